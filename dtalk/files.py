@@ -1,0 +1,114 @@
+"""Files and folders: atomic outputs, inputs given as files or folders."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dtalk.errors import DtalkError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path that becomes ``path`` only if the block succeeds.
+
+    The temporary path lies in the same folder (a rename across file systems is not atomic),
+    is hidden and keeps the suffix, by which many writers choose their format. Missing parent
+    folders are created. The block creates the file itself, so that it gets the permissions
+    of any new file. On any failure, Ctrl-C included, the temporary file is removed and what
+    was at ``path`` before stays as it was.
+
+    Raises:
+        DtalkError: the place cannot be written: no permission, disk full, a parent that is
+            a file, or ``path`` itself is a folder or a device.
+    """
+    target = _writable_target(path)
+    temporary = target.with_name(f".dtalk-{secrets.token_hex(8)}{target.suffix}")
+    try:
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        except OSError as error:
+            if _concerns(error, temporary):
+                raise _cannot_write(path, error) from error
+            raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _writable_target(path: Path) -> Path:
+    """The file behind ``path`` (links are followed), its parent folders made."""
+    try:
+        target = Path(os.path.realpath(path))
+        # Renaming over a device such as /dev/null would destroy it.
+        if target.exists() and not target.is_file():
+            kind = "a folder" if target.is_dir() else "not a regular file"
+            raise DtalkError(f"cannot write {path}: it is {kind}; name a file instead")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return target
+
+
+def _concerns(error: OSError, temporary: Path) -> bool:
+    """Whether the error is about the output: it names it, or (a full disk) names no file."""
+    return error.filename is None or str(error.filename) == str(temporary)
+
+
+def _cannot_write(path: Path, error: OSError) -> DtalkError:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        reason = "a folder in its path is a file"
+    else:
+        reason = error.strerror or str(error)
+    return DtalkError(f"cannot write {path}: {reason}; choose another place with --output")
+
+
+def expand_inputs(inputs: Sequence[Path], suffixes: set[str]) -> list[tuple[Path, Path]]:
+    """The files that ``inputs`` stand for, each with its path relative to what was named.
+
+    A file stands for itself, whatever its suffix (relative path: its name). A folder stands
+    for all files below it with one of ``suffixes`` (lower case, with the dot), sorted, hidden
+    ones skipped; the relative path lets the same tree be written elsewhere. A file that is
+    named twice is taken once.
+
+    Raises:
+        DtalkError: an input is missing or unreadable, or a folder holds no such file.
+    """
+    found: dict[Path, Path] = {}
+    for given in inputs:
+        for file, relative in _expand_one(Path(given), suffixes):
+            found.setdefault(file, relative)
+    return list(found.items())
+
+
+def _expand_one(given: Path, suffixes: set[str]) -> list[tuple[Path, Path]]:
+    try:
+        if given.is_dir():
+            return _files_below(given, suffixes)
+        if given.exists():
+            return [(given, Path(given.name))]
+    except OSError as error:
+        raise DtalkError(f"cannot read {given}: {error.strerror or error}") from error
+    raise DtalkError(f"no such file or folder: {given}")
+
+
+def _files_below(folder: Path, suffixes: set[str]) -> list[tuple[Path, Path]]:
+    files = sorted(file for file in _walk(folder) if file.suffix.lower() in suffixes)
+    if not files:
+        kinds = ", ".join(sorted(suffixes))
+        raise DtalkError(f"nothing to do in folder {folder}: it holds no file of kind {kinds}")
+    return [(file, file.relative_to(folder)) for file in files]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below ``folder`` that are not hidden, nor in a hidden folder."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for root, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root, name) for name in names if not name.startswith("."))

@@ -1,0 +1,159 @@
+"""Motion: 52 ARKit blend shape curves over time, and where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.errors import MotionError
+
+FPS = 30.0
+
+# The order in which Apple's Live Link Face app writes its columns: JawRight before JawLeft,
+# MouthRight before MouthLeft (the app's UDP stream has them the other way round).
+ARKIT_NAMES: tuple[str, ...] = (
+    "eyeBlinkLeft",
+    "eyeLookDownLeft",
+    "eyeLookInLeft",
+    "eyeLookOutLeft",
+    "eyeLookUpLeft",
+    "eyeSquintLeft",
+    "eyeWideLeft",
+    "eyeBlinkRight",
+    "eyeLookDownRight",
+    "eyeLookInRight",
+    "eyeLookOutRight",
+    "eyeLookUpRight",
+    "eyeSquintRight",
+    "eyeWideRight",
+    "jawForward",
+    "jawRight",
+    "jawLeft",
+    "jawOpen",
+    "mouthClose",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthRight",
+    "mouthLeft",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthFrownLeft",
+    "mouthFrownRight",
+    "mouthDimpleLeft",
+    "mouthDimpleRight",
+    "mouthStretchLeft",
+    "mouthStretchRight",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthPressLeft",
+    "mouthPressRight",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+    "browDownLeft",
+    "browDownRight",
+    "browInnerUp",
+    "browOuterUpLeft",
+    "browOuterUpRight",
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "noseSneerLeft",
+    "noseSneerRight",
+    "tongueOut",
+)
+
+_UPPER_PREFIXES = ("brow", "eyeBlink", "eyeSquint", "eyeWide", "cheek", "noseSneer")
+_MOUTH_PREFIXES = ("jaw", "mouth", "tongue")
+
+#: Brows, lids, cheeks and nose; gaze (eyeLook...) says little about speech and is left out.
+UPPER_FACE_NAMES: tuple[str, ...] = tuple(
+    name for name in ARKIT_NAMES if name.startswith(_UPPER_PREFIXES)
+)
+#: Everything below the nose that speech moves: jaw, lips, tongue.
+MOUTH_NAMES: tuple[str, ...] = tuple(
+    name for name in ARKIT_NAMES if name.startswith(_MOUTH_PREFIXES)
+)
+
+
+def _mirrored(name: str) -> str:
+    if name.endswith("Left"):
+        return name.removesuffix("Left") + "Right"
+    if name.endswith("Right"):
+        return name.removesuffix("Right") + "Left"
+    return name
+
+
+#: ``coefficients[:, MIRROR]`` is the face as a looking glass shows it; an involution.
+MIRROR: tuple[int, ...] = tuple(ARKIT_NAMES.index(_mirrored(name)) for name in ARKIT_NAMES)
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Blend shape curves with their provenance.
+
+    Attributes:
+        coefficients: float32 [T, 52] in the order of ``ARKIT_NAMES``, T >= 1; 0 is neutral,
+            1 the full shape.
+        fps: frames per second; frame k stands for the time (k + 0.5) / fps.
+        audio: file name of the speech, empty if unknown.
+        identity: label of the speaking style, empty if unknown.
+        emotion: label of the emotion, empty if unknown.
+        seed: seed of the noise that the motion was drawn from.
+        model: name of the model that made it, empty for recordings.
+        head_rotation: float32 [T, 3], yaw, pitch and roll in radians; None if unknown.
+
+    Raises:
+        MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0.
+    """
+
+    coefficients: npt.NDArray[np.float32]
+    fps: float = FPS
+    audio: str = ""
+    identity: str = ""
+    emotion: str = ""
+    seed: int | None = None
+    model: str = ""
+    head_rotation: npt.NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        coefficients = _checked(self.coefficients, len(ARKIT_NAMES), "coefficients")
+        object.__setattr__(self, "coefficients", coefficients)
+        if self.head_rotation is not None:
+            rotation = _checked(self.head_rotation, 3, "head rotation")
+            if len(rotation) != len(coefficients):
+                raise MotionError(
+                    f"head rotation has {len(rotation)} frames, coefficients {len(coefficients)}"
+                )
+            object.__setattr__(self, "head_rotation", rotation)
+        if not (np.isfinite(self.fps) and self.fps > 0):
+            raise MotionError(f"fps must be a number above 0, not {self.fps}")
+        object.__setattr__(self, "fps", float(self.fps))
+
+    def __len__(self) -> int:
+        """Number of frames, T."""
+        return len(self.coefficients)
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self) / self.fps
+
+
+def _checked(values: npt.ArrayLike, width: int, what: str) -> npt.NDArray[np.float32]:
+    """``values`` as float32 [T, width], T >= 1, all finite."""
+    try:
+        array = np.ascontiguousarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise MotionError(f"{what}: not an array of numbers") from error
+    if array.ndim != 2 or array.shape[1] != width or not len(array):
+        raise MotionError(f"{what}: shape {list(array.shape)}, expected [frames >= 1, {width}]")
+    if not np.isfinite(array).all():
+        frame = int(np.argwhere(~np.isfinite(array))[0, 0])
+        raise MotionError(f"{what}: frame {frame} holds a value that is not finite")
+    return array
