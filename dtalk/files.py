@@ -63,7 +63,7 @@ def _cannot_write(path: Path, error: OSError) -> DtalkError:
         reason = "a folder in its path is a file"
     else:
         reason = error.strerror or str(error)
-    return DtalkError(f"cannot write {path}: {reason}; choose another place with --output")
+    return DtalkError(f"cannot write {path}: {reason}; choose another place")
 
 
 def expand_inputs(inputs: Sequence[Path], suffixes: set[str]) -> list[tuple[Path, Path]]:
