@@ -1,0 +1,194 @@
+"""Speech files to waveforms: any usual format, rate and channel count to 16 kHz mono.
+
+soundfile (libsndfile) reads wav, flac, ogg, opus, mp3 and more; what it does not know, such as
+the m4a of a phone or the sound of an mp4, goes through the ffmpeg that imageio-ffmpeg brings.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from dtalk.errors import AudioError
+
+Waveform = npt.NDArray[np.float32]
+
+SAMPLE_RATE = 16000  # Hz, what the speech encoders are trained on
+FPS = 30.0  # motion frames per second
+
+#: Sound files that are looked for in folders. Videos are read too, but only when named: a folder
+#: of speech often holds the videos that were made of it.
+AUDIO_SUFFIXES: frozenset[str] = frozenset(
+    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".weba")
+    + (".aif", ".aiff", ".au", ".caf", ".w64")
+)
+
+_RATES = range(1000, 1_000_001)  # Hz; outside, the header is damaged or made to harm
+_BLOCK = 4096  # frames a read: what is lost, at most, before the break of a broken file
+
+# Only containers, and only from this file: never playlists, which may name other files or hosts.
+_FFMPEG_LIMITS = (
+    "-protocol_whitelist",
+    "file",
+    "-format_whitelist",
+    "mov,matroska,aac,asf,avi,amr",
+)
+
+
+class AudioWarning(UserWarning):
+    """A sound file is damaged; what could be read of it is used."""
+
+
+def frame_count(samples: int, fps: float = FPS, sample_rate: int = SAMPLE_RATE) -> int:
+    """Motion frames that ``samples`` of sound stand for: rounded, at least 1."""
+    return max(1, round(samples / sample_rate * fps))
+
+
+def load_audio(path: Path | str) -> Waveform:
+    """Read a sound file as float32 [S], S >= 1: 16 kHz, mono (mean of the channels).
+
+    Full scale is 1. Silence is valid, and so is a clip of one sample. A file that breaks off is
+    used as far as it goes, with an ``AudioWarning``.
+
+    Raises:
+        AudioError: missing, a folder, unreadable, not sound, without samples, or a sample that
+            is not finite.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        opened = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
+        return _finished(_decode_with_ffmpeg(path, error), SAMPLE_RATE, path)
+    with opened as file:
+        return _finished(_read_mono(file, path), file.samplerate, path)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what cannot be opened, in words of its own: libsndfile says "system error"."""
+    try:
+        if path.is_dir():
+            raise AudioError(f"cannot read {path}: it is a folder, not a sound file")
+        if path.exists() and not path.is_file():
+            raise AudioError(f"cannot read {path}: not a regular file")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise AudioError(f"cannot read {path}: the file is empty (0 bytes)")
+    except FileNotFoundError as error:
+        raise AudioError(f"no such sound file: {path}") from error
+    except OSError as error:
+        raise AudioError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _finished(samples: Waveform, rate: int, path: Path) -> Waveform:
+    """Mono samples at any rate, checked and resampled to 16 kHz."""
+    if not len(samples):
+        raise AudioError(f"{path} holds no sound (0 samples)")
+    _check_finite(samples, rate, path)
+    if rate == SAMPLE_RATE:
+        return samples
+    if rate not in _RATES:
+        raise AudioError(f"cannot use {path}: its sample rate is {rate} Hz")
+    resampled = np.asarray(soxr.resample(samples, rate, SAMPLE_RATE), dtype=np.float32)
+    _check_finite(resampled, SAMPLE_RATE, path)
+    # A sample or two at a high rate may leave nothing at a lower one.
+    return resampled if len(resampled) else samples[:1]
+
+
+def _check_finite(samples: Waveform, rate: int, path: Path) -> None:
+    finite = np.isfinite(samples)
+    if not finite.all():
+        second = int(np.argmin(finite)) / rate
+        raise AudioError(f"{path} holds NaN or infinite samples, the first at {second:.3f} s")
+
+
+def _read_mono(file: soundfile.SoundFile, path: Path) -> Waveform:
+    blocks = list(_mono_blocks(file))
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if len(samples) and _is_cut(file, len(samples), path):
+        _warn_cut(path, len(samples) / file.samplerate)
+    return samples
+
+
+def _mono_blocks(file: soundfile.SoundFile) -> Iterator[Waveform]:
+    """Blocks of channel means up to the end or the first damage."""
+    while True:
+        try:
+            block = file.read(_BLOCK, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError:
+            return
+        if not len(block):
+            return
+        yield block.mean(axis=1, dtype=np.float32)
+
+
+def _warn_cut(path: Path, seconds: float) -> None:
+    message = f"{path} is damaged or cut off: only {seconds:.2f} s of it could be read"
+    warnings.warn(message, AudioWarning, stacklevel=4)
+
+
+def _is_cut(file: soundfile.SoundFile, read: int, path: Path) -> bool:
+    """Whether less was read than the file once held, as far as its format tells."""
+    if file.format == "OGG":
+        return not _ogg_ends(path)
+    return read < file.frames or _header_promises_more(file.extra_info)
+
+
+def _header_promises_more(log: str) -> bool:
+    """Whether libsndfile's log names a chunk of sound that is longer than the file.
+
+    The outer RIFF and FORM sizes are left out: many writers get them wrong by a few bytes.
+    Programs that write to a pipe put the largest possible number there, for "unknown".
+    """
+    sizes = re.findall(r"(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", log)
+    return any(int(actual) < int(said) < 0x7FFF0000 for said, actual in sizes)
+
+
+def _ogg_ends(path: Path) -> bool:
+    """Whether the last Ogg page is whole and marked as the end of its stream (RFC 3533, 6)."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * 65307))  # a page has at most 65307 bytes
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return False
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _decode_with_ffmpeg(path: Path, refusal: soundfile.LibsndfileError) -> Waveform:
+    """Decode to 16 kHz mono by ffmpeg, for what soundfile refused.
+
+    ffmpeg's own mix to mono is used: the mean for stereo, the centre first for 5.1.
+    """
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", *_FFMPEG_LIMITS]
+        command += ["-i", f"file:{path}", "-vn", "-ac", "1", "-ar", str(SAMPLE_RATE)]
+        done = subprocess.run([*command, "-f", "f32le", "pipe:1"], capture_output=True, check=False)
+    except (ImportError, RuntimeError, OSError) as error:
+        reason = str(refusal.error_string).strip()
+        raise AudioError(f"cannot read {path}: {reason} No ffmpeg to try: {error}") from error
+    samples = np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], "<f4").astype(np.float32)
+    if not len(samples):
+        raise AudioError(f"cannot read {path}: {_diagnosis(done.stderr.decode(errors='replace'))}")
+    if done.stderr or done.returncode:
+        _warn_cut(path, len(samples) / SAMPLE_RATE)
+    return samples
+
+
+def _diagnosis(log: str) -> str:
+    """Why ffmpeg found no sound, in words for a user."""
+    if "does not contain any stream" in log:
+        return "there is no sound track in it"
+    if "moov atom not found" in log:
+        return "the file is cut off, its index is missing"
+    return "not a sound file, or its header is damaged"
