@@ -1,0 +1,276 @@
+"""Rendering: real frames, small ones, and what is said when none can be had."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dtalk import rendering
+from dtalk.errors import RenderError
+from dtalk.head import ARKIT_NAMES, PARTS, built_in
+from dtalk.rendering import BACKGROUND, Renderer, render_frames, render_still
+
+SIZE = 96
+NEUTRAL = np.zeros(52, dtype=np.float32)
+
+
+def renderer_missing() -> str:
+    try:
+        with Renderer(size=16):
+            return ""
+    except RenderError as error:
+        return str(error)
+
+
+MISSING = renderer_missing()
+needs_gl = pytest.mark.skipif(bool(MISSING), reason=MISSING or "a renderer is here")
+
+
+def weights(**values: float) -> np.ndarray:
+    """A row of coefficients; a name without its side stands for both sides."""
+    row = np.zeros(52, dtype=np.float32)
+    for name, value in values.items():
+        for k, full in enumerate(ARKIT_NAMES):
+            if full in (name, f"{name}Left", f"{name}Right"):
+                row[k] = value
+    return row
+
+
+def region(frame: np.ndarray, x: tuple[float, float], y: tuple[float, float]) -> np.ndarray:
+    """Part of a frame, in fractions of its width and height."""
+    height, width, _ = frame.shape
+    rows = slice(int(y[0] * height), int(y[1] * height))
+    return frame[rows, int(x[0] * width) : int(x[1] * width)].astype(int)
+
+
+def mouth(frame: np.ndarray) -> np.ndarray:
+    return region(frame, (0.35, 0.65), (0.66, 0.88))
+
+
+def eyes(frame: np.ndarray) -> np.ndarray:
+    return region(frame, (0.3, 0.7), (0.44, 0.52))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a.astype(int) - b.astype(int)).max(axis=-1)
+
+
+@needs_gl
+def test_neutral_face_stands_before_the_background() -> None:
+    frame = render_still(size=SIZE)
+    assert frame.shape == (SIZE, SIZE, 3)
+    assert frame.dtype == np.uint8
+    assert frame.flags.c_contiguous
+    np.testing.assert_array_equal(frame[2, 2], np.rint(np.array(BACKGROUND) * 255))
+    cheek = frame[60, 40].astype(int)
+    assert cheek[0] > cheek[1] > cheek[2] > 60  # lit skin, not blue, not black
+    hair = frame[10, 48]
+    assert hair.max() < 0.6 * cheek.max()
+
+
+@needs_gl
+def test_mouth_opens() -> None:
+    """The darker a pixel row of the open mouth, the wider the jaw: counted at five steps."""
+    steps = [weights(jawOpen=w) for w in (0, 0.2, 0.4, 0.7, 1)]
+    frames = list(render_frames(np.stack(steps), size=SIZE))
+    dark = [int((mouth(frame)[..., 1] < 70).sum()) for frame in frames]
+    assert dark == sorted(set(dark))
+    assert dark[2] > dark[0] + 15
+
+
+@needs_gl
+def test_closed_jaw_closes_lips_again() -> None:
+    opened, closed = weights(jawOpen=0.4), weights(jawOpen=0.4, mouthClose=0.4)
+    frames = [mouth(frame) for frame in render_frames([opened, closed], size=SIZE)]
+    dark = [(frame[..., 1] < 70).sum() for frame in frames]
+    assert dark[1] < dark[0] / 3
+
+
+@needs_gl
+def test_lids_close_over_the_eyes() -> None:
+    opened, shut = render_frames([NEUTRAL, weights(eyeBlink=1)], size=SIZE)
+    # Sclera, the only thing near grey here, is hidden behind the lids.
+    grey = [int((np.ptp(eyes(frame), axis=-1) < 25).sum()) for frame in (opened, shut)]
+    assert grey[0] > 10
+    assert grey[1] < grey[0] / 5
+    assert difference(opened, shut)[60:].max() == 0  # and below the cheeks nothing moves
+
+
+@needs_gl
+def test_left_of_the_character_is_right_in_the_picture() -> None:
+    neutral, smile = render_frames([NEUTRAL, weights(mouthSmileLeft=1)], size=SIZE)
+    change = difference(neutral, smile)
+    assert change[:, SIZE // 2 :].sum() > 3 * change[:, : SIZE // 2].sum()
+
+
+@needs_gl
+def test_every_coefficient_shows() -> None:
+    """mouthClose and tongueOut need an open mouth, as ARKit defines them."""
+    with Renderer(size=SIZE) as renderer:
+        for base in (NEUTRAL, weights(jawOpen=0.4)):
+            start = renderer.render(base)
+            for row, name in zip(np.eye(52, dtype=np.float32), ARKIT_NAMES, strict=True):
+                if name in ("mouthClose", "tongueOut") and not base.any():
+                    continue
+                moved = renderer.render(np.maximum(base, 0.6 * row))
+                if name != "jawOpen" or not base.any():
+                    assert difference(start, moved).max() > 12, name
+
+
+@needs_gl
+def test_same_input_same_bytes() -> None:
+    clip = np.random.default_rng(0).uniform(0, 0.5, (4, 52)).astype(np.float32)
+    clip[3] = clip[0]
+    first, second = (list(render_frames(clip, size=SIZE)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first[0], first[3])
+    np.testing.assert_array_equal(first[1], render_still(clip[1], size=SIZE))
+
+
+@needs_gl
+def test_new_meshes_give_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyrender's private buffer, drawing is slower and otherwise equal."""
+    clip = [NEUTRAL, weights(jawOpen=0.5), weights(mouthFunnel=1)]
+    expected = list(render_frames(clip, size=SIZE))
+    monkeypatch.setattr(rendering._MovingMesh, "_rewrite_buffer", lambda self: False)
+    np.testing.assert_array_equal(list(render_frames(clip, size=SIZE)), expected)
+
+
+@needs_gl
+@pytest.mark.parametrize(("size", "shape"), [((101, 67), (67, 101)), ((64, 120), (120, 64))])
+def test_sizes_need_not_be_square_or_even(size: tuple[int, int], shape: tuple[int, int]) -> None:
+    frame = render_still(size=size)
+    assert frame.shape == (*shape, 3)
+    # The head fits: sky above it, and on both sides at eye height.
+    background = np.rint(np.array(BACKGROUND) * 255)
+    for row, column in ((0, shape[1] // 2), (shape[0] // 2, 0), (shape[0] // 2, shape[1] - 1)):
+        np.testing.assert_array_equal(frame[row, column], background)
+
+
+@needs_gl
+def test_yaw_walks_to_the_left_ear() -> None:
+    """From the character's left the face looks toward the picture's left edge."""
+    front, side = render_still(size=SIZE), render_still(size=SIZE, yaw=60)
+    assert difference(front, side).mean() > 10
+    hair = (side[20:40].astype(int).max(axis=-1) < 110).nonzero()[1].mean()
+    assert hair > 55  # the back of the head is on the right
+
+
+@needs_gl
+def test_supersampling_smooths_but_keeps_the_picture() -> None:
+    plain, smooth = (render_still(size=SIZE, supersample=n) for n in (1, 2))
+    change = difference(plain, smooth)
+    assert 0 < change.mean() < 4
+    np.testing.assert_array_equal(smooth, render_still(size=SIZE))
+
+
+@needs_gl
+def test_background_is_what_was_asked_for() -> None:
+    frame = render_still(size=32, background=(1.0, 0.0, 0.2))
+    np.testing.assert_array_equal(frame[0, 0], [255, 0, 51])
+
+
+@needs_gl
+def test_head_without_hairs() -> None:
+    bald = replace(built_in(), parts=np.zeros_like(built_in().parts))
+    assert render_still(head=bald, size=32).shape == (32, 32, 3)
+
+
+@needs_gl
+def test_one_renderer_at_a_time_and_released_properly() -> None:
+    with Renderer(size=16) as renderer:
+        with pytest.raises(RenderError, match="another renderer is open"):
+            Renderer(size=16)
+        renderer.render(NEUTRAL)
+    with pytest.raises(RenderError, match="closed"):
+        renderer.render(NEUTRAL)
+    renderer.close()
+    frames = render_frames(np.zeros((3, 52)), size=16)
+    next(frames)
+    del frames  # an abandoned clip gives its context back
+    Renderer(size=16)  # and so does a renderer that nobody holds
+    assert render_still(size=16).shape == (16, 16, 3)
+
+
+@needs_gl
+def test_no_frames() -> None:
+    assert list(render_frames(np.zeros((0, 52)), size=16)) == []
+
+
+@pytest.mark.parametrize("size", [0, 15, 5000, (64, 8), (64,), (1, 2, 3), (64.0, 64.0)])
+def test_bad_sizes(size: object) -> None:
+    with pytest.raises(RenderError, match="size must be"):
+        render_frames(np.zeros((1, 52)), size=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("factor", [0, 5, -1])
+def test_bad_supersampling(factor: int) -> None:
+    with pytest.raises(RenderError, match="supersample must be"):
+        render_frames(np.zeros((1, 52)), supersample=factor)
+
+
+def test_bad_coefficients() -> None:
+    for shape in ((52,), (3, 51), (2, 3, 52)):
+        with pytest.raises(RenderError, match=r"must be \[T, 52\]"):
+            render_frames(np.zeros(shape))
+    for value in (np.nan, np.inf):
+        with pytest.raises(RenderError, match="not finite"):
+            render_frames(np.full((2, 52), value))
+
+
+def test_light_falls_from_the_upper_left() -> None:
+    """Hand-worked: white skin without gloss, seen and lit along known normals."""
+    head = built_in()
+    light = rendering._Light(head, rendering._camera_pose(head, 0))
+    toward_key = rendering._unit(rendering.KEY_DIRECTION)[:, None]
+    diffuse = light._diffuse(toward_key, np.ones(1, np.float32))[:, 0]
+    # Key in full (n.l = 1); the fill at cos = (-.62 + .062 + .75) / (1.3307 * 1.2540).
+    fill = np.array(rendering.FILL_COLOR) * 0.11506
+    up = 0.5 + 0.5 * toward_key[1, 0]
+    ambient = np.array(rendering.GROUND) * (1 - up) + np.array(rendering.SKY) * up
+    np.testing.assert_allclose(diffuse, rendering.KEY_COLOR + fill + ambient, rtol=1e-4)
+    assert diffuse.dtype == np.float32
+
+
+def test_normals_of_the_eyeballs_point_outward() -> None:
+    head = built_in()
+    light = rendering._Light(head, rendering._camera_pose(head, 0))
+    normals = light._normals(np.ascontiguousarray(head.vertices.T)).T
+    left = (head.parts == PARTS.index("eye")) & (head.vertices[:, 0] > 0)
+    # The ball's centre is where all its normals meet: least squares over n x (p - c) = 0.
+    points, directions = head.vertices[left].astype(float), normals[left].astype(float)
+    across = np.eye(3) - directions[:, :, None] * directions[:, None, :]
+    center = np.linalg.solve(across.sum(0), (across @ points[:, :, None]).sum(0))[:, 0]
+    rays = points - center
+    outward = (rays * directions).sum(axis=1) / np.linalg.norm(rays, axis=1)
+    assert np.median(outward) > 0.999
+    np.testing.assert_allclose(np.median(np.linalg.norm(rays, axis=1)), 0.0154, atol=3e-4)
+
+
+def test_platform_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "_egl_devices", lambda: 1)
+    assert rendering._pick_platform() == "egl"
+    monkeypatch.setattr(rendering, "_egl_devices", lambda: 0)
+    monkeypatch.setattr(rendering.ctypes.util, "find_library", lambda name: f"lib{name}.so")
+    assert rendering._pick_platform() == "osmesa"
+    monkeypatch.setattr(rendering.ctypes.util, "find_library", lambda name: None)
+    with pytest.raises(RenderError, match=r"neither EGL nor OSMesa is here; .*install"):
+        rendering._pick_platform()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux names its platform")
+def test_the_user_s_platform_is_respected() -> None:
+    script = "from dtalk.rendering import render_still; render_still(size=16)"
+    environment = {**os.environ, "PYOPENGL_PLATFORM": "nonsense"}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
+    )
+    last = result.stderr.strip().splitlines()[-1]
+    assert result.returncode == 1
+    assert last.startswith("dtalk.errors.RenderError: no renderer on nonsense")
+    assert "install" in last
