@@ -18,17 +18,17 @@ import soundfile
 import soxr
 
 from dtalk.errors import AudioError
+from dtalk.motion import FPS
 
 Waveform = npt.NDArray[np.float32]
 
 SAMPLE_RATE = 16000  # Hz, what the speech encoders are trained on
-FPS = 30.0  # motion frames per second
 
 #: Sound files that are looked for in folders. Videos are read too, but only when named: a folder
 #: of speech often holds the videos that were made of it.
 AUDIO_SUFFIXES: frozenset[str] = frozenset(
-    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".weba")
-    + (".aif", ".aiff", ".au", ".caf", ".w64")
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".weba"}
+    | {".aif", ".aiff", ".au", ".caf", ".w64"}
 )
 
 _RATES = range(1000, 1_000_001)  # Hz; outside, the header is damaged or made to harm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -104,12 +104,13 @@ class Motion:
         audio: file name of the speech, empty if unknown.
         identity: label of the speaking style, empty if unknown.
         emotion: label of the emotion, empty if unknown.
-        seed: seed of the noise that the motion was drawn from.
+        seed: seed of the noise that the motion was drawn from, at most 64 bits.
         model: name of the model that made it, empty for recordings.
         head_rotation: float32 [T, 3], yaw, pitch and roll in radians; None if unknown.
 
     Raises:
-        MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0.
+        MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0, a
+            seed of more than 64 bits.
     """
 
     coefficients: npt.NDArray[np.float32]
@@ -134,6 +135,8 @@ class Motion:
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise MotionError(f"fps must be a number above 0, not {self.fps}")
         object.__setattr__(self, "fps", float(self.fps))
+        if self.seed is not None and not -(2**63) <= self.seed < 2**64:
+            raise MotionError(f"seed {self.seed} has more than 64 bits")
 
     def __len__(self) -> int:
         """Number of frames, T."""
@@ -157,3 +160,33 @@ def _checked(values: npt.ArrayLike, width: int, what: str) -> npt.NDArray[np.flo
         frame = int(np.argwhere(~np.isfinite(array))[0, 0])
         raise MotionError(f"{what}: frame {frame} holds a value that is not finite")
     return array
+
+
+def resample_motion(motion: Motion, fps: float) -> Motion:
+    """The same motion at another frame rate.
+
+    Linear between frame centres, (k + 0.5) / fps, and constant before the first and after the
+    last; from 60 to 30 fps this is the mean of each two frames.
+    """
+    if fps == motion.fps:
+        return motion
+    frames = max(1, round(motion.duration * fps))
+    places = (np.arange(frames) + 0.5) * (motion.fps / fps) - 0.5  # in old frames
+    rotation = motion.head_rotation
+    return replace(
+        motion,
+        coefficients=_interpolated(motion.coefficients, places),
+        head_rotation=None if rotation is None else _interpolated(rotation, places),
+        fps=fps,
+    )
+
+
+def _interpolated(
+    values: npt.NDArray[np.float32], places: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float32]:
+    """Rows of ``values`` [T, C] at fractional row numbers [T'], clamped to the ends."""
+    places = np.clip(places, 0, len(values) - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, len(values) - 1)
+    share = (places - below)[:, None]
+    return (values[below] * (1 - share) + values[above] * share).astype(np.float32)
