@@ -1,7 +1,8 @@
 """Motion files: npz (ours), csv (Live Link Face), json (NVIDIA Audio2Face).
 
-Each has one reader and one writer, chosen from ``FORMATS`` by the file's suffix or by name. All are read by channel name, upper and lower case alike: channels may be in any order,
-those a file lacks are 0, those dtalk does not know are ignored with a ``dtalk.channels.MotionWarning``.
+Each has one reader and one writer, chosen from ``FORMATS`` by the file's suffix or by name. All
+are read by channel name, upper and lower case alike: channels may be in any order, those a file
+lacks are 0, those dtalk does not know are ignored with a ``dtalk.channels.MotionWarning``.
 """
 
 from __future__ import annotations
