@@ -6,6 +6,7 @@ the m4a of a phone or the sound of an mp4, goes through the ffmpeg that imageio-
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import warnings
@@ -65,11 +66,24 @@ def load_audio(path: Path | str) -> Waveform:
     path = Path(path)
     _check_file(path)
     try:
-        opened = soundfile.SoundFile(path)
+        opened = _Stream(path)
     except soundfile.LibsndfileError as error:
-        return _finished(_decode_with_ffmpeg(path, error), SAMPLE_RATE, path)
+        return _decode_with_ffmpeg(path, error)
     with opened as file:
-        return _finished(_read_mono(file, path), file.samplerate, path)
+        samples = _read_mono(file)
+        if len(samples) and _is_cut(file, len(samples), path):
+            _warn_cut(path, len(samples) / file.samplerate)
+        return _finished(samples, file.samplerate, path)
+
+
+class _Stream(soundfile.SoundFile):
+    """A sound file that is read in one go: soundfile would seek after every block.
+
+    Seeking is not exact in mp3: the blocks would not fit together.
+    """
+
+    def seekable(self) -> bool:
+        return False
 
 
 def _check_file(path: Path) -> None:
@@ -110,12 +124,9 @@ def _check_finite(samples: Waveform, rate: int, path: Path) -> None:
         raise AudioError(f"{path} holds NaN or infinite samples, the first at {second:.3f} s")
 
 
-def _read_mono(file: soundfile.SoundFile, path: Path) -> Waveform:
+def _read_mono(file: soundfile.SoundFile) -> Waveform:
     blocks = list(_mono_blocks(file))
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if len(samples) and _is_cut(file, len(samples), path):
-        _warn_cut(path, len(samples) / file.samplerate)
-    return samples
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def _mono_blocks(file: soundfile.SoundFile) -> Iterator[Waveform]:
@@ -130,9 +141,9 @@ def _mono_blocks(file: soundfile.SoundFile) -> Iterator[Waveform]:
         yield block.mean(axis=1, dtype=np.float32)
 
 
-def _warn_cut(path: Path, seconds: float) -> None:
+def _warn_cut(path: Path, seconds: float, stacklevel: int = 3) -> None:
     message = f"{path} is damaged or cut off: only {seconds:.2f} s of it could be read"
-    warnings.warn(message, AudioWarning, stacklevel=4)
+    warnings.warn(message, AudioWarning, stacklevel=stacklevel)
 
 
 def _is_cut(file: soundfile.SoundFile, read: int, path: Path) -> bool:
@@ -164,31 +175,31 @@ def _ogg_ends(path: Path) -> bool:
 
 
 def _decode_with_ffmpeg(path: Path, refusal: soundfile.LibsndfileError) -> Waveform:
-    """Decode to 16 kHz mono by ffmpeg, for what soundfile refused.
-
-    ffmpeg's own mix to mono is used: the mean for stereo, the centre first for 5.1.
-    """
+    """Decode by ffmpeg what soundfile refused, as ``load_audio``."""
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", *_FFMPEG_LIMITS]
-        command += ["-i", f"file:{path}", "-vn", "-ac", "1", "-ar", str(SAMPLE_RATE)]
-        done = subprocess.run([*command, "-f", "f32le", "pipe:1"], capture_output=True, check=False)
+        # The au format may say in its header that it does not know its length.
+        command += ["-i", f"file:{path}", "-vn", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"]
+        done = subprocess.run(command, capture_output=True, check=False)
     except (ImportError, RuntimeError, OSError) as error:
         reason = str(refusal.error_string).strip()
         raise AudioError(f"cannot read {path}: {reason} No ffmpeg to try: {error}") from error
-    samples = np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], "<f4").astype(np.float32)
-    if not len(samples):
-        raise AudioError(f"cannot read {path}: {_diagnosis(done.stderr.decode(errors='replace'))}")
-    if done.stderr or done.returncode:
-        _warn_cut(path, len(samples) / SAMPLE_RATE)
-    return samples
+    if not done.stdout:
+        raise AudioError(f"cannot read {path}: {_diagnosis(path, done.stderr)}")
+    with _Stream(io.BytesIO(done.stdout)) as file:
+        samples = _read_mono(file)
+        if len(samples) and (done.stderr or done.returncode):
+            _warn_cut(path, len(samples) / file.samplerate, stacklevel=4)
+        return _finished(samples, file.samplerate, path)
 
 
-def _diagnosis(log: str) -> str:
+def _diagnosis(path: Path, log: bytes) -> str:
     """Why ffmpeg found no sound, in words for a user."""
-    if "does not contain any stream" in log:
+    if b"does not contain any stream" in log:
         return "there is no sound track in it"
-    if "moov atom not found" in log:
-        return "the file is cut off, its index is missing"
+    with path.open("rb") as file:
+        if file.read(8)[4:] == b"ftyp":
+            return "its header is damaged or its index is missing, as in a recording cut off"
     return "not a sound file, or its header is damaged"
