@@ -53,7 +53,7 @@ SKIN_GLOSS, LIP_GLOSS, TEETH_GLOSS, TONGUE_GLOSS = 0.055, 0.10, 0.25, 0.12
 # Baked occlusion darkens the cavities: skin darker than this (linear) hardly shines.
 GLOSSY_ALBEDO = 0.25
 
-_LINUX_HELP = "install libegl1 libgl1 libgles2 (or libosmesa6): apt-get install them"
+_LINUX_HELP = "install libegl1 libgl1 libgles2 (or libosmesa6) with apt-get"
 _DESKTOP_HELP = "run it in a desktop session with an OpenGL 3.3 driver"
 _HELP = _LINUX_HELP if sys.platform.startswith("linux") else _DESKTOP_HELP
 
@@ -67,7 +67,8 @@ class Renderer:
         yaw: degrees by which the camera walks around the head, to the character's left (+x).
         background: sRGB, 0 to 1.
         supersample: draw this many times larger (1 to 4) and average; None: 2 for small
-            pictures, else 1. Edges always are smoothed by four samples a pixel.
+            pictures, else 1. Edges are smoothed by four samples a pixel besides (not with
+            OSMesa: ask for 2 there).
 
     Raises:
         RenderError: the size does not fit, no renderer can be had (the message says what to

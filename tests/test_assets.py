@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtalk.head import ARKIT_NAMES, PARTS, Head, built_in
+from dtalk.head import PARTS, Head, built_in
+from dtalk.motion import ARKIT_NAMES
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "head" / "head.npz"
 TOLERANCE_MM = 0.2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dtalk.errors import HeadError
-from dtalk.head import ARKIT_NAMES, Head, built_in, shapes_from_fields
+from dtalk.head import Head, built_in, shapes_from_fields
+from dtalk.motion import ARKIT_NAMES
 
 
 def tiny_head() -> Head:

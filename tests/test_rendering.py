@@ -12,7 +12,8 @@ import pytest
 
 from dtalk import rendering
 from dtalk.errors import RenderError
-from dtalk.head import ARKIT_NAMES, PARTS, built_in
+from dtalk.head import PARTS, built_in
+from dtalk.motion import ARKIT_NAMES
 from dtalk.rendering import BACKGROUND, Renderer, render_frames, render_still
 
 SIZE = 96
@@ -256,9 +257,9 @@ def test_platform_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "_egl_devices", lambda: 1)
     assert rendering._pick_platform() == "egl"
     monkeypatch.setattr(rendering, "_egl_devices", lambda: 0)
-    monkeypatch.setattr(rendering.ctypes.util, "find_library", lambda name: f"lib{name}.so")
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: f"lib{name}.so")
     assert rendering._pick_platform() == "osmesa"
-    monkeypatch.setattr(rendering.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     with pytest.raises(RenderError, match=r"neither EGL nor OSMesa is here; .*install"):
         rendering._pick_platform()
 
