@@ -1,0 +1,115 @@
+"""Checkpoints: one safetensors file that describes itself.
+
+The metadata key ``dtalk`` holds a json with the format version, the model's configuration (labels
+of both libraries included), the coefficient names, the licence, and how it was trained. Nothing in
+a checkpoint can run code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from dtalk.errors import CheckpointError
+from dtalk.files import atomic_path
+from dtalk.model import DiffusionTalker, ModelConfig
+from dtalk.motion import ARKIT_NAMES
+
+FORMAT_VERSION = 1
+_KEY = "dtalk"
+
+
+def save_model(model: DiffusionTalker, path: Path, about: dict[str, Any] | None = None) -> None:
+    """Write a model; ``about`` (json) says how it came to be: command, data, licence, figures.
+
+    Raises:
+        DtalkError: the place cannot be written.
+    """
+    description = {
+        "format_version": FORMAT_VERSION,
+        "config": dataclasses.asdict(model.config),
+        "coefficients": ARKIT_NAMES,
+        **(about or {}),
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, {_KEY: json.dumps(description)})
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The json in a checkpoint's metadata, checked for its version and its coefficients.
+
+    Raises:
+        CheckpointError: missing, unreadable, damaged, foreign or of another format version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"cannot load {path}: it {what}; name a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+        description = json.loads(text) if text else None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"cannot load {path}: {_line(error)}") from error
+    if not isinstance(description, dict):
+        raise CheckpointError(f"cannot load {path}: it is no dtalk model (no description in it)")
+    version = description.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"cannot load {path}: format version {version}, this dtalk reads {FORMAT_VERSION}"
+        )
+    if tuple(description.get("coefficients", ())) != ARKIT_NAMES:
+        raise CheckpointError(f"cannot load {path}: its coefficients are not the 52 ARKit names")
+    return description
+
+
+def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalker:
+    """The model in a checkpoint, in evaluation mode.
+
+    Raises:
+        CheckpointError: as :func:`read_description`, or tensors that do not fit its configuration.
+    """
+    description = read_description(path)
+    try:
+        fields = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in description["config"].items()
+        }
+        model = DiffusionTalker(ModelConfig(**fields))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"cannot load {path}: bad configuration: {_line(error)}") from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"cannot load {path}: {_line(error)}") from error
+    _check_tensors(model, tensors, path)
+    model.load_state_dict(tensors)
+    return model.to(device).eval()
+
+
+def _check_tensors(model: DiffusionTalker, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    expected = model.state_dict()
+    missing = sorted(expected.keys() - tensors.keys())
+    foreign = sorted(tensors.keys() - expected.keys())
+    if missing or foreign:
+        parts = [f"lacks {missing[0]}"] * bool(missing) + [f"has {foreign[0]}"] * bool(foreign)
+        count = len(missing) + len(foreign)
+        raise CheckpointError(f"cannot load {path}: it {' and '.join(parts)} ({count} names differ)")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"cannot load {path}: {name} is {list(tensor.shape)}, "
+                f"its configuration says {list(expected[name].shape)}"
+            )
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,111 @@
+"""The noise schedule and the steps of the diffusion, as pure functions.
+
+Time is continuous, t in [0, 1]; a sampler with N steps visits t = k / N for k = N ... 0. Every
+function takes coefficients ``[B, T, C]`` and times ``[B]`` (or scalars) and draws no noise of its
+own: the caller passes it in, so that equal noise gives equal motion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+COSINE_OFFSET = 0.008  # Nichol and Dhariwal (2021), section 3.2
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""x_t ``[B, T, C]`` and t ``[B]`` -> the predicted x_0 ``[B, T, C]``."""
+
+
+def schedule(time: Tensor) -> tuple[Tensor, Tensor]:
+    """Signal and noise scale (alpha_t, sigma_t) of the cosine schedule.
+
+    alpha_t is the square root of the paper's alpha-bar (eq. 2), alpha^2 + sigma^2 = 1 and
+    sigma_0 = 0. Source: Nichol and Dhariwal, "Improved DDPM" (2021), eq. 17, in continuous time.
+    """
+    angle = (time + COSINE_OFFSET) / (1 + COSINE_OFFSET) * (math.pi / 2)
+    start = COSINE_OFFSET / (1 + COSINE_OFFSET) * (math.pi / 2)
+    alpha = (torch.cos(angle) / math.cos(start)).clamp(0.0, 1.0)
+    return alpha, torch.sqrt(1 - alpha.square())
+
+
+def _scales(time: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(alpha, sigma) shaped to multiply a [B, T, C] tensor."""
+    time = torch.as_tensor(time, dtype=like.dtype, device=like.device)
+    alpha, sigma = schedule(time)
+    return alpha.reshape(-1, 1, 1), sigma.reshape(-1, 1, 1)
+
+
+def add_noise(clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    """x_t = alpha_t x_0 + sigma_t eps (paper, eqs. 1 and 2)."""
+    alpha, sigma = _scales(time, clean)
+    return alpha * clean + sigma * noise
+
+
+def implied_noise(noisy: Tensor, clean: Tensor, time: Tensor) -> Tensor:
+    """The eps for which :func:`add_noise` of ``clean`` gives ``noisy`` (eq. 2 solved); t > 0."""
+    alpha, sigma = _scales(time, noisy)
+    return (noisy - alpha * clean) / sigma
+
+
+def ddim_step(noisy: Tensor, clean: Tensor, time: Tensor, earlier: Tensor) -> Tensor:
+    """One deterministic step from ``time`` to ``earlier``, given the predicted x_0.
+
+    The form of the paper's eqs. 8 and 9. Source: Song et al., "DDIM" (2021), eq. 12, eta = 0.
+    """
+    return add_noise(clean, implied_noise(noisy, clean, time), earlier)
+
+
+def ancestral_step(
+    noisy: Tensor, clean: Tensor, time: Tensor, earlier: Tensor, noise: Tensor
+) -> Tensor:
+    """One random step x_t -> x_s, s < t, by the posterior q(x_s | x_t, x_0).
+
+    The paper's eq. 3, written for a network that predicts x_0 and for steps of any length.
+    Source: Ho et al., "DDPM" (2020), eqs. 6 and 7.
+    """
+    alpha, sigma = _scales(time, noisy)
+    alpha_s, sigma_s = _scales(earlier, noisy)
+    ratio = alpha / alpha_s
+    variance = (sigma.square() - ratio.square() * sigma_s.square()).clamp(min=0)
+    mean = (ratio * sigma_s.square() * noisy + alpha_s * variance * clean) / sigma.square()
+    return mean + torch.sqrt(variance) * sigma_s / sigma * noise
+
+
+def time_grid(steps: int, device: torch.device | str = "cpu") -> Tensor:
+    """The times a sampler with ``steps`` steps visits, 1 down to 0: ``[steps + 1]``."""
+    if steps < 1:
+        raise ValueError(f"a sampler needs at least 1 step, not {steps}")
+    return torch.arange(steps, -1, -1, device=device, dtype=torch.float32) / steps
+
+
+def sample_ddim(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
+    """x_0 ``[B, T, C]`` from x_1 = ``noise`` in ``steps`` deterministic steps."""
+    return _sample(denoise, noise, steps, lambda x, clean, t, s, _: ddim_step(x, clean, t, s))
+
+
+def sample_ancestral(denoise: Denoiser, noise: Tensor, steps: int, fresh: Tensor) -> Tensor:
+    """x_0 from x_1 = ``noise``, with new noise ``fresh`` ``[steps - 1, B, T, C]`` at every step."""
+    return _sample(
+        denoise,
+        noise,
+        steps,
+        lambda x, clean, t, s, index: ancestral_step(x, clean, t, s, fresh[index]),
+    )
+
+
+def _sample(
+    denoise: Denoiser,
+    noise: Tensor,
+    steps: int,
+    step: Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor],
+) -> Tensor:
+    times = time_grid(steps, noise.device)
+    x = noise
+    for index in range(steps - 1):
+        clean = denoise(x, times[index].expand(len(x)))
+        x = step(x, clean, times[index], times[index + 1], index)
+    # sigma_0 = 0: the last step lands on the network's own x_0.
+    return denoise(x, times[steps - 1].expand(len(x)))

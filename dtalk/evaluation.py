@@ -1,0 +1,231 @@
+"""Models on data -> figures: per clip, then means by group, as fractions of a static face too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dtalk import metrics
+from dtalk.datasets import LoadedClip
+from dtalk.diffusion import sample_ddim
+from dtalk.head import MILLIMETRES, Head
+from dtalk.model import DiffusionTalker, draw_noise
+from dtalk.motion import ARKIT_NAMES, UPPER_FACE_NAMES
+
+Array = npt.NDArray[np.float32]
+Scores = dict[str, float]
+
+BATCH_FRAMES = 4000
+MEAN_OF = 8  # samples whose mean is judged beside one sample
+
+_UPPER_CHANNELS = [ARKIT_NAMES.index(name) for name in UPPER_FACE_NAMES]
+
+
+class Region:
+    """Some vertices of a head, from coefficients to millimetres."""
+
+    def __init__(self, head: Head, indices: Sequence[int] | npt.NDArray[np.int64]) -> None:
+        self.neutral = head.vertices[np.asarray(indices)] * np.float32(MILLIMETRES)
+        self.basis = head.basis(indices)
+
+    def __call__(self, coefficients: Array) -> Array:
+        """Coefficients ``[T, 52]`` -> vertices ``[T, V, 3]``, mm."""
+        return self.neutral + np.tensordot(coefficients, self.basis, axes=1)
+
+
+class Geometry:
+    """What the metrics need of a head: lips, upper face, mouth opening and width."""
+
+    def __init__(self, head: Head) -> None:
+        self.lips = Region(head, head.lips)
+        self.upper_face = Region(head, head.upper_face)
+        self._landmarks = Region(head, [*head.opening, *head.corners])
+
+    def opening(self, coefficients: Array) -> Array:
+        """Vertical distance of the inner-lip midpoints ``[T]``, mm; below 0 they overlap."""
+        points = self._landmarks(coefficients)
+        return points[:, 0, 1] - points[:, 1, 1]
+
+    def width(self, coefficients: Array) -> Array:
+        """Distance of the mouth corners ``[T]``, mm."""
+        points = self._landmarks(coefficients)
+        return np.linalg.norm(points[:, 2] - points[:, 3], axis=-1)
+
+
+def score(predicted: Array, reference: Array, geometry: Geometry) -> Scores:
+    """Every metric of one clip, from coefficients ``[T, 52]``."""
+    lips, lips_reference = geometry.lips(predicted), geometry.lips(reference)
+    upper, upper_reference = geometry.upper_face(predicted), geometry.upper_face(reference)
+    opening, opening_reference = geometry.opening(predicted), geometry.opening(reference)
+    neutral = geometry.upper_face.neutral
+    fdd = metrics.facial_dynamics_deviation(upper, upper_reference, neutral)
+    fdd_mm = metrics.facial_dynamics_deviation_mm(upper, upper_reference, neutral)
+    return {
+        "lve": metrics.maximum_vertex_error(lips, lips_reference),
+        "lve_mm": metrics.maximum_vertex_distance(lips, lips_reference),
+        "eve": metrics.emotional_vertex_error(
+            predicted[:, _UPPER_CHANNELS], reference[:, _UPPER_CHANNELS]
+        ),
+        "eve_v": metrics.maximum_vertex_error(upper, upper_reference),
+        "fdd": fdd,
+        "fdd_abs": abs(fdd),
+        "fdd_mm": fdd_mm,
+        "fdd_mm_abs": abs(fdd_mm),
+        "opening_r": metrics.correlation(opening, opening_reference),
+        "rounding_r": metrics.correlation(geometry.width(predicted), geometry.width(reference)),
+        "closure_recall": metrics.closure_recall(opening, opening_reference),
+        "closure_precision": metrics.closure_precision(opening, opening_reference),
+        "acceleration": metrics.acceleration_ratio(lips, lips_reference),
+    }
+
+
+def static_scores(reference: Array, geometry: Geometry) -> Scores:
+    """:func:`score` of a face that stays neutral."""
+    return score(np.zeros_like(reference), reference, geometry)
+
+
+@torch.inference_mode()
+def predict(
+    model: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    seeds: Sequence[int],
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[LoadedClip, Array]]:
+    """Samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
+
+    Equal to :meth:`DiffusionTalker.animate` with the same seed, but batched by length.
+    """
+    done = 0
+    for group in _by_length(clips):
+        lengths = torch.tensor([clip.frames for clip in group], device=model.device)
+        inputs = [
+            model.encoder.prepare(torch.from_numpy(clip.waveform).to(model.device))
+            for clip in group
+        ]
+        features = model.encoder(inputs, lengths)
+        embedding = model.personalizer(*model.infer_weights(features, lengths))
+        denoise = model.denoiser(features, embedding, lengths)
+        samples = []
+        for seed in seeds:
+            noise = _padded_noise(lengths, seed).to(model.device) * model.default_noise_scale()
+            x = sample_ddim(denoise, noise, steps or model.config.steps)
+            samples.append(model.denormalise(x).cpu().numpy())
+        stacked = np.stack(samples, axis=1)
+        for clip, sample in zip(group, stacked):
+            yield clip, sample[:, : clip.frames]
+        done += len(group)
+        if progress:
+            progress(done, len(clips))
+
+
+def _by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
+    group: list[LoadedClip] = []
+    for clip in sorted(clips, key=lambda clip: clip.frames):
+        if group and clip.frames * (len(group) + 1) > BATCH_FRAMES:
+            yield group
+            group = []
+        group.append(clip)
+    if group:
+        yield group
+
+
+def _padded_noise(lengths: torch.Tensor, seed: int) -> torch.Tensor:
+    noises = [draw_noise(int(n), torch.Generator().manual_seed(seed)) for n in lengths]
+    return torch.nn.utils.rnn.pad_sequence(noises, batch_first=True)
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """One clip's figures: of one sample, of the mean of several, and of a static face."""
+
+    clip: LoadedClip
+    sample: Scores
+    mean: Scores | None
+    static: Scores
+
+
+def evaluate(
+    model: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    head: Head,
+    samples: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[ClipResult]:
+    """Scores of all clips with motion; ``samples`` above 1 also judges their mean."""
+    geometry = Geometry(head)
+    results = []
+    with_motion = [clip for clip in clips if clip.coefficients is not None]
+    seeds = range(seed, seed + samples)
+    for clip, drawn in predict(model, with_motion, seeds, steps, progress):
+        reference = clip.coefficients
+        assert reference is not None
+        mean = score(drawn.mean(0), reference, geometry) if samples > 1 else None
+        results.append(
+            ClipResult(
+                clip, score(drawn[0], reference, geometry), mean, static_scores(reference, geometry)
+            )
+        )
+    return results
+
+
+def mean_scores(scores: Iterable[Scores]) -> Scores:
+    """Mean over clips of every figure; clips in which a figure is not defined are left out."""
+    scores = list(scores)
+    return {key: _defined_mean([s[key] for s in scores]) for key in (scores[0] if scores else ())}
+
+
+def _defined_mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+def summarise(results: Sequence[ClipResult], mean_of_samples: bool = False) -> Scores:
+    """Means over clips, with LVE and FDD-mm also as fractions of a static neutral face."""
+    chosen = [r.mean if mean_of_samples and r.mean is not None else r.sample for r in results]
+    means, static = mean_scores(chosen), mean_scores(r.static for r in results)
+    means["lve_of_static"] = means["lve"] / static["lve"]
+    means["eve_of_static"] = means["eve"] / static["eve"]
+    means["fdd_mm_of_static"] = means["fdd_mm_abs"] / static["fdd_mm_abs"]
+    return means
+
+
+def groups(results: Sequence[ClipResult], seen: Iterable[str]) -> dict[str, list[ClipResult]]:
+    """All clips, each data set, seen and unseen speakers (clips of unknown speakers in neither)."""
+    seen = set(seen)
+    named: dict[str, list[ClipResult]] = {"all": list(results)}
+    for name in sorted({r.clip.clip.set for r in results}):
+        named[name] = [r for r in results if r.clip.clip.set == name]
+    labelled = [r for r in results if r.clip.clip.speaker]
+    named["seen speakers"] = [r for r in labelled if r.clip.clip.speaker in seen]
+    named["unseen speakers"] = [r for r in labelled if r.clip.clip.speaker not in seen]
+    return {name: members for name, members in named.items() if members}
+
+
+@torch.inference_mode()
+def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Scores:
+    """Top-1 accuracy of the personalizer: identity on clips of seen speakers, emotion on clips of
+    unseen ones."""
+    hits: dict[str, list[bool]] = {"identity": [], "emotion": []}
+    identity, emotion = model.personalizer.identity, model.personalizer.emotion
+    for group in _by_length(clips):
+        lengths = torch.tensor([clip.frames for clip in group], device=model.device)
+        inputs = [
+            model.encoder.prepare(torch.from_numpy(clip.waveform).to(model.device))
+            for clip in group
+        ]
+        features = model.encoder(inputs, lengths)
+        found = model.infer_weights(features, lengths, "hard")
+        for clip, who, how in zip(group, found[0].argmax(-1), found[1].argmax(-1)):
+            label = clip.clip
+            if label.speaker in identity.labels:
+                hits["identity"].append(identity.labels[int(who)] == label.speaker)
+            elif label.emotion in emotion.labels:
+                hits["emotion"].append(emotion.labels[int(how)] == label.emotion)
+    return {name: _defined_mean([float(hit) for hit in found]) for name, found in hits.items()}

@@ -1,0 +1,348 @@
+"""The core: contrastive personalizer, motion decoder, and DiffusionTalker that joins them.
+
+    waveform -> encoder -> F_a [B, T, C] -> personalizer -> p [B, P]
+    noise x_1 [B, T, 52] -> decoder(x_t, t, F_a, p), n steps -> x_0 [B, T, 52]
+
+Inside the model coefficients are standardised; :meth:`DiffusionTalker.denormalise` brings them
+back to [0, 1]. Sequences of unequal length are padded; ``lengths`` ``[B]`` says what is real, and
+padding changes nothing in the real frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dtalk.audio import frame_count
+from dtalk.diffusion import Denoiser, sample_ancestral, sample_ddim
+from dtalk.encoders import SmallEncoder, frame_mask
+from dtalk.errors import DataError
+from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
+from dtalk.recurrent import FastGRU, run_recurrent
+
+COEFFICIENTS = len(ARKIT_NAMES)
+UNKNOWN = -1
+"""The label of a clip whose identity or emotion is not known; it has a library entry of its own."""
+
+_MINIMUM_TEMPERATURE, _MAXIMUM_TEMPERATURE = 0.01, 1.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes the network's shapes and how it is sampled by default.
+
+    Attributes:
+        encoder: front end of the small encoder, ``mel`` or ``cnn``.
+        identities, emotions: labels of the two libraries, in order.
+        steps: denoising steps; temperature and upper_temperature scale the initial noise of the
+            mouth and of the rest of the face; retrieval: ``soft`` or ``hard``.
+    """
+
+    identities: tuple[str, ...]
+    emotions: tuple[str, ...]
+    encoder: str = "mel"
+    encoder_width: int = 192
+    feature_width: int = 128
+    tokens: int = 4
+    token_width: int = 64
+    contrast_width: int = 64
+    embedding_width: int = 64
+    step_width: int = 64
+    hidden_width: int = 192
+    layers: int = 3
+    dropout: float = 0.1
+    bidirectional: bool = True
+    steps: int = 8
+    temperature: float = 1.0
+    upper_temperature: float = 1.0
+    retrieval: str = "soft"
+
+
+def cross_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d_k)) v (eq. 7): ``[B, Q, D]``, ``[B, K, D]``, ``[B, K, E]``."""
+    scores = query @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
+    return scores.softmax(-1) @ values
+
+
+def pooled(features: Tensor, lengths: Tensor) -> Tensor:
+    """Mean and standard deviation over the real frames: ``[B, T, C]`` -> ``[B, 2C]``."""
+    mask = frame_mask(lengths, features.shape[1])[..., None]
+    count = lengths[:, None].to(features.dtype)
+    mean = (features * mask).sum(1) / count
+    variance = ((features - mean[:, None]).square() * mask).sum(1) / count
+    return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=-1)
+
+
+def step_embedding(time: Tensor, width: int) -> Tensor:
+    """Sinusoids of the continuous time t ``[B]`` -> ``[B, width]``.
+
+    Source: Vaswani et al. (2017), section 3.5, with 1000 t for the position.
+    """
+    half = width // 2
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=time.device) / half)
+    angles = 1000 * time[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two linear layers with a GELU between."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
+class Library(nn.Module):
+    """A few learned tokens per label, one more set for "unknown", and the contrast with sound.
+
+    ``contrast`` features come from an encoder of the entries (F_id or F_e of section II-C) and from
+    the pooled audio features; both are L2-normalised.
+    """
+
+    def __init__(self, labels: Sequence[str], config: ModelConfig) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+        shape = (len(labels) + 1, config.tokens, config.token_width)
+        self.entries = nn.Parameter(torch.randn(shape) / math.sqrt(config.token_width))
+        flat, width = config.tokens * config.token_width, config.contrast_width
+        self.encode_entry = mlp(flat, flat, width)
+        self.encode_audio = mlp(2 * config.feature_width, config.feature_width, width)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.1)))
+
+    @property
+    def temperature(self) -> Tensor:
+        """tau of eqs. 5 and 6, learned in log space, clamped."""
+        return self.log_temperature.exp().clamp(_MINIMUM_TEMPERATURE, _MAXIMUM_TEMPERATURE)
+
+    def contrast_features(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled audio ``[B, 2C]`` -> unit vectors of audio ``[B, D]`` and entries ``[M, D]``."""
+        entries = self.encode_entry(self.entries[:-1].flatten(1))
+        return (
+            functional.normalize(self.encode_audio(audio), dim=-1),
+            functional.normalize(entries, dim=-1),
+        )
+
+    def match(self, audio: Tensor) -> Tensor:
+        """Probability of every label given the sound: ``[B, 2C]`` -> ``[B, M]``."""
+        features, entries = self.contrast_features(audio)
+        return (features @ entries.T / self.temperature).softmax(-1)
+
+    def weights_of(self, labels: Tensor) -> Tensor:
+        """Labels ``[B]``, -1 for unknown -> one-hot weights over all entries ``[B, M + 1]``."""
+        rows = torch.where(labels < 0, len(self.labels), labels)
+        return functional.one_hot(rows, len(self.labels) + 1).float()
+
+    def weights_of_match(self, match: Tensor, retrieval: str) -> Tensor:
+        """Probabilities ``[B, M]`` -> weights over all entries ``[B, M + 1]``, soft or one-hot."""
+        if not self.labels:
+            return match.new_ones(len(match), 1)
+        if retrieval == "hard":
+            return self.weights_of(match.argmax(-1))
+        return functional.pad(match, (0, 1))
+
+    def tokens(self, weights: Tensor) -> Tensor:
+        """Weighted entries: ``[B, M + 1]`` -> ``[B, K, D]``."""
+        return torch.einsum("bm,mkd->bkd", weights, self.entries)
+
+
+class Integrator(nn.Module):
+    """Identity tokens attend to emotion tokens; the result is one embedding p (eq. 7).
+
+    With one vector a side the softmax would run over a single key and p could not depend on the
+    identity; with a few tokens it does, and the queries are added so that identity reaches p
+    directly.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.token_width
+        self.keys = mlp(width, width, width)
+        self.values = mlp(width, width, width)
+        self.output = nn.Linear(config.tokens * width, config.embedding_width)
+
+    def forward(self, identity: Tensor, emotion: Tensor) -> Tensor:
+        """Tokens ``[B, K, D]`` of both -> p ``[B, P]``."""
+        mixed = cross_attention(identity, self.keys(emotion), self.values(emotion))
+        return self.output((identity + mixed).flatten(1))
+
+
+class Personalizer(nn.Module):
+    """Who speaks and how they feel, from labels or from the sound (section II-C)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.identity = Library(config.identities, config)
+        self.emotion = Library(config.emotions, config)
+        self.integrator = Integrator(config)
+
+    def forward(self, identity_weights: Tensor, emotion_weights: Tensor) -> Tensor:
+        """Weights over library entries ``[B, M + 1]`` each -> p ``[B, P]``."""
+        return self.integrator(
+            self.identity.tokens(identity_weights), self.emotion.tokens(emotion_weights)
+        )
+
+
+class MotionDecoder(nn.Module):
+    """Predicts x_0: concat(p, F_a, x_t, step embedding) -> LayerNorm -> GRU -> MLP."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.step_width = config.step_width
+        self.embed_step = mlp(config.step_width, config.step_width, config.step_width)
+        width = (
+            config.embedding_width + config.feature_width + COEFFICIENTS + config.step_width
+        )
+        self.norm = nn.LayerNorm(width)
+        self.recurrent = FastGRU(
+            width,
+            config.hidden_width,
+            config.layers,
+            batch_first=True,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout if config.layers > 1 else 0.0,
+        )
+        directions = 2 if config.bidirectional else 1
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = mlp(directions * config.hidden_width, config.hidden_width, COEFFICIENTS)
+
+    def forward(
+        self, noisy: Tensor, time: Tensor, features: Tensor, embedding: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """x_t ``[B, T, 52]``, t ``[B]``, F_a ``[B, T, C]``, p ``[B, P]`` -> x_0 ``[B, T, 52]``."""
+        step = self.embed_step(step_embedding(time, self.step_width))
+        constant = torch.cat([embedding, step], -1)[:, None].expand(-1, noisy.shape[1], -1)
+        hidden = self.norm(torch.cat([constant, features, noisy], -1))
+        return self.output(self.dropout(run_recurrent(self.recurrent, hidden, lengths)))
+
+
+@dataclass(frozen=True)
+class Animation:
+    """What :meth:`DiffusionTalker.animate` found: coefficients float32 ``[T, 52]`` in [0, 1], and
+    the identity and emotion they were drawn with."""
+
+    coefficients: npt.NDArray[np.float32]
+    identity: str
+    emotion: str
+
+
+class DiffusionTalker(nn.Module):
+    """Speech encoder, personalizer and motion decoder (sections II-B and II-C)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = SmallEncoder(
+            config.encoder, config.encoder_width, config.feature_width, config.dropout
+        )
+        self.personalizer = Personalizer(config)
+        self.decoder = MotionDecoder(config)
+        self.register_buffer("mean", torch.zeros(COEFFICIENTS))
+        self.register_buffer("std", torch.ones(COEFFICIENTS))
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    def normalise(self, coefficients: Tensor) -> Tensor:
+        """Coefficients in [0, 1] -> standardised, any shape ending in 52."""
+        return (coefficients - self.mean) / self.std
+
+    def denormalise(self, standardised: Tensor) -> Tensor:
+        """Standardised -> coefficients, held to [0, 1]."""
+        return (standardised * self.std + self.mean).clamp(0, 1)
+
+    def infer_weights(
+        self, features: Tensor, lengths: Tensor, retrieval: str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Library weights ``[B, M + 1]`` of identity and emotion, retrieved from the sound."""
+        audio = pooled(features, lengths)
+        kind = retrieval or self.config.retrieval
+        identity, emotion = self.personalizer.identity, self.personalizer.emotion
+        return (
+            identity.weights_of_match(identity.match(audio), kind),
+            emotion.weights_of_match(emotion.match(audio), kind),
+        )
+
+    def denoiser(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Denoiser:
+        """DT_theta(a, i, e, x_t, t) of eq. 4 with all but x_t and t given."""
+        return lambda noisy, time: self.decoder(noisy, time, features, embedding, lengths)
+
+    def noise_scale(self, temperature: float, upper_temperature: float) -> Tensor:
+        """Scale of the initial noise per channel ``[52]``: the mouth's, and all the rest's."""
+        scales = [temperature if n in MOUTH_NAMES else upper_temperature for n in ARKIT_NAMES]
+        return torch.tensor(scales, device=self.device)
+
+    def default_noise_scale(self) -> Tensor:
+        """:meth:`noise_scale` of the configuration."""
+        return self.noise_scale(self.config.temperature, self.config.upper_temperature)
+
+    @torch.inference_mode()
+    def animate(
+        self,
+        waveform: npt.NDArray[np.float32],
+        identity: str | None = None,
+        emotion: str | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        temperature: float = 1.0,
+        ancestral: bool = False,
+    ) -> Animation:
+        """Coefficients for one speech clip.
+
+        Args:
+            waveform: 16 kHz mono float32 ``[S]``, S >= 1.
+            identity, emotion: a library label, or None to infer it from the sound.
+            seed: of the noise. The same input, seed, weights and threads give the same bytes.
+            steps: denoising steps; None for the model's own number.
+            temperature: scales the model's own initial noise; 0 gives its most likely motion.
+            ancestral: sample with fresh noise at every step (eq. 3) instead of DDIM.
+
+        Raises:
+            DataError: a label that is not in the library.
+        """
+        frames = frame_count(len(waveform))
+        lengths = torch.tensor([frames], device=self.device)
+        prepared = self.encoder.prepare(torch.from_numpy(waveform).to(self.device))
+        features = self.encoder([prepared], lengths)
+        found = self.infer_weights(features, lengths)
+        identity_weights = self._choose(self.personalizer.identity, identity, found[0], "identity")
+        emotion_weights = self._choose(self.personalizer.emotion, emotion, found[1], "emotion")
+        embedding = self.personalizer(identity_weights, emotion_weights)
+        denoise = self.denoiser(features, embedding, lengths)
+        generator = torch.Generator().manual_seed(seed)
+        noise = draw_noise(frames, generator).to(self.device)[None]
+        scale = self.default_noise_scale() * temperature
+        count = steps or self.config.steps
+        if ancestral:
+            fresh = [draw_noise(frames, generator) for _ in range(count - 1)]
+            stacked = torch.stack(fresh)[:, None] if fresh else noise[:0]
+            x = sample_ancestral(denoise, noise * scale, count, stacked.to(self.device) * scale)
+        else:
+            x = sample_ddim(denoise, noise * scale, count)
+        return Animation(
+            self.denormalise(x[0]).cpu().numpy(),
+            self.personalizer.identity.labels[int(identity_weights[0].argmax())],
+            self.personalizer.emotion.labels[int(emotion_weights[0].argmax())],
+        )
+
+    @staticmethod
+    def _choose(library: Library, label: str | None, found: Tensor, kind: str) -> Tensor:
+        if label is None:
+            return found
+        if label not in library.labels:
+            known = ", ".join(library.labels)
+            raise DataError(f"unknown {kind} {label!r}; this model knows: auto, {known}")
+        index = torch.tensor([library.labels.index(label)], device=found.device)
+        return library.weights_of(index)
+
+
+def draw_noise(frames: int, generator: torch.Generator) -> Tensor:
+    """Standard normal ``[frames, 52]`` on the CPU, so that a seed means the same everywhere."""
+    return torch.randn(frames, COEFFICIENTS, generator=generator)

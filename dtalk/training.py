@@ -1,0 +1,488 @@
+"""Training of eq. 15: data, losses, optimiser, averaging, checkpoints, exact resume, validation.
+
+Every random number depends on the seed and on the number of the update alone, so that a run that
+was interrupted goes on exactly as if it had not been: the state on disk needs no generator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from dtalk import losses
+from dtalk.augmentation import augment
+from dtalk.audio import frame_count
+from dtalk.checkpoint import save_model
+from dtalk.datasets import (
+    Clip,
+    LoadedClip,
+    Progress,
+    batches,
+    draw_epoch,
+    labels_of,
+    load_clips,
+    read_index,
+    select,
+)
+from dtalk.diffusion import add_noise
+from dtalk.encoders import frame_mask
+from dtalk.errors import CheckpointError, DataError
+from dtalk.evaluation import Scores, evaluate, groups, retrieval, summarise
+from dtalk.files import atomic_path
+from dtalk.head import Head, built_in
+from dtalk.model import COEFFICIENTS, UNKNOWN, DiffusionTalker, Library, ModelConfig, pooled
+
+MODEL_FILE = "model.safetensors"
+BEST_FILE = "best.safetensors"
+STATE_FILE = "training.pt"
+LOG_FILE = "metrics.jsonl"
+
+MINIMUM_STD = 0.02  # channels that never move would else be scaled up without bound
+AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
+FINAL_RATE = 0.02  # of the learning rate, at the last update
+WARM_UP = 100  # updates
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one training run; each is a flag of ``dtalk train``.
+
+    Attributes:
+        balance: a set of n clips is drawn like one of n ** balance clips.
+        batch_frames: padded frames in a batch of clips with motion.
+        audio_only_batch: clips without motion that join every batch, for the personalizer.
+        lip_weight, velocity_weight: of the errors of the lip vertices and of their velocities,
+            beside eq. 4 on the coefficients and inside its lambda_1.
+        label_share, match_share: how often a clip is conditioned on its labels and on what the
+            personalizer finds in the sound; else on the libraries' entry for "unknown".
+    """
+
+    data: Path
+    out: Path
+    sets: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    updates: int = 4000
+    batch_frames: int = 4000
+    audio_only_batch: int = 8
+    balance: float = 0.7
+    augment: float = 1.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    clip_gradient: float = 1.0
+    ema: float = 0.998
+    reconstruction_weight: float = losses.RECONSTRUCTION_WEIGHT
+    contrast_weight: float = losses.CONTRAST_WEIGHT
+    lip_weight: float = 1.0
+    velocity_weight: float = 0.5
+    label_share: float = 0.5
+    match_share: float = 0.4
+    validate_every: int = 400
+    save_minutes: float = 3.0
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "float32"
+    resume: bool = False
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Who is told how training goes: the command line, a log, a test."""
+
+    def loading(self, done: int, total: int) -> None: ...
+
+    def updated(self, update: int, updates: int, loss: float, rate: float) -> None: ...
+
+    def validated(self, update: int, tables: dict[str, Scores]) -> None: ...
+
+    def note(self, line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips with motion first, then clips of sound only.
+
+    inputs: the encoder's, a tensor a clip; lengths ``[B]`` in face frames; target ``[M, T, 52]``
+    standardised, of the M clips with motion; identity and emotion ``[B]``, -1 unknown.
+    """
+
+    inputs: list[Tensor]
+    lengths: Tensor
+    target: Tensor
+    identity: Tensor
+    emotion: Tensor
+
+
+def device_of(name: str) -> torch.device:
+    """``auto``: a CUDA device, else Apple's GPU, else the CPU; other names as torch reads them.
+
+    Raises:
+        DataError: no such device here.
+    """
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        line = str(error).splitlines()[0]
+        raise DataError(f"cannot use device {name!r}: {line}; try --device auto") from error
+
+
+def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean ``[52]``, standard deviation ``[52]`` and covariance ``[52, 52]`` of all coefficients."""
+    frames = np.concatenate([c.coefficients for c in clips if c.coefficients is not None])
+    covariance = np.cov(frames, rowvar=False)
+    std = np.sqrt(np.diag(covariance)).clip(min=MINIMUM_STD)
+    return tuple(torch.tensor(x, dtype=torch.float32) for x in (frames.mean(0), std, covariance))  # type: ignore[return-value]
+
+
+def lip_gram(head: Head, std: Tensor, covariance: Tensor) -> Tensor:
+    """The ``gram`` of :func:`losses.vertex_error` for standardised coefficients ``[52, 52]``.
+
+    Scaled so that always predicting the mean costs 1.
+    """
+    basis = torch.from_numpy(head.basis(head.lips)).flatten(1)
+    gram = basis @ basis.T
+    return std[:, None] * gram * std / (gram * covariance).sum()
+
+
+class BatchMaker:
+    """Turns update numbers into batches, ahead of time in a thread."""
+
+    def __init__(self, clips: Sequence[LoadedClip], model: DiffusionTalker, config: TrainingConfig):
+        self._moving = [c for c in clips if c.coefficients is not None]
+        self._sounding = [c for c in clips if c.coefficients is None]
+        self._model, self._config = model, config
+        self._identity = {s: i for i, s in enumerate(model.config.identities)}
+        self._emotion = {e: i for i, e in enumerate(model.config.emotions)}
+
+    def __call__(self, start: int) -> Iterator[Batch]:
+        """Batches from update ``start`` on, without end."""
+        with ThreadPoolExecutor(1) as pool:
+            plan = self._plan(start)
+            ahead = [pool.submit(self._make, *next(plan)) for _ in range(3)]
+            while True:
+                yield ahead.pop(0).result()
+                ahead.append(pool.submit(self._make, *next(plan)))
+
+    def _plan(self, start: int) -> Iterator[tuple[int, list[LoadedClip]]]:
+        """(update, clips) from ``start`` on; epochs before it are planned and passed over."""
+        update, epoch = 0, 0
+        while True:
+            generator = np.random.default_rng([self._config.seed, 1, epoch])
+            drawn = draw_epoch(self._moving, self._config.balance, generator)
+            for group in batches(drawn, self._config.batch_frames, generator):
+                if update >= start:
+                    yield update, group
+                update += 1
+            epoch += 1
+
+    def _make(self, update: int, moving: list[LoadedClip]) -> Batch:
+        generator = np.random.default_rng([self._config.seed, 2, update])
+        count = min(self._config.audio_only_batch, len(self._sounding))
+        extra = [self._sounding[i] for i in generator.choice(len(self._sounding), count, False)]
+        made = [self._vary(clip, generator) for clip in (*moving, *extra)]
+        targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
+        device, labels = self._model.device, [clip.clip for clip in (*moving, *extra)]
+        lengths = [
+            len(motion) if motion is not None else frame_count(len(sound)) for sound, motion in made
+        ]
+        return Batch(
+            [self._model.encoder.prepare(torch.from_numpy(sound)).to(device) for sound, _ in made],
+            torch.tensor(lengths, device=device),
+            self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
+            self._indices([label.speaker for label in labels], self._identity),
+            self._indices([label.emotion for label in labels], self._emotion),
+        )
+
+    def _vary(
+        self, clip: LoadedClip, generator: np.random.Generator
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        sound, motion = augment(
+            clip.waveform, clip.coefficients, self._config.augment, generator
+        )
+        if motion is None:
+            sound = sound[: AUDIO_ONLY_FRAMES * 16_000 // 30]
+        return sound, motion
+
+    def _indices(self, labels: Sequence[str], table: dict[str, int]) -> Tensor:
+        return torch.tensor([table.get(x, UNKNOWN) for x in labels], device=self._model.device)
+
+
+def condition(
+    library: Library, audio: Tensor, labels: Tensor, choice: Tensor, config: TrainingConfig
+) -> Tensor:
+    """Weights over library entries ``[B, M + 1]``: by label, by match with the sound, or unknown.
+
+    ``choice`` ``[B]`` is uniform in [0, 1). A clip without a label is matched instead. The match is
+    not trained through: retrieval learns from eqs. 5 and 6 alone.
+    """
+    by_label = (choice < config.label_share) & (labels >= 0)
+    unknown = choice >= config.label_share + config.match_share
+    known = library.weights_of(torch.where(by_label, labels, UNKNOWN))
+    matched = library.weights_of_match(library.match(audio).detach(), "soft")
+    return torch.where((by_label | unknown)[:, None], known, matched)
+
+
+def losses_of(
+    model: DiffusionTalker, batch: Batch, gram: Tensor, generator: torch.Generator, config: TrainingConfig
+) -> dict[str, Tensor]:
+    """The loss of one batch (``total``, eq. 15) and its parts."""
+    personalizer, moving = model.personalizer, len(batch.target)
+    with _precision(model.device, config.precision):
+        features = model.encoder(batch.inputs[:moving], batch.lengths[:moving]).float()
+    audio = pooled(features, batch.lengths[:moving])
+    if len(batch.inputs) > moving:  # apart, since they are longer: less padding
+        with _precision(model.device, config.precision):
+            extra = model.encoder(batch.inputs[moving:], batch.lengths[moving:]).float()
+        audio = torch.cat([audio, pooled(extra, batch.lengths[moving:])])
+    contrasts, weights = [], []
+    libraries = ((personalizer.identity, batch.identity), (personalizer.emotion, batch.emotion))
+    for library, labels in libraries:
+        contrasts.append(_contrast(library, audio, labels))
+        choice = torch.rand(len(labels), generator=generator).to(model.device)
+        weights.append(condition(library, audio, labels, choice, config)[:moving])
+    lengths, target = batch.lengths[:moving], batch.target
+    mask = frame_mask(lengths, target.shape[1])
+    draw = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving
+    draw = draw[torch.randperm(moving, generator=generator)]
+    times = ((draw * model.config.steps).floor() + 1).to(model.device) / model.config.steps
+    noise = torch.randn(target.shape, generator=generator).to(model.device)
+    noisy, embedding = add_noise(target, noise, times), personalizer(*weights)
+    with _precision(model.device, config.precision):
+        predicted = model.decoder(noisy, times, features, embedding, lengths)
+    predicted = predicted.float()
+    parts = {
+        "coefficients": losses.reconstruction(predicted, target, mask),
+        "lips": losses.vertex_error(predicted, target, gram, mask),
+        "velocity": losses.velocity_error(predicted, target, gram, mask),
+        "identity": contrasts[0],
+        "emotion": contrasts[1],
+    }
+    rec = (
+        parts["coefficients"]
+        + config.lip_weight * parts["lips"]
+        + config.velocity_weight * parts["velocity"]
+    )
+    total = losses.teacher_loss(
+        rec, *contrasts, config.reconstruction_weight, config.contrast_weight
+    )
+    return {"total": total, **parts}
+
+
+def _precision(device: torch.device, name: str) -> torch.autocast:
+    """Products of encoder and decoder in bfloat16 where asked; parameters stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
+
+
+def _contrast(library: Library, audio: Tensor, labels: Tensor) -> Tensor:
+    if not library.labels:
+        return audio.new_zeros(())
+    return losses.contrast(*library.contrast_features(audio), labels, library.temperature)
+
+
+class Average:
+    """Exponential moving average of a model's weights, with a short memory at the start."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, update: int) -> None:
+        decay = min(self.decay, (1 + update) / (10 + update))
+        for name, value in model.state_dict().items():
+            self.weights[name].lerp_(value, 1 - decay)
+
+
+def learning_rate(update: int, config: TrainingConfig) -> float:
+    """Linear warm-up, then half a cosine down to a small share of the full rate."""
+    warm = min(1.0, (update + 1) / WARM_UP)
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, update / max(1, config.updates))))
+    return config.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * fall)
+
+
+class Trainer:
+    """One run: everything that is trained, and where it is kept."""
+
+    def __init__(self, config: TrainingConfig, observer: Observer, command: str = "") -> None:
+        self.config, self.observer, self.command = config, observer, command
+        train, self.validation = load_data(config, observer)
+        identities, emotions = labels_of([clip.clip for clip in train])
+        mean, std, covariance = statistics(train)
+        torch.manual_seed(config.seed)
+        model_config = ModelConfig(identities, emotions, **config.model)
+        self.model = DiffusionTalker(model_config).to(device_of(config.device))
+        self.model.mean.copy_(mean)
+        self.model.std.copy_(std)
+        self.gram = lip_gram(built_in(), std, covariance).to(self.model.device)
+        self.average = Average(self.model, config.ema)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.update = 0
+        self.best = math.inf
+        self.seconds = 0.0
+        self.batches = BatchMaker(train, self.model, config)
+
+    def run(self) -> None:
+        """Train to the end, validating and saving on the way; ctrl-C saves and stops."""
+        self._start()
+        saved = started = time.monotonic()
+        before = self.seconds
+        source = self.batches(self.update)
+        try:
+            while self.update < self.config.updates:
+                parts = self.step(next(source))
+                self.seconds = before + time.monotonic() - started
+                rate = (time.monotonic() - started) / max(1, self.update)
+                self.observer.updated(self.update, self.config.updates, parts["total"], rate)
+                if self.update % self.config.validate_every == 0:
+                    self.validate(parts)
+                if time.monotonic() - saved > 60 * self.config.save_minutes:
+                    self.save()
+                    saved = time.monotonic()
+            if self.update % self.config.validate_every:
+                self.validate({})
+        finally:
+            source.close()
+            self.save()
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One update of the weights; the losses before it."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.update)
+        # Dropout draws from the global generator, which therefore is seeded here too.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.update)
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.update, self.config)
+        parts = losses_of(self.model, batch, self.gram, generator, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
+        self.optimizer.step()
+        self.update += 1
+        self.average.update(self.model, self.update)
+        return {name: float(value.detach()) for name, value in parts.items()}
+
+    def validate(self, parts: dict[str, float]) -> None:
+        """Score the averaged weights on the validation split; keep them if they are the best."""
+        model = self.averaged()
+        results = evaluate(model, self.validation, built_in())
+        if not results:
+            return
+        named = groups(results, model.config.identities)
+        tables = {name: summarise(members) for name, members in named.items()}
+        found = retrieval(model, self.validation)
+        tables["all"] |= {f"{name}_top1": value for name, value in found.items()}
+        self.observer.validated(self.update, tables)
+        self._log({"update": self.update, "losses": parts, "validation": tables})
+        if tables["all"]["lve"] < self.best:
+            self.best = tables["all"]["lve"]
+            save_model(model, self.config.out / BEST_FILE, self._about(tables))
+
+    def averaged(self) -> DiffusionTalker:
+        """A copy of the model with the averaged weights, in evaluation mode."""
+        model = DiffusionTalker(self.model.config).to(self.model.device)
+        model.load_state_dict(self.average.weights)
+        return model.eval()
+
+    def save(self) -> None:
+        """Write the averaged model and the whole training state, each atomically."""
+        save_model(self.averaged(), self.config.out / MODEL_FILE, self._about({}))
+        state = {
+            "update": self.update,
+            "best": self.best,
+            "seconds": self.seconds,
+            "config": json.dumps(_settings(self.config), sort_keys=True),
+            "model": self.model.state_dict(),
+            "average": self.average.weights,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_path(self.config.out / STATE_FILE) as temporary:
+            torch.save(state, temporary)
+
+    def _start(self) -> None:
+        path = self.config.out / STATE_FILE
+        if self.config.resume:
+            self._restore(path)
+        elif path.exists():
+            raise DataError(f"{path} is there already: add --resume to go on, or choose another --out")
+
+    def _restore(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location=self.model.device, weights_only=True)
+        except FileNotFoundError as error:
+            raise CheckpointError(f"nothing to resume: {path} does not exist") from error
+        except Exception as error:
+            raise CheckpointError(f"cannot resume from {path}: damaged or foreign") from error
+        differing = _differences(json.loads(state["config"]), _settings(self.config))
+        if differing:
+            raise CheckpointError(f"cannot resume from {path}: other settings: {differing}")
+        self.model.load_state_dict(state["model"])
+        self.average.weights = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.update, self.best, self.seconds = state["update"], state["best"], state["seconds"]
+        self.observer.note(f"going on after update {self.update}")
+
+    def _about(self, tables: dict[str, Scores]) -> dict[str, Any]:
+        return {
+            "command": self.command,
+            "settings": _settings(self.config),
+            "update": self.update,
+            "seconds": round(self.seconds),
+            "validation": tables,
+        }
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def load_data(
+    config: TrainingConfig, observer: Observer
+) -> tuple[list[LoadedClip], list[LoadedClip]]:
+    """Training and validation clips in memory; clips that cannot be read are named and left out.
+
+    Raises:
+        DataError: no clip with motion to train on.
+    """
+    chosen = select(read_index(config.data), sets=config.sets, without=config.without)
+    wanted = [clip for clip in chosen if clip.split in ("train", "val")]
+    progress: Progress = observer.loading
+    loaded, failures = load_clips(wanted, progress)
+    for line in failures:
+        observer.note(f"left out: {line}")
+    train = [clip for clip in loaded if clip.clip.split == "train"]
+    if not any(clip.coefficients is not None for clip in train):
+        raise DataError(f"{config.data} has no clip with motion in its train split")
+    return train, [clip for clip in loaded if clip.clip.split == "val"]
+
+
+def _settings(config: TrainingConfig) -> dict[str, Any]:
+    """What must be equal for a run to go on: everything but places and devices."""
+    plain = dataclasses.asdict(config)
+    for name in ("data", "out", "device", "resume", "save_minutes"):
+        del plain[name]
+    return json.loads(json.dumps(plain))
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    )
