@@ -28,7 +28,8 @@ def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> npt.NDA
         MotionError: as ``sources``, and where names and values do not fit together.
     """
     try:
-        columns = np.asarray(values, dtype=np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, which Motion refuses
+            columns = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise MotionError("the coefficients are not a table of numbers") from error
     if columns.ndim != 2 or columns.shape[1] != len(names):

@@ -127,7 +127,8 @@ def _rotation(
     if not all(name.lower() in columns for name in _HEAD):
         return None
     values = _values(names, rows, [columns[name.lower()] for name in _HEAD])
-    rotation = np.array(values, np.float32)
+    with np.errstate(over="ignore"):  # becomes infinite, which Motion refuses
+        rotation = np.array(values, np.float32)
     return rotation if rotation.any() else None
 
 

@@ -119,14 +119,20 @@ def _read_npz(path: Path) -> Motion:
         raise MotionError("its `fps` or `seed` is not a number") from error
 
 
+# What numpy and zipfile let out on broken files; RuntimeError: a bit that says "encrypted".
+_NPZ_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, MemoryError),
+    *(NotImplementedError, RuntimeError, AttributeError, TypeError),
+)
+
+
 def _npz_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """All arrays of the file; objects, which could run code, are refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because numpy leaves files open that turn out to be none of its own.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, KeyError, NotImplementedError, MemoryError) as error:
-        raise MotionError("not an npz motion file, or damaged") from error
-    except (zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
+    except _NPZ_DAMAGE as error:
         raise MotionError("not an npz motion file, or damaged") from error
 
 
@@ -165,9 +171,10 @@ def _read_json(path: Path) -> Motion:
 
 
 def _json_object(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8-sig")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise MotionError(f"not json, or damaged: {error}") from error
     if not isinstance(content, dict):
         raise MotionError("not an Audio2Face export: no json object")
