@@ -19,7 +19,7 @@ import soundfile
 import soxr
 
 from dtalk.errors import AudioError
-from dtalk.motion import FPS
+from dtalk.motion import FPS as FPS
 
 Waveform = npt.NDArray[np.float32]
 

@@ -15,7 +15,6 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk import audio
 from dtalk.audio import (
     AUDIO_SUFFIXES,
     SAMPLE_RATE,
@@ -376,7 +375,7 @@ class TestFfmpeg:
             soundfile.write(sound, [0.5], SAMPLE_RATE, "FLOAT", format="AU")
             return subprocess.CompletedProcess(command, 0, sound.getvalue(), b"")
 
-        monkeypatch.setattr(audio.subprocess, "run", run)
+        monkeypatch.setattr("subprocess.run", run)
         path = tmp_path / "$(touch x); a.m4a"
         path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
         assert load_audio(path) == np.float32([0.5])

@@ -125,7 +125,7 @@ class TestAtomicPath:
         def refuse(source, target):
             raise OSError(code, os.strerror(code), str(source))
 
-        monkeypatch.setattr(files.os, "replace", refuse)
+        monkeypatch.setattr("os.replace", refuse)
         with pytest.raises(DtalkError) as error, atomic_path(tmp_path / "out.txt") as temporary:
             temporary.write_text("x")
         assert os.strerror(code) in one_line(error)
@@ -205,7 +205,7 @@ class TestExpandInputs:
         def refuse(folder):
             raise PermissionError(errno.EACCES, "Permission denied", str(folder))
 
-        monkeypatch.setattr(files.os, "scandir", refuse)
+        monkeypatch.setattr("os.scandir", refuse)
         with pytest.raises(DtalkError) as error:
             expand_inputs([tmp_path], {".wav"})
         assert str(tmp_path) in one_line(error)

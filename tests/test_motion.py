@@ -104,7 +104,7 @@ class TestNames:
 
 class TestMotion:
     def test_takes_anything_like_an_array(self):
-        motion = Motion([[0] * 52] * 60, fps=60)  # type: ignore[arg-type]
+        motion = Motion([[0] * 52] * 60, fps=60)
         assert motion.coefficients.dtype == np.float32
         assert motion.coefficients.shape == (60, 52)
         assert len(motion) == 60
@@ -142,7 +142,7 @@ class TestMotion:
 
     def test_numbers_are_asked_for(self):
         with pytest.raises(MotionError, match="not an array of numbers"):
-            Motion([["a"] * 52])  # type: ignore[arg-type]
+            Motion([["a"] * 52])
 
 
 class TestResample:
