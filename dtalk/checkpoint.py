@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 
 from dtalk.errors import CheckpointError
 from dtalk.files import atomic_path
-from dtalk.model import DiffusionTalker, ModelConfig
+from dtalk.model import DiffusionTalker
 from dtalk.motion import ARKIT_NAMES
+from dtalk.settings import ModelConfig
 
 FORMAT_VERSION = 1
 _KEY = "dtalk"
@@ -37,7 +38,9 @@ def save_model(model: DiffusionTalker, path: Path, about: dict[str, Any] | None 
         "coefficients": ARKIT_NAMES,
         **(about or {}),
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, {_KEY: json.dumps(description)})
 
@@ -78,7 +81,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
     """
     description = read_description(path)
     try:
-        fields = {
+        fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in description["config"].items()
         }
@@ -102,7 +105,9 @@ def _check_tensors(model: DiffusionTalker, tensors: dict[str, torch.Tensor], pat
     if missing or foreign:
         parts = [f"lacks {missing[0]}"] * bool(missing) + [f"has {foreign[0]}"] * bool(foreign)
         count = len(missing) + len(foreign)
-        raise CheckpointError(f"cannot load {path}: it {' and '.join(parts)} ({count} names differ)")
+        raise CheckpointError(
+            f"cannot load {path}: it {' and '.join(parts)} ({count} names differ)"
+        )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointError(

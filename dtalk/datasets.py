@@ -178,7 +178,9 @@ def draw_epoch(
     for name in sorted(sizes):
         members = [clip for clip in clips if clip.clip.set == name]
         share = round(len(clips) * sizes[name] ** balance / total)
-        order = [i for _ in range(-(-share // len(members))) for i in generator.permutation(len(members))]
+        order = [
+            i for _ in range(-(-share // len(members))) for i in generator.permutation(len(members))
+        ]
         drawn.extend(members[i] for i in order[:share])
     return drawn
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from dtalk.audio import FPS, SAMPLE_RATE
-from dtalk.recurrent import run_recurrent
+from dtalk.audio import SAMPLE_RATE
+from dtalk.motion import FPS
+from dtalk.recurrent import FastLSTM, run_recurrent
 
 MEL_BANDS = 80
 MEL_WINDOW = 400  # 25 ms
@@ -185,7 +186,7 @@ class SmallEncoder(nn.Module):
     def __init__(self, front_end: str, width: int, features: int, dropout: float) -> None:
         super().__init__()
         self.front_end = FRONT_ENDS[front_end](width, dropout)
-        self.recurrent = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
+        self.recurrent = FastLSTM(width, width // 2, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, features)
 

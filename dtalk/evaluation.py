@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +16,7 @@ import torch
 from dtalk import metrics
 from dtalk.datasets import LoadedClip
 from dtalk.diffusion import sample_ddim
+from dtalk.files import atomic_path
 from dtalk.head import MILLIMETRES, Head
 from dtalk.model import DiffusionTalker, draw_noise
 from dtalk.motion import ARKIT_NAMES, UPPER_FACE_NAMES
@@ -103,11 +108,7 @@ def predict(
     done = 0
     for group in _by_length(clips):
         lengths = torch.tensor([clip.frames for clip in group], device=model.device)
-        inputs = [
-            model.encoder.prepare(torch.from_numpy(clip.waveform).to(model.device))
-            for clip in group
-        ]
-        features = model.encoder(inputs, lengths)
+        features = model.features([clip.waveform for clip in group], lengths)
         embedding = model.personalizer(*model.infer_weights(features, lengths))
         denoise = model.denoiser(features, embedding, lengths)
         samples = []
@@ -216,11 +217,7 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Scores:
     identity, emotion = model.personalizer.identity, model.personalizer.emotion
     for group in _by_length(clips):
         lengths = torch.tensor([clip.frames for clip in group], device=model.device)
-        inputs = [
-            model.encoder.prepare(torch.from_numpy(clip.waveform).to(model.device))
-            for clip in group
-        ]
-        features = model.encoder(inputs, lengths)
+        features = model.features([clip.waveform for clip in group], lengths)
         found = model.infer_weights(features, lengths, "hard")
         for clip, who, how in zip(group, found[0].argmax(-1), found[1].argmax(-1)):
             label = clip.clip
@@ -229,3 +226,19 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Scores:
             elif label.emotion in emotion.labels:
                 hits["emotion"].append(emotion.labels[int(how)] == label.emotion)
     return {name: _defined_mean([float(hit) for hit in found]) for name, found in hits.items()}
+
+
+def write_figures(figures: Mapping[str, Any], path: Path) -> None:
+    """Write figures as json, undefined ones as null.
+
+    Raises:
+        DtalkError: the place cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(_without_nan(figures), indent=2) + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

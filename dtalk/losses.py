@@ -6,7 +6,8 @@ frames change no loss.
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterable
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,12 +60,9 @@ def contrast(audio: Tensor, library: Tensor, labels: Tensor, temperature: Tensor
 
 def teacher_loss(
     rec: Tensor,
-    con_identity: Tensor,
-    con_emotion: Tensor,
+    contrasts: Iterable[Tensor],
     reconstruction_weight: float = RECONSTRUCTION_WEIGHT,
     contrast_weight: float = CONTRAST_WEIGHT,
 ) -> Tensor:
     """lambda_1 L_rec + lambda_2 L_con(identity) + lambda_2 L_con(emotion) (eq. 15)."""
-    return torch.as_tensor(
-        reconstruction_weight * rec + contrast_weight * (con_identity + con_emotion)
-    )
+    return sum((contrast_weight * term for term in contrasts), reconstruction_weight * rec)

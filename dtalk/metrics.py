@@ -47,7 +47,9 @@ def facial_dynamics_deviation(predicted: Array, reference: Array, neutral: Array
     A vertex' motion is the standard deviation over time of its squared displacement from
     ``neutral`` ``[V, 3]``. Source: CodeTalker (Xing et al., 2023), equation of FDD and its code.
     """
-    moved = squared_distance(reference, neutral).std(0) - squared_distance(predicted, neutral).std(0)
+    moved = squared_distance(reference, neutral).std(0) - squared_distance(predicted, neutral).std(
+        0
+    )
     return float(moved.mean())
 
 
@@ -63,11 +65,13 @@ def correlation(predicted: Array, reference: Array, moving: float = MOVING_OPENI
 
     A prediction that does not move at all has r = 0.
     """
+    predicted = predicted.astype(np.float64) - predicted.mean()
+    reference = reference.astype(np.float64) - reference.mean()
     if reference.std() <= moving:
         return float("nan")
     if predicted.std() < 1e-6:
         return 0.0
-    return float(np.corrcoef(predicted, reference)[0, 1])
+    return float((predicted * reference).mean() / (predicted.std() * reference.std()))
 
 
 def closure_recall(predicted: Array, reference: Array) -> float:

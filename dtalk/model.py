@@ -26,43 +26,13 @@ from dtalk.encoders import SmallEncoder, frame_mask
 from dtalk.errors import DataError
 from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
 from dtalk.recurrent import FastGRU, run_recurrent
+from dtalk.settings import ModelConfig
 
 COEFFICIENTS = len(ARKIT_NAMES)
 UNKNOWN = -1
 """The label of a clip whose identity or emotion is not known; it has a library entry of its own."""
 
 _MINIMUM_TEMPERATURE, _MAXIMUM_TEMPERATURE = 0.01, 1.0
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that fixes the network's shapes and how it is sampled by default.
-
-    Attributes:
-        encoder: front end of the small encoder, ``mel`` or ``cnn``.
-        identities, emotions: labels of the two libraries, in order.
-        steps: denoising steps; temperature and upper_temperature scale the initial noise of the
-            mouth and of the rest of the face; retrieval: ``soft`` or ``hard``.
-    """
-
-    identities: tuple[str, ...]
-    emotions: tuple[str, ...]
-    encoder: str = "mel"
-    encoder_width: int = 192
-    feature_width: int = 128
-    tokens: int = 4
-    token_width: int = 64
-    contrast_width: int = 64
-    embedding_width: int = 64
-    step_width: int = 64
-    hidden_width: int = 192
-    layers: int = 3
-    dropout: float = 0.1
-    bidirectional: bool = True
-    steps: int = 8
-    temperature: float = 1.0
-    upper_temperature: float = 1.0
-    retrieval: str = "soft"
 
 
 def cross_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -193,9 +163,7 @@ class MotionDecoder(nn.Module):
         super().__init__()
         self.step_width = config.step_width
         self.embed_step = mlp(config.step_width, config.step_width, config.step_width)
-        width = (
-            config.embedding_width + config.feature_width + COEFFICIENTS + config.step_width
-        )
+        width = config.embedding_width + config.feature_width + COEFFICIENTS + config.step_width
         self.norm = nn.LayerNorm(width)
         self.recurrent = FastGRU(
             width,
@@ -238,11 +206,15 @@ class DiffusionTalker(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.name = ""
         self.encoder = SmallEncoder(
             config.encoder, config.encoder_width, config.feature_width, config.dropout
         )
         self.personalizer = Personalizer(config)
         self.decoder = MotionDecoder(config)
+        # A straight line from sound to motion: it teaches the encoder at every step of the
+        # diffusion, also where x_t gives the motion away. Sampling does not use it.
+        self.guide = nn.Linear(config.feature_width, COEFFICIENTS)
         self.register_buffer("mean", torch.zeros(COEFFICIENTS))
         self.register_buffer("std", torch.ones(COEFFICIENTS))
 
@@ -257,6 +229,14 @@ class DiffusionTalker(nn.Module):
     def denormalise(self, standardised: Tensor) -> Tensor:
         """Standardised -> coefficients, held to [0, 1]."""
         return (standardised * self.std + self.mean).clamp(0, 1)
+
+    def features(self, waveforms: Sequence[npt.NDArray[np.float32]], lengths: Tensor) -> Tensor:
+        """F_a ``[B, T, C]`` of 16 kHz waveforms, for clips of ``lengths`` ``[B]`` face frames."""
+        prepared = [
+            self.encoder.prepare(torch.from_numpy(waveform).to(self.device))
+            for waveform in waveforms
+        ]
+        return self.encoder(prepared, lengths)
 
     def infer_weights(
         self, features: Tensor, lengths: Tensor, retrieval: str | None = None
@@ -309,8 +289,7 @@ class DiffusionTalker(nn.Module):
         """
         frames = frame_count(len(waveform))
         lengths = torch.tensor([frames], device=self.device)
-        prepared = self.encoder.prepare(torch.from_numpy(waveform).to(self.device))
-        features = self.encoder([prepared], lengths)
+        features = self.features([waveform], lengths)
         found = self.infer_weights(features, lengths)
         identity_weights = self._choose(self.personalizer.identity, identity, found[0], "identity")
         emotion_weights = self._choose(self.personalizer.emotion, emotion, found[1], "emotion")

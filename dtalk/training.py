@@ -10,9 +10,9 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,11 +23,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from dtalk import losses
+from dtalk.audio import SAMPLE_RATE, frame_count
 from dtalk.augmentation import augment
-from dtalk.audio import frame_count
 from dtalk.checkpoint import save_model
 from dtalk.datasets import (
-    Clip,
     LoadedClip,
     Progress,
     batches,
@@ -37,13 +36,15 @@ from dtalk.datasets import (
     read_index,
     select,
 )
+from dtalk.devices import device_of
 from dtalk.diffusion import add_noise
 from dtalk.encoders import frame_mask
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation import Scores, evaluate, groups, retrieval, summarise
 from dtalk.files import atomic_path
 from dtalk.head import Head, built_in
-from dtalk.model import COEFFICIENTS, UNKNOWN, DiffusionTalker, Library, ModelConfig, pooled
+from dtalk.model import UNKNOWN, DiffusionTalker, Library, pooled
+from dtalk.settings import ModelConfig, TrainingConfig
 
 MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
@@ -56,54 +57,12 @@ FINAL_RATE = 0.02  # of the learning rate, at the last update
 WARM_UP = 100  # updates
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Settings of one training run; each is a flag of ``dtalk train``.
-
-    Attributes:
-        balance: a set of n clips is drawn like one of n ** balance clips.
-        batch_frames: padded frames in a batch of clips with motion.
-        audio_only_batch: clips without motion that join every batch, for the personalizer.
-        lip_weight, velocity_weight: of the errors of the lip vertices and of their velocities,
-            beside eq. 4 on the coefficients and inside its lambda_1.
-        label_share, match_share: how often a clip is conditioned on its labels and on what the
-            personalizer finds in the sound; else on the libraries' entry for "unknown".
-    """
-
-    data: Path
-    out: Path
-    sets: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    updates: int = 4000
-    batch_frames: int = 4000
-    audio_only_batch: int = 8
-    balance: float = 0.7
-    augment: float = 1.0
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.02
-    clip_gradient: float = 1.0
-    ema: float = 0.998
-    reconstruction_weight: float = losses.RECONSTRUCTION_WEIGHT
-    contrast_weight: float = losses.CONTRAST_WEIGHT
-    lip_weight: float = 1.0
-    velocity_weight: float = 0.5
-    label_share: float = 0.5
-    match_share: float = 0.4
-    validate_every: int = 400
-    save_minutes: float = 3.0
-    seed: int = 0
-    device: str = "cpu"
-    precision: str = "float32"
-    resume: bool = False
-    model: dict[str, Any] = field(default_factory=dict)
-
-
 class Observer(Protocol):
     """Who is told how training goes: the command line, a log, a test."""
 
     def loading(self, done: int, total: int) -> None: ...
 
-    def updated(self, update: int, updates: int, loss: float, rate: float) -> None: ...
+    def updated(self, update: int, updates: int, loss: float, seconds: float) -> None: ...
 
     def validated(self, update: int, tables: dict[str, Scores]) -> None: ...
 
@@ -125,24 +84,8 @@ class Batch:
     emotion: Tensor
 
 
-def device_of(name: str) -> torch.device:
-    """``auto``: a CUDA device, else Apple's GPU, else the CPU; other names as torch reads them.
-
-    Raises:
-        DataError: no such device here.
-    """
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        line = str(error).splitlines()[0]
-        raise DataError(f"cannot use device {name!r}: {line}; try --device auto") from error
-
-
 def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean ``[52]``, standard deviation ``[52]`` and covariance ``[52, 52]`` of all coefficients."""
+    """Mean ``[52]``, standard deviation ``[52]`` and covariance ``[52, 52]`` over all frames."""
     frames = np.concatenate([c.coefficients for c in clips if c.coefficients is not None])
     covariance = np.cov(frames, rowvar=False)
     std = np.sqrt(np.diag(covariance)).clip(min=MINIMUM_STD)
@@ -169,7 +112,7 @@ class BatchMaker:
         self._identity = {s: i for i, s in enumerate(model.config.identities)}
         self._emotion = {e: i for i, e in enumerate(model.config.emotions)}
 
-    def __call__(self, start: int) -> Iterator[Batch]:
+    def __call__(self, start: int) -> Generator[Batch, None, None]:
         """Batches from update ``start`` on, without end."""
         with ThreadPoolExecutor(1) as pool:
             plan = self._plan(start)
@@ -211,11 +154,9 @@ class BatchMaker:
     def _vary(
         self, clip: LoadedClip, generator: np.random.Generator
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-        sound, motion = augment(
-            clip.waveform, clip.coefficients, self._config.augment, generator
-        )
+        sound, motion = augment(clip.waveform, clip.coefficients, self._config.augment, generator)
         if motion is None:
-            sound = sound[: AUDIO_ONLY_FRAMES * 16_000 // 30]
+            sound = sound[: AUDIO_ONLY_FRAMES * SAMPLE_RATE // 30]
         return sound, motion
 
     def _indices(self, labels: Sequence[str], table: dict[str, int]) -> Tensor:
@@ -238,7 +179,11 @@ def condition(
 
 
 def losses_of(
-    model: DiffusionTalker, batch: Batch, gram: Tensor, generator: torch.Generator, config: TrainingConfig
+    model: DiffusionTalker,
+    batch: Batch,
+    gram: Tensor,
+    generator: torch.Generator,
+    config: TrainingConfig,
 ) -> dict[str, Tensor]:
     """The loss of one batch (``total``, eq. 15) and its parts."""
     personalizer, moving = model.personalizer, len(batch.target)
@@ -266,21 +211,34 @@ def losses_of(
         predicted = model.decoder(noisy, times, features, embedding, lengths)
     predicted = predicted.float()
     parts = {
+        **_motion_errors(predicted, target, gram, mask),
+        "identity": contrasts[0],
+        "emotion": contrasts[1],
+        "guide": _weighted(_motion_errors(model.guide(features), target, gram, mask), config),
+    }
+    rec = _weighted(parts, config) + config.guide_weight * parts["guide"]
+    total = losses.teacher_loss(
+        rec, contrasts, config.reconstruction_weight, config.contrast_weight
+    )
+    return {"total": total, **parts}
+
+
+def _motion_errors(
+    predicted: Tensor, target: Tensor, gram: Tensor, mask: Tensor
+) -> dict[str, Tensor]:
+    return {
         "coefficients": losses.reconstruction(predicted, target, mask),
         "lips": losses.vertex_error(predicted, target, gram, mask),
         "velocity": losses.velocity_error(predicted, target, gram, mask),
-        "identity": contrasts[0],
-        "emotion": contrasts[1],
     }
-    rec = (
-        parts["coefficients"]
-        + config.lip_weight * parts["lips"]
-        + config.velocity_weight * parts["velocity"]
+
+
+def _weighted(errors: dict[str, Tensor], config: TrainingConfig) -> Tensor:
+    return (
+        errors["coefficients"]
+        + config.lip_weight * errors["lips"]
+        + config.velocity_weight * errors["velocity"]
     )
-    total = losses.teacher_loss(
-        rec, *contrasts, config.reconstruction_weight, config.contrast_weight
-    )
-    return {"total": total, **parts}
 
 
 def _precision(device: torch.device, name: str) -> torch.autocast:
@@ -342,14 +300,14 @@ class Trainer:
         """Train to the end, validating and saving on the way; ctrl-C saves and stops."""
         self._start()
         saved = started = time.monotonic()
-        before = self.seconds
+        before, first = self.seconds, self.update
         source = self.batches(self.update)
         try:
             while self.update < self.config.updates:
                 parts = self.step(next(source))
                 self.seconds = before + time.monotonic() - started
-                rate = (time.monotonic() - started) / max(1, self.update)
-                self.observer.updated(self.update, self.config.updates, parts["total"], rate)
+                seconds = (time.monotonic() - started) / (self.update - first)
+                self.observer.updated(self.update, self.config.updates, parts["total"], seconds)
                 if self.update % self.config.validate_every == 0:
                     self.validate(parts)
                 if time.monotonic() - saved > 60 * self.config.save_minutes:
@@ -420,7 +378,7 @@ class Trainer:
         if self.config.resume:
             self._restore(path)
         elif path.exists():
-            raise DataError(f"{path} is there already: add --resume to go on, or choose another --out")
+            raise DataError(f"{path} exists: add --resume to go on, or choose another --out")
 
     def _restore(self, path: Path) -> None:
         try:

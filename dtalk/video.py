@@ -28,11 +28,10 @@ SLOWEST, FASTEST = 1.0, 1000.0  # frames per second
 # Local files only: a playlist that is passed off as a sound must not reach the network.
 _LOCAL = ("-protocol_whitelist", "file,pipe")
 # ffmpeg's default matrix for RGB is that of old television; players expect BT.709.
-_COLOR = (
-    "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int",
-    "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709",
-    "-color_range", "tv",
-)  # fmt: skip
+_TO_VIDEO = (
+    "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,"
+    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+)
 # No times, versions or tags in the file: the same input gives the same bytes.
 _REPRODUCIBLE = ("-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact")
 
@@ -115,7 +114,8 @@ def _command(
     picture = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
     picture += ["-framerate", str(rate), "-i", "pipe:0"]
     streams = ["-map", "1:v:0", "-map", "0:a:0"] if audio is not None else ["-map", "0:v:0"]
-    video = ["-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv420p", *_COLOR]
+    video = ["-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv420p"]
+    video += ["-vf", _TO_VIDEO]
     encoded = [*video, "-c:a", "aac", "-b:a", AUDIO_BITRATE, *_REPRODUCIBLE]
     target = ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{output}"]
     quiet = ["-hide_banner", "-loglevel", "error"]

@@ -1,0 +1,55 @@
+"""dtalk: speech in, a talking 3D face out.
+
+>>> import dtalk
+>>> motion = dtalk.animate("speech.wav", emotion="happy")
+>>> dtalk.render(motion, "speech.mp4", audio="speech.wav")
+
+Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dtalk.animation import animate, load
+    from dtalk.errors import DtalkError
+    from dtalk.motion import ARKIT_NAMES, Motion
+    from dtalk.motion_files import read_motion, write_motion
+    from dtalk.video import render_video as render
+
+__version__ = "0.1.0"
+__all__ = [
+    "ARKIT_NAMES",
+    "DtalkError",
+    "Motion",
+    "animate",
+    "load",
+    "read_motion",
+    "render",
+    "write_motion",
+]
+
+_PLACES = {
+    "ARKIT_NAMES": ("dtalk.motion", "ARKIT_NAMES"),
+    "DtalkError": ("dtalk.errors", "DtalkError"),
+    "Motion": ("dtalk.motion", "Motion"),
+    "animate": ("dtalk.animation", "animate"),
+    "load": ("dtalk.animation", "load"),
+    "read_motion": ("dtalk.motion_files", "read_motion"),
+    "render": ("dtalk.video", "render_video"),
+    "write_motion": ("dtalk.motion_files", "write_motion"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'dtalk' has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

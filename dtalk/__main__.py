@@ -1,0 +1,5 @@
+"""``python -m dtalk`` is ``dtalk``."""
+
+from dtalk.cli import main
+
+main()

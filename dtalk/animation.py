@@ -1,0 +1,119 @@
+"""Speech files to motion: what ``dtalk animate`` does, and ``dtalk.animate`` in Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.audio import load_audio
+from dtalk.checkpoint import load_model
+from dtalk.devices import device_of
+from dtalk.errors import DtalkError
+from dtalk.files import weights_path
+from dtalk.model import DiffusionTalker
+from dtalk.motion import Motion
+
+DEFAULT_WEIGHTS = "direct.safetensors"
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a clip is to be animated.
+
+    Attributes:
+        identity, emotion: labels of the model's libraries, or ``auto`` to hear them in the speech.
+        seed: of the noise; steps: denoising steps, None for the model's own number.
+        temperature: scales the model's own noise; 0 gives the most likely motion.
+    """
+
+    identity: str = AUTO
+    emotion: str = AUTO
+    seed: int = 0
+    steps: int | None = None
+    temperature: float = 1.0
+
+
+@lru_cache(maxsize=2)
+def load(weights: str | Path | None = None, device: str = "cpu") -> DiffusionTalker:
+    """A model, ready to animate; the one that ships with dtalk if ``weights`` is None.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or no dtalk model.
+        DataError: no such device.
+    """
+    path = Path(weights) if weights is not None else weights_path(DEFAULT_WEIGHTS)
+    model = load_model(path, device_of(device))
+    model.name = path.stem
+    return model
+
+
+def animate_waveform(
+    model: DiffusionTalker,
+    waveform: npt.NDArray[np.float32],
+    manner: Manner = Manner(),
+    audio: str = "",
+) -> Motion:
+    """Motion for 16 kHz mono float32 samples ``[S]``; ``audio`` is the name to note in it.
+
+    Raises:
+        DataError: a label that the model does not know.
+    """
+    made = model.animate(
+        waveform,
+        None if manner.identity == AUTO else manner.identity,
+        None if manner.emotion == AUTO else manner.emotion,
+        manner.seed,
+        manner.steps,
+        manner.temperature,
+    )
+    return Motion(
+        made.coefficients,
+        audio=audio,
+        identity=made.identity,
+        emotion=made.emotion,
+        seed=manner.seed,
+        model=model.name,
+    )
+
+
+def animate_file(model: DiffusionTalker, path: Path, manner: Manner = Manner()) -> Motion:
+    """Motion for a speech file.
+
+    Raises:
+        AudioError: the file cannot be read as sound.
+        DataError: a label that the model does not know.
+    """
+    return animate_waveform(model, load_audio(path), manner, path.name)
+
+
+def animate(
+    speech: str | Path | npt.NDArray[np.float32],
+    *,
+    weights: str | Path | None = None,
+    identity: str = AUTO,
+    emotion: str = AUTO,
+    seed: int = 0,
+    steps: int | None = None,
+    temperature: float = 1.0,
+    device: str = "cpu",
+) -> Motion:
+    """52 ARKit curves at 30 frames/s for speech: a file, or 16 kHz mono float32 samples ``[S]``.
+
+    See :class:`Manner` for the settings.
+
+    Raises:
+        DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.
+    """
+    model = load(weights, device)
+    manner = Manner(identity, emotion, seed, steps, temperature)
+    if isinstance(speech, (str, Path)):
+        return animate_file(model, Path(speech), manner)
+    samples = np.ascontiguousarray(speech, dtype=np.float32)
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise DtalkError("speech samples must be finite, of shape [S] with S >= 1")
+    return animate_waveform(model, samples, manner)

@@ -1,0 +1,90 @@
+"""Many files through one piece of work: where outputs go, and failures that stop nothing."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtalk.errors import DtalkError, OutputExistsError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and the files to be made of it."""
+
+    source: Path
+    outputs: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job went: ``error`` is None where it succeeded; ``frames`` it made; warnings met."""
+
+    job: Job
+    error: str | None
+    frames: int
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+def plan(
+    found: Sequence[tuple[Path, Path]], out: Path | None, suffixes: Sequence[str]
+) -> list[Job]:
+    """Where the outputs go, one file a suffix (with its dot).
+
+    ``found`` pairs inputs with their paths relative to what was named. Without ``out`` outputs lie
+    beside their inputs. For a single input ``out`` may name the file, if it ends in the one suffix
+    wanted; else it is a folder, and the inputs' tree is made again below it.
+
+    Raises:
+        DtalkError: two inputs would write the same file.
+    """
+    named = out is not None and len(found) == 1 and [out.suffix.lower()] == list(suffixes)
+    jobs = []
+    for source, relative in found:
+        place = source if out is None else out / relative
+        outputs = [out] if named and out else [place.with_suffix(suffix) for suffix in suffixes]
+        jobs.append(Job(source, tuple(outputs)))
+    _refuse_collisions(jobs)
+    return jobs
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    writers: dict[Path, Path] = {}
+    for job in jobs:
+        for output in job.outputs:
+            if output in writers:
+                raise DtalkError(
+                    f"{writers[output]} and {job.source} would both write {output}; "
+                    "rename one or run them apart with -o"
+                )
+            writers[output] = job.source
+
+
+def run(jobs: Sequence[Job], work: Callable[[Job], int], force: bool = False) -> Iterator[Outcome]:
+    """Do the jobs one after another; what cannot be done is told, not raised.
+
+    ``work`` writes a job's outputs and returns the number of frames. Existing outputs are left
+    alone and make the job fail, unless ``force``.
+    """
+    for job in jobs:
+        started = time.perf_counter()
+        error, frames = None, 0
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                _check_outputs(job, force)
+                frames = work(job)
+            except DtalkError as problem:
+                error = str(problem)
+        told = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+        yield Outcome(job, error, frames, time.perf_counter() - started, told)
+
+
+def _check_outputs(job: Job, force: bool) -> None:
+    existing = [str(output) for output in job.outputs if output.exists()]
+    if existing and not force:
+        raise OutputExistsError(f"{', '.join(existing)} exists already; add --force to replace it")

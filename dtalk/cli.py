@@ -1,0 +1,359 @@
+"""The command line: parses, prints, and leaves the work to the modules it imports when needed."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dtalk import __version__
+from dtalk.errors import DtalkError
+from dtalk.settings import ModelConfig, TrainingConfig
+
+if TYPE_CHECKING:
+    from dtalk.batch import Job, Outcome
+    from dtalk.console import Bars
+    from dtalk.model import DiffusionTalker
+
+app = typer.Typer(
+    help="Speech in, a talking 3D face out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto")]
+Emotion = Annotated[str, typer.Option(help="emotion by name, or auto to hear it in the speech")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="replace outputs that exist")]
+Identity = Annotated[str, typer.Option(help="speaking style by name, or auto")]
+Seed = Annotated[int, typer.Option(help="seed of the noise; equal seeds give equal motion", min=0)]
+Steps = Annotated[int | None, typer.Option(help="denoising steps [the model's own]", min=1)]
+Temperature = Annotated[float, typer.Option(help="scale of the model's own noise", min=0.0)]
+Threads = Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)]
+Weights = Annotated[Path | None, typer.Option(help="model file [the one that ships]")]
+
+
+def main() -> None:
+    """Run the command line; problems become one line and exit status 1."""
+    try:
+        app()
+    except DtalkError as error:
+        from dtalk.console import fail
+
+        fail(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dtalk {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="show version")
+    ] = False,
+) -> None:
+    """Speech in, a talking 3D face out."""
+
+
+@app.command()
+def animate(
+    inputs: Annotated[list[Path], typer.Argument(help="speech files, or folders of them")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="file or folder [beside the input]")
+    ] = None,
+    format: Annotated[  # noqa: A002
+        list[str] | None, typer.Option("--format", help="npz, csv or json; may be repeated [npz]")
+    ] = None,
+    identity: Identity = "auto",
+    emotion: Emotion = "auto",
+    seed: Seed = 0,
+    steps: Steps = None,
+    temperature: Temperature = 1.0,
+    weights: Weights = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Turn speech into 52 ARKit curves at 30 frames/s: npz, Live Link Face csv, Audio2Face json."""
+    from dtalk.audio import AUDIO_SUFFIXES
+    from dtalk.batch import plan
+    from dtalk.files import expand_inputs
+
+    suffixes = _suffixes(format, out)
+    jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes)
+
+    from dtalk.animation import Manner, animate_file
+    from dtalk.motion_files import write_motion
+
+    model = _load_model(weights, device, threads)
+    manner = Manner(identity, emotion, seed, steps, temperature)
+    _check_labels(model, manner.identity, manner.emotion)
+
+    def work(job: Job, bars: Bars) -> int:
+        motion = animate_file(model, job.source, manner)
+        for output in job.outputs:
+            write_motion(motion, output)
+        return len(motion)
+
+    _run_batch("animate", jobs, work, force)
+
+
+@app.command()
+def render(
+    inputs: Annotated[
+        list[Path], typer.Argument(help="motion files (npz, csv, json), speech files, or folders")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="mp4 file or folder [beside the input]")
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="the sound of a motion file [found beside it]")
+    ] = None,
+    size: Annotated[str, typer.Option(help="pixels: 512, or 1280x720")] = "512",
+    yaw: Annotated[float, typer.Option(help="degrees to walk around the head")] = 0.0,
+    identity: Identity = "auto",
+    emotion: Emotion = "auto",
+    seed: Seed = 0,
+    steps: Steps = None,
+    temperature: Temperature = 1.0,
+    weights: Weights = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Draw motion, or speech that is animated first, as an mp4 with sound."""
+    from dtalk.batch import plan
+    from dtalk.files import expand_inputs
+    from dtalk.pipeline import RENDERED_SUFFIXES, is_motion, perform, without_own_audio
+
+    found = without_own_audio(expand_inputs(inputs, set(RENDERED_SUFFIXES)))
+    if audio is not None and len(found) > 1:
+        raise DtalkError(f"--audio names one sound, but there are {len(found)} inputs")
+    jobs = plan(found, out, [".mp4"])
+    pixels = _parse_size(size)
+
+    from dtalk.animation import Manner, animate_file
+    from dtalk.video import render_video
+
+    manner = Manner(identity, emotion, seed, steps, temperature)
+    speaks = any(not is_motion(job.source) for job in jobs)
+    model = _load_model(weights, device, threads) if speaks else None
+    if model is not None:
+        _check_labels(model, manner.identity, manner.emotion)
+
+    def animated(path: Path) -> Any:
+        assert model is not None
+        return animate_file(model, path, manner)
+
+    def work(job: Job, bars: Bars) -> int:
+        performance = perform(job.source, audio, animated)
+        motion, frames = performance.motion, len(performance.motion)
+
+        def progress(done: int) -> None:
+            bars.frame_done(job.source.name, done, frames)
+
+        render_video(motion, job.outputs[0], performance.audio, pixels, progress=progress, yaw=yaw)
+        return frames
+
+    _run_batch("render", jobs, work, force)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="model file; may be repeated [the one that ships]")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val or test")] = "val",
+    sets: Annotated[list[str] | None, typer.Option(help="only these data sets; repeatable")] = None,
+    samples: Annotated[
+        int, typer.Option(help="samples a clip; above 1 their mean is judged too", min=1)
+    ] = 1,
+    seed: Seed = 0,
+    steps: Steps = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    json: Annotated[Path | None, typer.Option(help="write all figures to this file")] = None,
+) -> None:
+    """Score models on tracked faces; everything is inferred from the sound."""
+    from dtalk.console import counting, out, score_table, warn
+    from dtalk.datasets import load_clips, read_index, select
+    from dtalk.evaluation import evaluate as score_model
+    from dtalk.evaluation import groups, retrieval, summarise, write_figures
+    from dtalk.head import built_in
+
+    clips = select(read_index(data), split, sets or ())
+    with counting("reading clips", "clips") as progress:
+        loaded, failures = load_clips(clips, progress)
+    for line in failures:
+        warn(f"left out: {line}")
+    everything: dict[str, Any] = {}
+    paths: Sequence[Path | None] = weights or [None]
+    for path in paths:
+        model = _load_model(path, device, threads)
+        with counting("scoring", "clips") as progress:
+            results = score_model(model, loaded, built_in(), samples, seed, steps, progress)
+        tables: dict[str, Any] = {}
+        for kind in ("sample", "mean") if samples > 1 else ("sample",):
+            named = groups(results, model.config.identities)
+            tables[kind] = {name: summarise(r, kind == "mean") for name, r in named.items()}
+            heading = "one sample" if kind == "sample" else f"mean of {samples} samples"
+            rows = [(f"{n} ({len(named[n])})", s) for n, s in tables[kind].items()]
+            out.print(score_table(f"{model.name}, {split}, {heading}", rows))
+        tables["retrieval"] = retrieval(model, loaded)
+        out.print("retrieval, top-1:", {k: round(v, 3) for k, v in tables["retrieval"].items()})
+        everything[model.name] = tables
+    if json is not None:
+        write_figures(everything, json)
+
+
+def _train(data: Path, out: Path, threads: int | None, **values: Any) -> None:
+    """Train a model (eq. 15) on a data folder; ctrl-C saves, --resume goes on exactly."""
+    import shlex
+
+    from dtalk.console import TrainingProgress
+    from dtalk.training import Trainer
+
+    _set_threads(threads)
+    model = {f.name: values.pop(f.name) for f in _flagged(ModelConfig)}
+    config = TrainingConfig(data, out, model=model, **values)
+    command = shlex.join(["dtalk", *sys.argv[1:]])
+    with TrainingProgress() as observer:
+        Trainer(config, observer, command).run()
+
+
+def _flagged(settings: type) -> list[Field[Any]]:
+    """The fields of a settings class that become flags."""
+    return [f for f in fields(settings) if f.metadata and f.default is not MISSING]
+
+
+def _flag(field: Field[Any]) -> inspect.Parameter:
+    """A settings field as an option of its type, with its default and its help."""
+    kind: Any = type(field.default)
+    default = field.default
+    if field.metadata["choices"]:
+        kind = Literal[field.metadata["choices"]]
+    elif kind is tuple:
+        kind, default = list[str], []
+    option = typer.Option(help=field.metadata["help"])
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(
+        field.name, keyword, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _plain(value: Any) -> Any:
+    """An option's value as settings want it."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _train_command() -> Callable[..., None]:
+    """``_train`` with a flag for every setting of training and of the model."""
+
+    def command(**values: Any) -> None:
+        _train(**{name: _plain(value) for name, value in values.items()})
+
+    def parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
+        )
+
+    data = Annotated[Path, typer.Option(help="data folder with clips.csv")]
+    out = Annotated[Path, typer.Option("--out", "-o", help="folder for weights, state and log")]
+    own = [
+        parameter("data", data, inspect.Parameter.empty),
+        parameter("out", out, inspect.Parameter.empty),
+        parameter("threads", Threads, None),
+    ]
+    flags = [_flag(field) for field in (*_flagged(TrainingConfig), *_flagged(ModelConfig))]
+    command.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+    command.__doc__ = _train.__doc__
+    return command
+
+
+app.command("train")(_train_command())
+
+
+def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:
+    """The suffixes to write: of the formats asked for, else of the output file, else npz."""
+    from dtalk.motion_files import FORMATS
+
+    unknown = [name for name in formats or () if name not in FORMATS]
+    if unknown:
+        raise DtalkError(f"unknown format {unknown[0]!r}; there are {', '.join(FORMATS)}")
+    named = out.suffix.lower().lstrip(".") if out is not None and not out.is_dir() else ""
+    chosen = list(dict.fromkeys(formats or [named if named in FORMATS else "npz"]))
+    if named in FORMATS and chosen != [named]:
+        raise DtalkError(f"-o {out} is a {named} file, but --format says {', '.join(chosen)}")
+    return [f".{name}" for name in chosen]
+
+
+def _parse_size(text: str) -> int | tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise DtalkError(f"cannot read size {text!r}; write pixels like 512 or 1280x720")
+    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+def _set_threads(threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _load_model(weights: Path | None, device: str, threads: int | None) -> DiffusionTalker:
+    from dtalk.animation import load
+
+    _set_threads(threads)
+    return load(weights, device)
+
+
+def _check_labels(model: DiffusionTalker, identity: str, emotion: str) -> None:
+    """A wrong label stops everything at once, not file by file."""
+    from dtalk.animation import AUTO
+
+    libraries = {"identity": (identity, model.config.identities)}
+    libraries["emotion"] = (emotion, model.config.emotions)
+    for kind, (label, known) in libraries.items():
+        if label != AUTO and label not in known:
+            raise DtalkError(
+                f"unknown {kind} {label!r}; this model knows: auto, {', '.join(known)}"
+            )
+
+
+def _run_batch(
+    what: str, jobs: Sequence[Job], work: Callable[[Job, Bars], int], force: bool
+) -> None:
+    """Run the jobs with a bar over files, print what failed and a summary, set the exit status."""
+    from dtalk.batch import run
+    from dtalk.console import batch_bars, fail, report, warn
+
+    outcomes: list[Outcome] = []
+    with batch_bars(what, len(jobs)) as bars:
+        for outcome in run(jobs, lambda job: work(job, bars), force):
+            outcomes.append(outcome)
+            for line in outcome.warnings:
+                warn(line)
+            if outcome.error:
+                fail(outcome.error)
+            bars.file_done(len(outcomes))
+    status = report(outcomes, Path.cwd())
+    if status:
+        raise typer.Exit(status)

@@ -1,0 +1,183 @@
+"""What the command line shows: progress bars, tables, messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from dtalk.batch import Outcome
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+FIGURES = (
+    ("lve_of_static", "LVE"),
+    ("lve", "LVE mm²"),
+    ("eve_of_static", "EVE"),
+    ("fdd_mm_of_static", "FDD-mm"),
+    ("opening_r", "opening r"),
+    ("rounding_r", "rounding r"),
+    ("closure_recall", "closure"),
+    ("acceleration", "accel."),
+)
+"""Keys of the scores and their headings; LVE, EVE and FDD-mm are fractions of a static face."""
+
+
+def fail(message: str) -> None:
+    """One line about what went wrong."""
+    err.print(f"error: {message}", style="red", markup=False, highlight=False)
+
+
+def warn(message: str) -> None:
+    """One line about something odd that did not stop the work."""
+    err.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+
+
+def progress() -> Progress:
+    """A bar with count, rate, elapsed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    )
+
+
+class Bars:
+    """One bar for the files of a batch, if it has several, and one for the file being made."""
+
+    def __init__(self, bar: Progress, what: str, files: int) -> None:
+        self._bar = bar
+        self._files = bar.add_task(what, total=files, rate="", visible=files > 1)
+        self._current = bar.add_task("", total=None, rate="", visible=False)
+
+    def file_done(self, done: int) -> None:
+        """``done`` files are finished."""
+        self._bar.update(self._files, completed=done)
+        self._bar.reset(self._current, visible=False, total=None)
+
+    def frame_done(self, name: str, done: int, total: int) -> None:
+        """``done`` of ``total`` frames of the file ``name`` are made."""
+        rate = _rate(self._bar, self._current, done, "frames")
+        self._bar.update(
+            self._current, description=name, completed=done, total=total, rate=rate, visible=True
+        )
+
+
+@contextmanager
+def batch_bars(what: str, files: int) -> Iterator[Bars]:
+    """Show :class:`Bars` while a batch runs."""
+    with progress() as bar:
+        yield Bars(bar, what, files)
+
+
+@contextmanager
+def counting(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told how many are done, and of how many."""
+    with progress() as bar:
+        task = bar.add_task(description, total=None, rate="")
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, rate=_rate(bar, task, done, unit))
+
+        yield update
+
+
+def _rate(bar: Progress, task: TaskID, done: int, unit: str) -> str:
+    elapsed = bar.tasks[task].elapsed or 0.0
+    return f"{done / elapsed:.1f} {unit}/s" if elapsed > 0 else ""
+
+
+class TrainingProgress:
+    """Shows training as it goes: loading, loss and rate, a table at every validation."""
+
+    def __init__(self) -> None:
+        self._bar = progress()
+        self._task: TaskID | None = None
+        self._loading: TaskID | None = None
+
+    def __enter__(self) -> TrainingProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def loading(self, done: int, total: int) -> None:
+        """Clips are read."""
+        if self._loading is None:
+            self._loading = self._bar.add_task("reading clips", total=total, rate="")
+        self._bar.update(self._loading, completed=done, visible=done < total)
+
+    def updated(self, update: int, updates: int, loss: float, seconds: float) -> None:
+        """One update of the weights took ``seconds``."""
+        if self._task is None:
+            self._task = self._bar.add_task("training", total=updates, rate="", completed=update)
+        rate = f"loss {loss:.3f}  {1 / max(seconds, 1e-9):.2f} updates/s"
+        self._bar.update(self._task, completed=update, rate=rate)
+
+    def validated(self, update: int, tables: dict[str, dict[str, float]]) -> None:
+        """Scores on the validation split."""
+        out.print(score_table(f"validation after update {update}", list(tables.items())))
+        found = {k: round(v, 3) for k, v in tables["all"].items() if k.endswith("_top1")}
+        out.print("retrieval:", found)
+
+    def note(self, line: str) -> None:
+        """Anything else worth a line."""
+        out.print(line, markup=False, highlight=False)
+
+
+def report(outcomes: Sequence[Outcome], base: Path) -> int:
+    """Say how a batch went, as a table if it had several files; the exit status."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if len(outcomes) > 1:
+        out.print(_summary(outcomes, base))
+        out.print(f"{len(outcomes) - len(failed)} done, {len(failed)} failed", highlight=False)
+    elif not failed:
+        for path in outcomes[0].job.outputs:
+            out.print(str(path), markup=False, highlight=False)
+    return 1 if failed else 0
+
+
+def _summary(outcomes: Sequence[Outcome], base: Path) -> Table:
+    table = Table(box=None)
+    for heading in ("input", "frames", "seconds", "result"):
+        table.add_column(heading, overflow="fold")
+    for outcome in outcomes:
+        result = "[red]failed[/red]" if outcome.error else outcome.job.outputs[0].name
+        frames = "" if outcome.error else str(outcome.frames)
+        table.add_row(_short(outcome.job.source, base), frames, f"{outcome.seconds:.1f}", result)
+    return table
+
+
+def _short(path: Path, base: Path) -> str:
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+
+
+def score_table(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Table:
+    """A table of scores, a row a name."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for _, heading in FIGURES:
+        table.add_column(heading, justify="right")
+    for name, scores in rows:
+        table.add_row(name, *(f"{scores[key]:.3f}" for key, _ in FIGURES))
+    return table

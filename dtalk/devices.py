@@ -1,0 +1,23 @@
+"""Choosing where torch computes."""
+
+from __future__ import annotations
+
+import torch
+
+from dtalk.errors import DataError
+
+
+def device_of(name: str) -> torch.device:
+    """``auto``: a CUDA device, else Apple's GPU, else the CPU; other names as torch reads them.
+
+    Raises:
+        DataError: no such device here.
+    """
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        line = str(error).splitlines()[0]
+        raise DataError(f"cannot use device {name!r}: {line}; try --device auto") from error

@@ -1,0 +1,79 @@
+"""From any input of ``dtalk render`` to motion and its sound."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtalk.audio import AUDIO_SUFFIXES
+from dtalk.motion import Motion
+from dtalk.motion_files import FORMATS, read_motion
+
+MOTION_SUFFIXES = frozenset(f".{name}" for name in FORMATS)
+RENDERED_SUFFIXES = MOTION_SUFFIXES | AUDIO_SUFFIXES
+
+
+class SoundWarning(UserWarning):
+    """A motion file has no sound to go with it."""
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What is to be seen and heard; ``audio`` is None for a silent video."""
+
+    motion: Motion
+    audio: Path | None
+
+
+def without_own_audio(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """Inputs less the speech files that a motion file of the same name goes with.
+
+    In a folder that ``dtalk animate`` has filled, the curves are rendered, not the speech again.
+    """
+    animated = {file.with_suffix("") for file, _ in found if is_motion(file)}
+    return [
+        (file, relative)
+        for file, relative in found
+        if is_motion(file) or file.with_suffix("") not in animated
+    ]
+
+
+def is_motion(path: Path) -> bool:
+    """Whether a file holds curves rather than sound, by its suffix."""
+    return path.suffix.lower() in MOTION_SUFFIXES
+
+
+def perform(
+    source: Path, audio: Path | None, animate_file: Callable[[Path], Motion]
+) -> Performance:
+    """Motion and sound for a motion file, whose sound is looked for, or for a speech file.
+
+    Raises:
+        DtalkError: the source cannot be read or animated.
+    """
+    if not is_motion(source):
+        return Performance(animate_file(source), audio or source)
+    motion = read_motion(source)
+    found = audio or find_audio(source, motion)
+    if found is None:
+        warnings.warn(f"no sound found for {source}: silent; name it with --audio", SoundWarning, 2)
+    return Performance(motion, found)
+
+
+def find_audio(source: Path, motion: Motion) -> Path | None:
+    """The sound of a motion file: the name written in it, else its own stem, in its folder."""
+    if motion.audio:
+        named = source.parent / Path(motion.audio).name
+        if named.is_file():
+            return named
+    for file in sorted(source.parent.glob(f"{_literal(source.stem)}.*")):
+        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
+            return file
+    return None
+
+
+def _literal(stem: str) -> str:
+    """``stem`` for glob, without its wildcards."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in stem)

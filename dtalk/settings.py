@@ -1,0 +1,82 @@
+"""Settings of the model and of training, each with its default and what it means.
+
+The command line makes a flag of every setting here, so this module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ENCODERS = ("mel", "cnn")
+RETRIEVALS = ("soft", "hard")
+PRECISIONS = ("float32", "bfloat16")
+
+
+def setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with a default, its documentation, and its values if they are few."""
+    return field(default=default, metadata={"help": text, "choices": choices})
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes the network's shapes and how it is sampled by default.
+
+    Attributes:
+        identities, emotions: labels of the two libraries, in order.
+
+    The other attributes are documented where they are defined.
+    """
+
+    identities: tuple[str, ...]
+    emotions: tuple[str, ...]
+    encoder: str = setting("mel", "front end of the speech encoder", ENCODERS)
+    encoder_width: int = setting(192, "channels inside the speech encoder")
+    feature_width: int = setting(128, "channels of the speech features")
+    tokens: int = setting(4, "tokens of a library entry")
+    token_width: int = setting(64, "width of a library token")
+    contrast_width: int = setting(64, "width of the vectors that are contrasted")
+    embedding_width: int = setting(64, "width of the personalized embedding p")
+    step_width: int = setting(64, "width of the step embedding")
+    hidden_width: int = setting(192, "width of the decoder's GRU, each direction")
+    layers: int = setting(3, "layers of the decoder's GRU")
+    dropout: float = setting(0.1, "dropout in encoder and decoder")
+    bidirectional: bool = setting(True, "whether the decoder sees the future")
+    steps: int = setting(8, "denoising steps the model is made for")
+    temperature: float = setting(1.0, "scale of the initial noise of jaw, mouth and tongue")
+    upper_temperature: float = setting(1.0, "scale of the initial noise of the rest of the face")
+    retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one training run."""
+
+    data: Path
+    out: Path
+    sets: tuple[str, ...] = setting((), "data sets to use; all if not given")
+    without: tuple[str, ...] = setting((), "data sets to leave out")
+    updates: int = setting(4000, "updates of the weights")
+    batch_frames: int = setting(4000, "padded frames in a batch of clips with motion")
+    audio_only_batch: int = setting(8, "clips without motion beside each batch")
+    balance: float = setting(0.7, "a set of n clips is drawn like one of n ** balance")
+    augment: float = setting(1.0, "strength of speed, room, noise and band changes; 0 is none")
+    learning_rate: float = setting(1e-3, "peak of the learning rate")
+    weight_decay: float = setting(0.02, "AdamW's weight decay")
+    clip_gradient: float = setting(1.0, "largest norm of the gradient")
+    ema: float = setting(0.998, "decay of the moving average of the weights")
+    reconstruction_weight: float = setting(1.0, "lambda_1 of eq. 15")
+    contrast_weight: float = setting(0.007, "lambda_2 of eq. 15")
+    lip_weight: float = setting(1.0, "weight of the lip vertices inside the reconstruction")
+    velocity_weight: float = setting(0.5, "weight of the lip vertices' velocities, likewise")
+    guide_weight: float = setting(1.0, "weight of predicting motion from the features alone")
+    label_share: float = setting(0.5, "share of clips conditioned on their labels")
+    match_share: float = setting(0.4, "share conditioned on what is found in the sound")
+    validate_every: int = setting(400, "updates between validations")
+    save_minutes: float = setting(3.0, "minutes between checkpoints")
+    seed: int = setting(0, "seed of everything random")
+    device: str = setting("cpu", "cpu, cuda, mps or auto")
+    precision: str = setting("float32", "of products in training", PRECISIONS)
+    resume: bool = setting(False, "go on from the state in the output folder")
+    model: dict[str, Any] = field(default_factory=dict)
