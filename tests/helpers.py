@@ -1,0 +1,159 @@
+"""Tiny models, clips and data folders that several test modules build."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+
+from dtalk.audio import SAMPLE_RATE
+from dtalk.datasets import Clip, LoadedClip
+from dtalk.model import DiffusionTalker
+from dtalk.motion import ARKIT_NAMES, Motion
+from dtalk.motion_files import write_motion
+from dtalk.settings import ModelConfig, TrainingConfig
+
+Array = npt.NDArray[np.float32]
+
+IDENTITIES, EMOTIONS = ("ann", "bob", "cat"), ("happy", "sad")
+JAW = ARKIT_NAMES.index("jawOpen")
+COLUMNS = (
+    "clip", "set", "split", "speaker", "emotion", "seconds", "frames", "audio", "motion",
+)  # fmt: skip
+
+WIDTHS: dict[str, Any] = {
+    "encoder_width": 12,
+    "feature_width": 8,
+    "tokens": 3,
+    "token_width": 6,
+    "contrast_width": 8,
+    "embedding_width": 8,
+    "step_width": 8,
+    "hidden_width": 10,
+    "layers": 2,
+    "dropout": 0.0,
+    "steps": 2,
+}
+
+
+def tiny_config(**changes: Any) -> ModelConfig:
+    """A model of a few thousand parameters that knows three speakers and two emotions."""
+    return ModelConfig(**{"identities": IDENTITIES, "emotions": EMOTIONS, **WIDTHS, **changes})
+
+
+def tiny_model(seed: int = 0, **changes: Any) -> DiffusionTalker:
+    """Untrained, in evaluation mode; everything it says is well inside [0, 1]."""
+    torch.manual_seed(seed)
+    model = DiffusionTalker(tiny_config(**changes))
+    model.mean.fill_(0.4)
+    model.std.fill_(0.1)
+    return model.eval()
+
+
+def speech(samples: int, seed: int = 0) -> Array:
+    """A buzz under a changing envelope, with a little noise: loud as speech."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(samples) / SAMPLE_RATE
+    pitch = generator.uniform(90, 220)
+    buzz = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 12))
+    envelope = 0.55 + 0.45 * np.sin(2 * np.pi * generator.uniform(2, 5) * time + seed)
+    sound = 0.15 * envelope * buzz + 0.01 * generator.standard_normal(samples)
+    return np.asarray(sound, dtype=np.float32)
+
+
+def smooth_motion(frames: int, seed: int = 0) -> Array:
+    """Every channel swings in [0, 1] at a pace of its own."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(frames)[:, None] / 30
+    pace, phase = generator.uniform(1, 4, 52), generator.uniform(0, 6, 52)
+    swing = 0.5 + 0.5 * np.sin(2 * np.pi * pace * time + phase)
+    return (generator.uniform(0.2, 0.9, 52) * swing).astype(np.float32)
+
+
+def loaded_clip(name: str = "clip", frames: int = 12, seed: int = 0, **fields: Any) -> LoadedClip:
+    """A clip in memory whose sound lasts exactly as long as its motion."""
+    moving = fields.pop("moving", True)
+    plain: dict[str, Any] = {"set": "s", "split": "val", "speaker": "ann", "emotion": "happy"}
+    clip = Clip(name, **{**plain, **fields}, audio=Path("a.wav"), motion=None)
+    samples = round(frames * SAMPLE_RATE / 30)
+    return LoadedClip(clip, speech(samples, seed), smooth_motion(frames, seed) if moving else None)
+
+
+def write_index(folder: Path, rows: list[dict[str, Any]], columns: tuple[str, ...] = COLUMNS):
+    """``clips.csv`` with these rows; what a row leaves out stays empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "clips.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_clip(folder: Path, name: str, frames: int, seed: int, moving: bool = True) -> dict:
+    """A wav and an npz in ``folder``; the part of their row that names them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = round(frames * SAMPLE_RATE / 30)
+    soundfile.write(folder / f"{name}.wav", speech(samples, seed), SAMPLE_RATE)
+    if moving:
+        write_motion(Motion(smooth_motion(frames, seed)), folder / f"{name}.npz")
+    row = {"clip": name, "seconds": f"{frames / 30:.3f}", "audio": f"{name}.wav"}
+    return row | ({"frames": frames, "motion": f"{name}.npz"} if moving else {})
+
+
+def write_data(folder: Path, labelled: bool = True, sound_only: int = 2) -> Path:
+    """Two small sets with motion, a few clips of sound only; train and val."""
+    rows = []
+    plan = [(f"a{i}", "a", "train", "ann", "happy") for i in range(4)]
+    plan += [(f"b{i}", "b", "train", "bob", "sad") for i in range(2)]
+    plan += [("va", "a", "val", "ann", "happy"), ("vb", "b", "val", "zoe", "sad")]
+    plan += [(f"x{i}", "x", "train", "cat", "sad") for i in range(sound_only)]
+    for seed, (name, group, split, speaker, emotion) in enumerate(plan):
+        row = write_clip(folder, name, 10 + seed % 5, seed, moving=group != "x")
+        labels = {"speaker": speaker, "emotion": emotion} if labelled else {}
+        rows.append({**row, "set": group, "split": split, **labels})
+    write_index(folder, rows)
+    return folder
+
+
+@dataclass
+class Recorder:
+    """An observer of training that keeps what it is told, and may interrupt."""
+
+    interrupt_after: int = 0
+    losses: list[float] = field(default_factory=list)
+    updates: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tables: list[tuple[int, dict[str, dict[str, float]]]] = field(default_factory=list)
+    loads: list[tuple[int, int]] = field(default_factory=list)
+
+    def loading(self, done: int, total: int) -> None:
+        self.loads.append((done, total))
+
+    def updated(self, update: int, updates: int, loss: float, rate: float) -> None:
+        self.losses.append(loss)
+        self.updates.append(update)
+        if update == self.interrupt_after:
+            raise KeyboardInterrupt
+
+    def validated(self, update: int, tables: dict[str, dict[str, float]]) -> None:
+        self.tables.append((update, tables))
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+def training_config(data: Path, out: Path, **changes: Any) -> TrainingConfig:
+    """Settings of a training run of seconds."""
+    plain: dict[str, Any] = {
+        "updates": 2,
+        "batch_frames": 45,
+        "audio_only_batch": 2,
+        "validate_every": 100,
+        "model": dict(WIDTHS),
+    }
+    return TrainingConfig(data, out, **{**plain, **changes})

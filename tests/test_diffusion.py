@@ -1,0 +1,233 @@
+"""The noise schedule and the samplers, against hand-worked values and closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dtalk.diffusion import (
+    add_noise,
+    ancestral_step,
+    ddim_step,
+    implied_noise,
+    sample_ancestral,
+    sample_ddim,
+    schedule,
+    time_grid,
+)
+
+times = st.floats(0.02, 0.98)
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def at(time: float) -> Tensor:
+    return torch.tensor(time, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_schedule_starts_with_all_signal_and_ends_with_none(dtype):
+    alpha, sigma = schedule(torch.tensor([0.0, 1.0], dtype=dtype))
+    assert alpha[0] == 1
+    assert sigma[0] == 0
+    assert alpha[1].item() == pytest.approx(0, abs=1e-15)
+    assert sigma[1] == 1
+
+
+def test_schedule_by_hand():
+    # t = 1/2: cos(0.508/1.008 * pi/2) / cos(0.008/1.008 * pi/2) = 0.702685 / 0.999922
+    alpha, sigma = schedule(torch.tensor([0.5]))
+    assert alpha.item() == pytest.approx(0.70274, abs=1e-5)
+    assert sigma.item() == pytest.approx(0.71145, abs=1e-5)
+
+
+@given(st.floats(0, 1))
+def test_schedule_is_nichol_and_dhariwals_alpha_bar(time):
+    def f(t: float) -> float:
+        return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    alpha, sigma = schedule(at(time))
+    assert alpha.item() ** 2 == pytest.approx(f(time) / f(0), abs=1e-12)
+    assert alpha.item() ** 2 + sigma.item() ** 2 == pytest.approx(1, abs=1e-12)
+
+
+def test_schedule_is_monotonic():
+    alpha, sigma = schedule(torch.linspace(0, 1, 1001, dtype=torch.float64))
+    assert (alpha.diff() < 0).all()
+    assert (sigma.diff() > 0).all()
+
+
+def test_add_noise_by_hand():
+    # eq. 2 at t = 1/2, times given a clip: 0.70274 * 2 + 0.71145 * 10, and t = 0, t = 1
+    clean, noise = torch.full((3, 1, 2), 2.0), torch.full((3, 1, 2), 10.0)
+    noisy = add_noise(clean, noise, torch.tensor([0.5, 0.0, 1.0]))
+    assert noisy[0].tolist() == [pytest.approx([8.51995] * 2, abs=1e-4)]
+    assert noisy[1].tolist() == [[2.0, 2.0]]
+    assert noisy[2].tolist() == [[10.0, 10.0]]
+
+
+@given(times)
+def test_implied_noise_inverts_add_noise(time):
+    clean, noise = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    torch.testing.assert_close(
+        implied_noise(add_noise(clean, noise, at(time)), clean, at(time)), noise
+    )
+
+
+@given(times, st.floats(0, 1))
+def test_ddim_step_with_the_true_clean_stays_on_the_path(time, share):
+    earlier = at(time * share)
+    clean, noise = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    stepped = ddim_step(add_noise(clean, noise, at(time)), clean, at(time), earlier)
+    alpha, sigma = schedule(earlier)
+    torch.testing.assert_close(stepped, alpha * clean + sigma * noise)
+
+
+def test_ddim_step_to_zero_gives_the_prediction_itself():
+    clean = normal(1, 3, 4, dtype=torch.float32)
+    noisy = normal(1, 3, 4, seed=1, dtype=torch.float32)
+    assert torch.equal(ddim_step(noisy, clean, torch.tensor(0.7), torch.tensor(0.0)), clean)
+
+
+@given(times, st.floats(0.05, 0.95))
+def test_ancestral_step_is_the_papers_equation_3(time, share):
+    """One step of a DDPM, written with the predicted noise and beta as in the paper."""
+    earlier = time * share
+    (alpha, sigma), (alpha_s, sigma_s) = schedule(at(time)), schedule(at(earlier))
+    clean, noise, fresh = normal(2, 3, 4), normal(2, 3, 4, seed=1), normal(2, 3, 4, seed=2)
+    noisy = add_noise(clean, noise, at(time))
+    step_alpha = alpha**2 / alpha_s**2  # alpha_t = alpha-bar_t / alpha-bar_{t-1}
+    beta = 1 - step_alpha
+    posterior = beta * sigma_s**2 / sigma**2  # Ho et al., eq. 7
+    expected = (noisy - beta / sigma * noise) / step_alpha.sqrt() + posterior.sqrt() * fresh
+    stepped = ancestral_step(noisy, clean, at(time), at(earlier), fresh)
+    torch.testing.assert_close(stepped, expected)
+
+
+@given(times, st.floats(0.05, 0.95))
+def test_ancestral_step_keeps_the_marginal_and_the_posteriors_covariance(time, share):
+    """The step is linear in x_t, x_0 and the noise; its three factors fix mean and variance."""
+    earlier = at(time * share)
+    (alpha, sigma), (alpha_s, sigma_s) = schedule(at(time)), schedule(earlier)
+    one, zero = torch.ones(1, 1, 1, dtype=torch.float64), torch.zeros(1, 1, 1, dtype=torch.float64)
+    of_noisy, of_clean, of_fresh = (
+        ancestral_step(x, c, at(time), earlier, z).item()
+        for x, c, z in ((one, zero, zero), (zero, one, zero), (zero, zero, one))
+    )
+    # x_s given x_0 must be N(alpha_s x_0, sigma_s^2), x_t given x_s N((alpha/alpha_s) x_s, ...)
+    assert of_noisy * alpha.item() + of_clean == pytest.approx(alpha_s.item())
+    variance = of_noisy**2 * sigma.item() ** 2 + of_fresh**2
+    assert variance == pytest.approx(sigma_s.item() ** 2)
+    covariance = of_noisy * sigma.item() ** 2
+    assert covariance == pytest.approx((alpha / alpha_s * sigma_s**2).item())
+
+
+def test_ancestral_step_to_zero_adds_no_noise():
+    clean, noisy = normal(1, 3, 4), normal(1, 3, 4, seed=1)
+    stepped = ancestral_step(noisy, clean, at(0.5), at(0.0), normal(1, 3, 4, seed=2) * 100)
+    torch.testing.assert_close(stepped, clean)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, [1, 0]), (4, [1, 0.75, 0.5, 0.25, 0])])
+def test_time_grid(steps, expected):
+    assert time_grid(steps).tolist() == expected
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_samplers_refuse_fewer_than_one_step(steps):
+    noise = normal(1, 2, 3)
+    with pytest.raises(ValueError, match=f"at least 1 step, not {steps}"):
+        sample_ddim(lambda x, t: x, noise, steps)
+    with pytest.raises(ValueError, match=f"at least 1 step, not {steps}"):
+        sample_ancestral(lambda x, t: x, noise, steps, noise[None])
+
+
+class Recording:
+    """A denoiser that always answers with the truth and keeps what it was asked."""
+
+    def __init__(self, clean: Tensor) -> None:
+        self.clean, self.asked = clean, []
+
+    def __call__(self, noisy: Tensor, time: Tensor) -> Tensor:
+        assert time.shape == (len(noisy),)
+        self.asked.append((noisy, time))
+        return self.clean
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 16])
+def test_sample_ddim_with_a_perfect_denoiser_walks_the_path_and_ends_at_the_truth(steps):
+    clean, noise = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    denoise = Recording(clean)
+    assert torch.equal(sample_ddim(denoise, noise, steps), clean)
+    visited = [time[0].item() for _, time in denoise.asked]
+    assert visited == pytest.approx([k / steps for k in range(steps, 0, -1)])
+    for noisy, time in denoise.asked:
+        torch.testing.assert_close(noisy, add_noise(clean, noise, time), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 16])
+def test_sample_ancestral_with_a_perfect_denoiser_ends_at_the_truth(steps):
+    clean, noise = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    denoise = Recording(clean)
+    fresh = normal(steps - 1, 2, 3, 4, seed=2)
+    assert torch.equal(sample_ancestral(denoise, noise, steps, fresh), clean)
+    assert torch.equal(denoise.asked[0][0], noise)
+    assert len(denoise.asked) == steps
+
+
+def test_sample_ancestral_takes_new_noise_at_every_step():
+    """Between the first and the last step each state holds its own part of ``fresh``."""
+    clean, noise = torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)
+    denoise = Recording(clean)
+    sample_ancestral(denoise, noise, 3, torch.tensor([2.0, 5.0]).reshape(2, 1, 1, 1))
+    first = ancestral_step(noise, clean, torch.tensor(1.0), torch.tensor(2 / 3), torch.tensor(2.0))
+    second = ancestral_step(
+        first, clean, torch.tensor(2 / 3), torch.tensor(1 / 3), torch.tensor(5.0)
+    )
+    assert denoise.asked[1][0].item() == pytest.approx(first.item(), rel=1e-5)
+    assert denoise.asked[2][0].item() == pytest.approx(second.item(), rel=1e-5)
+    assert first.item() != 0
+
+
+def best_guess(mean: float, spread: float):
+    """E[x_0 | x_t] where x_0 is normally distributed: the denoiser training would end at."""
+
+    def denoise(noisy: Tensor, time: Tensor) -> Tensor:
+        alpha, sigma = (scale.to(noisy.dtype).reshape(-1, 1, 1) for scale in schedule(time))
+        gain = alpha * spread**2 / (alpha**2 * spread**2 + sigma**2)
+        return mean + gain * (noisy - alpha * mean)
+
+    return denoise
+
+
+def test_ddim_carries_a_normal_distribution_over():
+    # For data N(3, 0.5^2) the exact flow maps noise z to 3 + 0.5 z.
+    noise = torch.tensor([-2.0, -0.5, 0.0, 1.0, 3.0], dtype=torch.float64).reshape(5, 1, 1)
+    found = sample_ddim(best_guess(3.0, 0.5), noise, 500)
+    torch.testing.assert_close(found, 3 + 0.5 * noise, atol=0.02, rtol=0)
+
+
+def test_ancestral_sampling_draws_from_the_data_distribution():
+    noise, fresh = normal(4000, 1, 1), normal(99, 4000, 1, 1, seed=1)
+    found = sample_ancestral(best_guess(3.0, 0.5), noise, 100, fresh)
+    assert found.mean().item() == pytest.approx(3, abs=0.05)
+    assert found.std().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_samplers_are_deterministic_and_depend_on_the_noise():
+    denoise = best_guess(0.0, 1.0)
+    noise, other, fresh = normal(2, 3, 4), normal(2, 3, 4, seed=1), normal(3, 2, 3, 4, seed=2)
+    assert torch.equal(sample_ddim(denoise, noise, 4), sample_ddim(denoise, noise, 4))
+    assert not torch.equal(sample_ddim(denoise, noise, 4), sample_ddim(denoise, other, 4))
+    first, again, different = (
+        sample_ancestral(denoise, noise, 4, f) for f in (fresh, fresh, fresh.flip(0))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, different)

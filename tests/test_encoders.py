@@ -1,0 +1,314 @@
+"""Speech encoders: spectra, loudness, time alignment, and that padding changes nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import speech
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dtalk.audio import frame_count
+from dtalk.encoders import (
+    FRONT_ENDS,
+    SPEECH_LEVEL,
+    SmallEncoder,
+    frame_mask,
+    level,
+    log_mel,
+    mel_filters,
+    resample_features,
+)
+from dtalk.settings import ENCODERS
+
+TOP_MEL = 2595 * math.log10(1 + 8000 / 700)  # 2840.0, in 81 equal parts
+SILENT = (math.log(1e-6) + 5) / 4  # what log_mel says of silence
+
+kinds = pytest.mark.parametrize("kind", ["mel", "cnn"])
+
+
+def encoder(kind: str) -> SmallEncoder:
+    torch.manual_seed(0)
+    return SmallEncoder(kind, width=12, features=7, dropout=0.1).eval()
+
+
+def sine(frequency: float, samples: int = 8000, amplitude: float = 0.5) -> Tensor:
+    return amplitude * torch.sin(2 * math.pi * frequency * torch.arange(samples) / 16000)
+
+
+def test_frame_mask_by_hand():
+    assert frame_mask(torch.tensor([2, 0, 3]), 3).tolist() == [
+        [True, True, False],
+        [False, False, False],
+        [True, True, True],
+    ]
+
+
+# Loudness ----------------------------------------------------------------------------------------
+
+
+def test_level_brings_a_sine_to_the_standard():
+    found = level(sine(440, amplitude=0.7))  # RMS 0.7 / sqrt(2)
+    assert found.square().mean().sqrt().item() == pytest.approx(SPEECH_LEVEL, rel=1e-3)
+
+
+@given(st.floats(0.05, 20))
+def test_level_makes_the_recording_level_irrelevant(gain):
+    sound = torch.from_numpy(speech(6000))
+    torch.testing.assert_close(level(sound * gain), level(sound), atol=1e-6, rtol=1e-4)
+
+
+def test_level_goes_by_the_loud_frames():
+    """Pauses do not count: the same tone with four times as much silence comes out as loud."""
+    tone = sine(440, 4000)
+    pause = torch.zeros(16000)
+    torch.testing.assert_close(
+        level(torch.cat([tone, pause]))[:4000], level(tone), rtol=1e-3, atol=0
+    )
+
+
+def test_level_leaves_silence_silent_and_faint_noise_faint():
+    assert (level(torch.zeros(1000)) == 0).all()
+    faint = torch.full((1000,), 1e-4)
+    torch.testing.assert_close(level(faint), 30 * faint)
+
+
+@pytest.mark.parametrize("samples", [1, 399, 400, 401])
+def test_level_keeps_the_length(samples):
+    found = level(torch.ones(samples))
+    assert found.shape == (samples,)
+    assert torch.isfinite(found).all()
+
+
+# Log-mel -----------------------------------------------------------------------------------------
+
+
+def test_mel_filters_are_triangles_that_overlap_to_one():
+    filters = mel_filters()
+    assert filters.shape == (201, 80)
+    assert (filters >= 0).all()
+    frequencies = torch.arange(201) * 40.0
+    first, last = (700 * (10 ** (TOP_MEL * k / 81 / 2595) - 1) for k in (1, 80))
+    inside = (frequencies >= first) & (frequencies <= last)
+    assert inside.sum() > 190
+    torch.testing.assert_close(filters[inside].sum(1), torch.ones(int(inside.sum())))
+    assert ((filters > 0).sum(1) <= 2).all()
+    assert (filters.sum(0) > 0).all()  # no band is deaf
+
+
+@pytest.mark.parametrize("band", [10, 40, 79])
+def test_mel_filters_peak_at_their_centre(band):
+    """Seen with a fine spectrum, band b peaks at (b + 1) / 81 of the mel axis."""
+    window = 16000
+    peak = mel_filters(window=window)[:, band].argmax().item()  # 1 Hz a bin
+    assert peak == pytest.approx(700 * (10 ** (TOP_MEL * (band + 1) / 81 / 2595) - 1), abs=1)
+
+
+@pytest.mark.parametrize("frequency", [440, 1000, 2500, 6000])
+def test_log_mel_of_a_sine_is_largest_in_its_band(frequency):
+    place = 2595 * math.log10(1 + frequency / 700) / (TOP_MEL / 81) - 1
+    bands = log_mel(sine(frequency))[5:-5].argmax(1)
+    assert set(bands.tolist()) <= {math.floor(place), math.ceil(place)}
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(1, 1), (159, 1), (160, 2), (16000, 101)])
+def test_log_mel_of_silence_by_hand(samples, frames):
+    assert torch.allclose(log_mel(torch.zeros(samples)), torch.full((frames, 80), SILENT))
+
+
+def test_log_mel_of_a_click_is_centred_where_the_click_is():
+    sound = torch.zeros(8000)
+    sound[25 * 160] = 0.5  # 250 ms
+    energy = (log_mel(sound) - SILENT).mean(1)
+    assert energy.argmax() == 25
+    # A window of 25 ms at a hop of 10 ms reaches the click from one frame to either side.
+    assert (energy > 0).nonzero().flatten().tolist() == [24, 25, 26]
+    assert energy[24].item() == pytest.approx(energy[26].item(), rel=1e-5)
+
+
+def test_log_mel_by_hand():
+    # A click of 1 in the middle of the window (where the window is 1) has energy 1 / 400 in
+    # every bin, and a band sums it with its filter's weights.
+    sound = torch.zeros(400)
+    sound[160] = 1.0
+    expected = ((mel_filters().sum(0) / 400).log() + 5) / 4
+    torch.testing.assert_close(log_mel(sound)[1], expected)
+
+
+# Resampling --------------------------------------------------------------------------------------
+
+
+def ramp(*lengths: int) -> Tensor:
+    """Feature j has the value j; padded with 99."""
+    features = torch.full((len(lengths), max(lengths), 1), 99.0)
+    for row, length in enumerate(lengths):
+        features[row, :length, 0] = torch.arange(length)
+    return features
+
+
+def test_resample_features_by_hand():
+    # 50 Hz at (j + 0.5) / 50: frame k lies at j = (k + 0.5) / 30 * 50 - 0.5 = 1/3, 2, 11/3, ...
+    found = resample_features(ramp(10), torch.tensor([10]), torch.tensor([6]), 50.0, 0.5)
+    expected = torch.tensor([1 / 3, 2, 11 / 3, 16 / 3, 7, 26 / 3])
+    torch.testing.assert_close(found[0, :, 0], expected)
+    # and at j / 50, half a feature later
+    found = resample_features(ramp(10), torch.tensor([10]), torch.tensor([5]), 50.0, 0.0)
+    torch.testing.assert_close(found[0, :, 0], expected[:5] + 0.5)
+
+
+def test_resample_features_holds_its_ends():
+    # 10 Hz: the first frame lies before the first feature; nothing lies beyond the third.
+    found = resample_features(ramp(3), torch.tensor([3]), torch.tensor([12]), 10.0, 0.5)[0, :, 0]
+    assert found[0] == 0
+    assert found[-1] == 2
+    torch.testing.assert_close(found[4], torch.tensor(1.0))  # 0.15 s
+
+
+def test_resample_features_never_reads_padding():
+    found = resample_features(ramp(4, 10), torch.tensor([4, 10]), torch.tensor([6, 6]), 50.0, 0.5)
+    assert found[0].max() == 3  # held, though feature 4 of the row is padding
+    torch.testing.assert_close(found[1, 5, 0], torch.tensor(26 / 3))
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([0.0, 0.5]))
+def test_resample_features_gives_as_many_frames_as_asked(length, frames, start):
+    found = resample_features(
+        ramp(length), torch.tensor([length]), torch.tensor([frames]), 50, start
+    )
+    assert found.shape == (1, frames, 1)
+    assert (found.diff(dim=1) >= 0).all()
+    assert found.max() <= length - 1
+
+
+# Front ends --------------------------------------------------------------------------------------
+
+
+@kinds
+@pytest.mark.parametrize("samples", [1, 2, 100, 319, 320, 321, 479, 481, 533, 800, 16000, 16159])
+def test_any_length_gives_the_frames_asked_for(kind, samples):
+    frames = frame_count(samples)
+    with torch.no_grad():
+        net = encoder(kind)
+        features = net([net.prepare(torch.from_numpy(speech(samples)))], torch.tensor([frames]))
+    assert features.shape == (1, frames, 7)
+    assert torch.isfinite(features).all()
+
+
+@kinds
+def test_front_ends_give_50_features_a_second(kind):
+    net = encoder(kind)
+    for samples in (1, 320, 3200, 16000, 16100):
+        prepared = net.prepare(torch.from_numpy(speech(samples)))
+        features, lengths = net.front_end(prepared[None], torch.tensor([len(prepared)]))
+        assert features.shape[1] == lengths.item()
+        assert abs(lengths.item() - samples / 320) <= 1
+
+
+@kinds
+def test_padding_changes_nothing(kind):
+    """A batch of unequal clips, the shortest of one sample, equals one clip at a time."""
+    net = encoder(kind)
+    sounds = [speech(n, seed=n) for n in (16000, 1, 4321, 9999, 480)]
+    prepared = [net.prepare(torch.from_numpy(sound)) for sound in sounds]
+    frames = torch.tensor([frame_count(len(sound)) for sound in sounds])
+    with torch.no_grad():
+        together = net(prepared, frames)
+        for row, count in enumerate(frames.tolist()):
+            alone = net([prepared[row]], frames[row : row + 1])[0]
+            torch.testing.assert_close(together[row, :count], alone, atol=2e-6, rtol=1e-4)
+
+
+@kinds
+def test_batched_gradients_equal_those_of_single_clips(kind):
+    net = encoder(kind)
+    prepared = [net.prepare(torch.from_numpy(speech(n, seed=n))) for n in (5000, 1600)]
+    frames = torch.tensor([9, 3])
+    together = net(prepared, frames)
+    (together[0].square().sum() + together[1, :3].square().sum()).backward()
+    batched = {name: p.grad.clone() for name, p in net.named_parameters()}
+    net.zero_grad()
+    for row in range(2):
+        net([prepared[row]], frames[row : row + 1]).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(parameter.grad, batched[name], atol=1e-4, rtol=1e-3, msg=name)
+
+
+@kinds
+def test_prepare_needs_no_gradient(kind):
+    sound = torch.from_numpy(speech(800)).requires_grad_()
+    assert not encoder(kind).prepare(sound).requires_grad
+
+
+@kinds
+def test_recording_level_changes_nothing(kind):
+    net, sound = encoder(kind), torch.from_numpy(speech(8000))
+    torch.testing.assert_close(net.prepare(sound * 0.3), net.prepare(sound), atol=1e-4, rtol=1e-4)
+
+
+# Alignment in time -------------------------------------------------------------------------------
+
+
+def symmetric(kind: str) -> SmallEncoder:
+    """An encoder whose kernels are the same forwards and backwards, so that it has no lag."""
+    net = encoder(kind)
+    for parameter in net.front_end.parameters():
+        if parameter.dim() == 3:  # convolutions [out, in, time]
+            parameter.data = (parameter.data + parameter.data.flip(-1)) / 2
+    return net
+
+
+def face_features(net: SmallEncoder, sound: np.ndarray | Tensor, frames: int) -> Tensor:
+    """Features at the face's frames, before the LSTM mixes times: ``[T, C]``."""
+    prepared = net.prepare(torch.as_tensor(sound))
+    features, lengths = net.front_end(prepared[None], torch.tensor([len(prepared)]))
+    asked = torch.tensor([frames])
+    front_end = net.front_end
+    return resample_features(features, lengths, asked, front_end.rate, front_end.start)[0]
+
+
+@torch.no_grad()
+@kinds
+@pytest.mark.parametrize("frame", [4, 13, 22])
+def test_a_click_changes_the_frame_it_falls_in(kind, frame):
+    """A click at the centre of frame k is seen at k, and as much before as after."""
+    net = symmetric(kind)
+    silence = torch.zeros(16000)
+    click = silence.clone()
+    middle = round((frame + 0.5) / 30 * 16000)
+    click[middle - (kind == "cnn") : middle + 1] = 0.5  # the centre lies between two samples
+    change = (face_features(net, click, 30) - face_features(net, silence, 30)).abs().sum(1)
+    assert change.argmax() == frame
+    assert change[frame] > 0.1
+    near = range(1, 4)
+    torch.testing.assert_close(
+        torch.stack([change[frame - d] for d in near]),
+        torch.stack([change[frame + d] for d in near]),
+        atol=1e-4,
+        rtol=1e-3,
+    )
+    assert (change[[i for i in range(30) if abs(i - frame) > 4]] < 1e-5).all()
+
+
+@torch.no_grad()
+@kinds
+def test_later_sound_gives_features_as_much_later(kind):
+    """100 ms of delay are three frames, through the whole front end with any weights."""
+    net = encoder(kind)
+    sound = torch.from_numpy(speech(12000))
+    later = torch.cat([torch.zeros(1600), sound])
+    # Level both alike: the loudness is measured over the whole clip.
+    for tensor in (sound, later):
+        tensor *= 0.05 / tensor.abs().max()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dtalk.encoders.level", lambda waveform: waveform)
+        first, second = face_features(net, sound, 22), face_features(net, later, 25)
+    torch.testing.assert_close(second[6:22], first[3:19], atol=1e-5, rtol=1e-4)
+    assert (second[6:22] - second[3:19]).abs().max() > 0.01  # they do change over time
+
+
+def test_there_are_the_two_front_ends_of_the_settings():
+    assert set(FRONT_ENDS) == set(ENCODERS)

@@ -1,0 +1,485 @@
+"""Personalizer, decoder and the whole model: shapes, conditioning, retrieval, determinism."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import EMOTIONS, IDENTITIES, JAW, speech, tiny_config, tiny_model
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dtalk.audio import frame_count
+from dtalk.diffusion import sample_ddim
+from dtalk.errors import DataError
+from dtalk.model import (
+    COEFFICIENTS,
+    DiffusionTalker,
+    Integrator,
+    Library,
+    cross_attention,
+    draw_noise,
+    pooled,
+    step_embedding,
+)
+from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
+
+kinds = pytest.mark.parametrize("kind", ["mel", "cnn"])
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# Parts -------------------------------------------------------------------------------------------
+
+
+def test_cross_attention_by_hand():
+    # d_k = 4: scores (2 ln 3, 0) / 2, softmax (3/4, 1/4)
+    query = torch.tensor([[[2 * math.log(3), 0, 0, 0]]])
+    keys = torch.tensor([[[1.0, 0, 0, 0], [0, 1.0, 0, 0]]])
+    values = torch.tensor([[[8.0, 0.0], [0.0, 4.0]]])
+    torch.testing.assert_close(cross_attention(query, keys, values), torch.tensor([[[6.0, 1.0]]]))
+
+
+def test_cross_attention_over_one_key_ignores_the_query():
+    """Why a library entry is a few tokens: with one vector p would not depend on the identity."""
+    keys, values = normal(1, 1, 4), normal(1, 1, 5, seed=1)
+    for seed in range(3):
+        torch.testing.assert_close(
+            cross_attention(normal(1, 1, 4, seed=seed), keys, values), values
+        )
+
+
+def test_pooled_by_hand():
+    features = torch.tensor([[[1.0, 5.0], [3.0, 5.0], [100.0, 100.0]]])
+    found = pooled(features, torch.tensor([2]))
+    expected = torch.tensor([[2.0, 5.0, math.sqrt(1 + 1e-5), math.sqrt(1e-5)]])
+    torch.testing.assert_close(found, expected)
+
+
+def test_pooled_of_a_single_frame_has_a_finite_gradient():
+    features = normal(1, 1, 3).requires_grad_()
+    pooled(features, torch.tensor([1])).sum().backward()
+    assert features.grad is not None
+    assert torch.isfinite(features.grad).all()
+
+
+def test_step_embedding_by_hand():
+    # Width 4: frequencies 1 and 1/100 of the position 1000 t.
+    found = step_embedding(torch.tensor([0.0, 0.25]), 4)
+    expected = [
+        [0.0, 0.0, 1.0, 1.0],
+        [math.sin(250), math.sin(2.5), math.cos(250), math.cos(2.5)],
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_step_embeddings_of_all_steps_differ():
+    found = step_embedding(torch.arange(17) / 16, 64)
+    distance = torch.cdist(found, found) + 10 * torch.eye(17)
+    assert distance.min() > 0.5
+
+
+# Library -----------------------------------------------------------------------------------------
+
+
+def library(*labels: str) -> Library:
+    torch.manual_seed(0)
+    return Library(labels, tiny_config())
+
+
+def test_weights_of_labels_and_of_the_unknown():
+    found = library("ann", "bob").weights_of(torch.tensor([1, -1, 0]))
+    assert found.tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+def test_weights_of_a_match_soft_and_hard():
+    match = torch.tensor([[0.2, 0.8], [0.6, 0.4]])
+    ours = library("ann", "bob")
+    torch.testing.assert_close(
+        ours.weights_of_match(match, "soft"), torch.tensor([[0.2, 0.8, 0], [0.6, 0.4, 0]])
+    )
+    assert ours.weights_of_match(match, "hard").tolist() == [[0, 1, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("retrieval", ["soft", "hard"])
+def test_a_library_without_labels_only_knows_the_unknown(retrieval):
+    ours = library()
+    match = ours.match(normal(3, 16))
+    assert match.shape == (3, 0)
+    assert ours.weights_of_match(match, retrieval).tolist() == [[1]] * 3
+    assert ours.weights_of(torch.tensor([-1, -1])).tolist() == [[1], [1]]
+
+
+def test_tokens_are_the_weighted_entries():
+    ours = library("ann", "bob")
+    found = ours.tokens(torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]))
+    assert found.shape == (2, 3, 6)
+    torch.testing.assert_close(found[0], 0.25 * ours.entries[0] + 0.75 * ours.entries[1])
+    torch.testing.assert_close(found[1], ours.entries[2])
+
+
+def test_contrast_features_are_unit_vectors_of_sound_and_known_entries():
+    audio, entries = library("ann", "bob").contrast_features(normal(5, 16))
+    assert audio.shape == (5, 8)
+    assert entries.shape == (2, 8)  # the entry of the unknown is not contrasted
+    torch.testing.assert_close(audio.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(entries.norm(dim=1), torch.ones(2))
+
+
+def test_match_is_the_softmax_of_similarity_over_temperature():
+    ours = library("ann", "bob")
+    sound = normal(4, 16)
+    audio, entries = ours.contrast_features(sound)
+    similarity = torch.einsum("bd,md->bm", audio, entries)
+    torch.testing.assert_close(ours.match(sound), (similarity / 0.1).softmax(1))
+
+
+@pytest.mark.parametrize(("log", "expected"), [(-50.0, 0.01), (50.0, 1.0), (math.log(0.3), 0.3)])
+def test_temperature_is_clamped(log, expected):
+    ours = library("ann")
+    ours.log_temperature.data.fill_(log)
+    assert ours.temperature.item() == pytest.approx(expected)
+
+
+# Personalizer ------------------------------------------------------------------------------------
+
+
+def embedding(model: DiffusionTalker, identity: int, emotion: int) -> Tensor:
+    personalizer = model.personalizer
+    return personalizer(
+        personalizer.identity.weights_of(torch.tensor([identity])),
+        personalizer.emotion.weights_of(torch.tensor([emotion])),
+    )
+
+
+@torch.no_grad()
+def test_every_pair_of_identity_and_emotion_has_an_embedding_of_its_own():
+    """The unknown (-1) is one of them."""
+    model = tiny_model()
+    all_pairs = [(i, e) for i in range(-1, 3) for e in range(-1, 2)]
+    found = torch.cat([embedding(model, i, e) for i, e in all_pairs])
+    assert found.shape == (12, 8)
+    distance = torch.cdist(found, found) + 10 * torch.eye(12)
+    assert distance.min() > 0.02
+
+
+@torch.no_grad()
+def test_integrator_is_equation_7_with_the_queries_added():
+    torch.manual_seed(0)
+    integrator = Integrator(tiny_config())
+    identity, emotion = normal(2, 3, 6), normal(2, 3, 6, seed=1)
+    keys, values = integrator.keys(emotion), integrator.values(emotion)
+    rows = []
+    for b in range(2):
+        mixed = torch.softmax(identity[b] @ keys[b].T / math.sqrt(6), dim=1) @ values[b]
+        rows.append(integrator.output((identity[b] + mixed).reshape(-1)))
+    torch.testing.assert_close(integrator(identity, emotion), torch.stack(rows))
+
+
+@torch.no_grad()
+def test_identity_acts_on_how_emotion_is_read_too():
+    """Not only through the residual: the attention itself depends on the identity."""
+    model = tiny_model()
+    of_first = embedding(model, 0, 0) - embedding(model, 0, 1)
+    of_second = embedding(model, 1, 0) - embedding(model, 1, 1)
+    assert (of_first - of_second).abs().max() > 1e-4
+
+
+# The whole model ---------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+@kinds
+def test_padding_changes_nothing_through_the_whole_model(kind):
+    model = tiny_model(encoder=kind)
+    sounds = [speech(n, seed=n) for n in (9000, 1, 4000)]
+    frames = torch.tensor([frame_count(len(sound)) for sound in sounds])
+    noises = [draw_noise(n, torch.Generator().manual_seed(n)) for n in frames.tolist()]
+    noise = torch.nn.utils.rnn.pad_sequence(noises, batch_first=True, padding_value=7.0)
+
+    def run(waveforms, lengths, x):
+        features = model.features(waveforms, lengths)
+        weights = model.infer_weights(features, lengths)
+        denoise = model.denoiser(features, model.personalizer(*weights), lengths)
+        return pooled(features, lengths), *weights, sample_ddim(denoise, x, 3)
+
+    together = run(sounds, frames, noise)
+    for row, count in enumerate(frames.tolist()):
+        alone = run([sounds[row]], frames[row : row + 1], noises[row][None])
+        for found, expected in zip(together[:-1], alone[:-1]):
+            torch.testing.assert_close(found[row], expected[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(together[-1][row, :count], alone[-1][0], atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_decoder_uses_everything_it_is_given():
+    model = tiny_model()
+    lengths = torch.tensor([6])
+    given_ = {
+        "noisy": normal(1, 6, 52),
+        "time": torch.tensor([0.5]),
+        "features": normal(1, 6, 8, seed=1),
+        "embedding": normal(1, 8, seed=2),
+    }
+    plain = model.decoder(**given_, lengths=lengths)
+    assert plain.shape == (1, 6, 52)
+    for name, value in given_.items():
+        changed = model.decoder(**{**given_, name: 0.5 * value}, lengths=lengths)
+        assert (changed - plain).abs().max() > 1e-4, name
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_causal_decoder_does_not_look_ahead(bidirectional):
+    model = tiny_model(bidirectional=bidirectional)
+    noisy, features, p = normal(1, 9, 52), normal(1, 9, 8, seed=1), normal(1, 8, seed=2)
+    time, lengths = torch.tensor([0.5]), torch.tensor([9])
+    plain = model.decoder(noisy, time, features, p, lengths)
+    features[:, 5:] += 1
+    noisy[:, 5:] -= 1
+    changed = model.decoder(noisy, time, features, p, lengths)
+    assert torch.equal(plain[:, :5], changed[:, :5]) is not bidirectional
+    assert (plain[:, 5:] - changed[:, 5:]).abs().max() > 1e-4
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=52, max_size=52))
+def test_normalise_and_back(values):
+    model = tiny_model()
+    model.mean.copy_(torch.linspace(0, 0.5, 52))
+    model.std.copy_(torch.linspace(0.02, 0.4, 52))
+    coefficients = torch.tensor(values)
+    torch.testing.assert_close(
+        model.denormalise(model.normalise(coefficients)), coefficients, atol=1e-6, rtol=1e-5
+    )
+
+
+def test_denormalise_by_hand():
+    model = tiny_model()  # mean 0.4, std 0.1
+    found = model.denormalise(torch.tensor([-2.0, 3.0, 7.0, -5.0]).repeat(13))
+    torch.testing.assert_close(found, torch.tensor([0.2, 0.7, 1.0, 0.0]).repeat(13))
+    torch.testing.assert_close(model.normalise(torch.full((52,), 0.6)), torch.full((52,), 2.0))
+
+
+def test_noise_scale_tells_mouth_from_the_rest():
+    model = tiny_model(temperature=0.5, upper_temperature=2.0)
+    scale = dict(zip(ARKIT_NAMES, model.default_noise_scale().tolist()))
+    assert scale["jawOpen"] == scale["mouthSmileLeft"] == scale["tongueOut"] == 0.5
+    assert scale["browInnerUp"] == scale["eyeLookInLeft"] == scale["noseSneerRight"] == 2.0
+    assert sum(value == 0.5 for value in scale.values()) == len(MOUTH_NAMES)
+
+
+# Retrieval ---------------------------------------------------------------------------------------
+
+
+def knowing(identity: int, emotion: int, **changes) -> DiffusionTalker:
+    """A model that finds the same identity and emotion in any sound, without a doubt."""
+    model = tiny_model(**changes)
+    for ours, index in (
+        (model.personalizer.identity, identity),
+        (model.personalizer.emotion, emotion),
+    ):
+        with torch.no_grad():
+            entry = ours.encode_entry(ours.entries[:-1].flatten(1))[index]
+            last = ours.encode_audio[-1]
+            last.weight.zero_()
+            last.bias.copy_(entry)
+            ours.log_temperature.fill_(math.log(0.01))
+    return model
+
+
+@torch.no_grad()
+def test_infer_weights_finds_the_entry_that_matches():
+    model = knowing(2, 1)
+    lengths = torch.tensor([6, 3])
+    features = model.features([speech(3200), speech(1600, seed=1)], lengths)
+    hard = model.infer_weights(features, lengths, "hard")
+    assert hard[0].tolist() == [[0, 0, 1, 0]] * 2
+    assert hard[1].tolist() == [[0, 1, 0]] * 2
+    soft = model.infer_weights(features, lengths, "soft")
+    for weights, best in zip(soft, (2, 1)):
+        torch.testing.assert_close(weights.sum(1), torch.ones(2))
+        assert (weights.argmax(1) == best).all()
+        assert (weights[:, :-1] > 0).all()  # mixed: every entry has its share
+        assert (weights[:, -1] == 0).all()  # but not the unknown
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("retrieval", ["soft", "hard"])
+def test_infer_weights_follows_the_configuration(retrieval):
+    model = tiny_model(retrieval=retrieval)
+    features, lengths = normal(1, 6, 8), torch.tensor([6])
+    for found, asked in zip(
+        model.infer_weights(features, lengths), model.infer_weights(features, lengths, retrieval)
+    ):
+        assert torch.equal(found, asked)
+        assert bool((found == 1).any()) is (retrieval == "hard")
+
+
+def test_animate_names_what_it_found_in_the_sound():
+    found = knowing(2, 0).animate(speech(4000))
+    assert (found.identity, found.emotion) == ("cat", "happy")
+
+
+@pytest.mark.parametrize("retrieval", ["soft", "hard"])
+def test_labels_override_retrieval(retrieval):
+    model, sound = knowing(2, 0, retrieval=retrieval), speech(4000)
+    plain = model.animate(sound)
+    labelled = model.animate(sound, identity="ann", emotion="sad")
+    assert (labelled.identity, labelled.emotion) == ("ann", "sad")
+    assert not np.array_equal(plain.coefficients, labelled.coefficients)
+    half = model.animate(sound, emotion="sad")
+    assert (half.identity, half.emotion) == ("cat", "sad")
+
+
+def test_labels_that_are_what_would_be_found_change_nothing():
+    model, sound = knowing(1, 1, retrieval="hard"), speech(4000)
+    named = model.animate(sound, identity="bob", emotion="sad")
+    assert np.array_equal(model.animate(sound).coefficients, named.coefficients)
+
+
+def test_every_label_gives_motion_of_its_own():
+    model, sound = tiny_model(), speech(4000)
+    found = [model.animate(sound, i, e).coefficients for i in IDENTITIES for e in EMOTIONS]
+    for a in range(6):
+        for b in range(a):
+            assert np.abs(found[a] - found[b]).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"identity": "eve"}, "unknown identity 'eve'; .* ann, bob, cat"),
+        ({"emotion": "angry"}, "unknown emotion 'angry'; .* happy, sad"),
+        ({"identity": ""}, "unknown identity ''"),
+        ({"identity": "Ann"}, "unknown identity 'Ann'"),
+    ],
+)
+def test_unknown_labels_are_refused_with_the_known_ones(labels, message):
+    with pytest.raises(DataError, match=message) as error:
+        tiny_model().animate(speech(1000), **labels)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("identities", "emotions"), [((), ()), (("ann",), ()), ((), ("happy", "sad"))]
+)
+def test_a_model_without_labels_animates(identities, emotions):
+    model = tiny_model(identities=identities, emotions=emotions)
+    found = model.animate(speech(3000))
+    assert found.coefficients.shape == (6, 52)
+    assert found.identity == (identities[0] if identities else "")
+    assert (found.emotion in emotions) if emotions else found.emotion == ""
+
+
+# Animating ---------------------------------------------------------------------------------------
+
+
+@kinds
+@pytest.mark.parametrize("samples", [1, 266, 5333, 16000])
+def test_animate_gives_30_frames_a_second_in_range(kind, samples):
+    found = tiny_model(encoder=kind).animate(speech(samples)).coefficients
+    assert found.shape == (max(1, round(samples * 30 / 16000)), COEFFICIENTS)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_animate_stays_in_range_when_the_network_does_not():
+    model = tiny_model()
+    model.std.fill_(50.0)
+    found = model.animate(speech(8000)).coefficients
+    assert found.min() == 0
+    assert found.max() == 1
+
+
+def test_animate_survives_silence():
+    assert np.isfinite(tiny_model().animate(np.zeros(3000, np.float32)).coefficients).all()
+
+
+@kinds
+@pytest.mark.parametrize("ancestral", [False, True])
+def test_a_seed_fixes_every_byte(kind, ancestral):
+    model, sound = tiny_model(encoder=kind, steps=3), speech(5000)
+    first, again, other = (
+        model.animate(sound, seed=seed, ancestral=ancestral).coefficients for seed in (5, 5, 6)
+    )
+    assert first.tobytes() == again.tobytes()
+    assert np.abs(first - other).max() > 1e-3
+
+
+def test_animate_leaves_the_global_generator_alone():
+    model = tiny_model()
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    model.animate(speech(1000), ancestral=True, steps=3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("ancestral", [False, True])
+def test_temperature_0_makes_all_seeds_equal(ancestral):
+    model, sound = tiny_model(), speech(4000)
+    cold = [
+        model.animate(sound, seed=seed, temperature=0, ancestral=ancestral, steps=3).coefficients
+        for seed in (1, 2)
+    ]
+    assert np.array_equal(*cold)
+    warm = model.animate(sound, seed=1, ancestral=ancestral, steps=3).coefficients
+    assert not np.array_equal(cold[0], warm)
+
+
+def test_temperature_scales_the_models_own():
+    sound = speech(4000)
+    model = tiny_model(temperature=0.5, upper_temperature=0.5)
+    halved = model.animate(sound, temperature=2.0).coefficients
+    np.testing.assert_allclose(halved, tiny_model().animate(sound).coefficients, atol=1e-6)
+
+
+def test_ddim_and_ancestral_differ_only_after_the_first_step():
+    model, sound = tiny_model(), speech(4000)
+    one = [model.animate(sound, steps=1, ancestral=a).coefficients for a in (False, True)]
+    assert np.array_equal(*one)
+    four = [model.animate(sound, steps=4, ancestral=a).coefficients for a in (False, True)]
+    assert not np.array_equal(*four)
+
+
+@pytest.mark.parametrize("asked", [None, 1, 5])
+def test_steps_are_those_asked_for_or_the_models_own(asked, monkeypatch):
+    model = tiny_model(steps=3)
+    times = []
+    plain = model.decoder.forward
+
+    def counting(noisy, time, *rest):
+        times.append(time.item())
+        return plain(noisy, time, *rest)
+
+    monkeypatch.setattr(model.decoder, "forward", counting)
+    model.animate(speech(1000), steps=asked)
+    count = asked or 3
+    assert times == pytest.approx([k / count for k in range(count, 0, -1)])
+
+
+def test_the_longest_prefix_of_the_noise_is_shared():
+    """A seed means the same noise whatever the clip's length."""
+    short, long = (draw_noise(n, torch.Generator().manual_seed(3)) for n in (4, 9))
+    assert torch.equal(short, long[:4])
+    assert short.shape == (4, 52)
+
+
+def test_what_a_decoder_says_is_what_comes_out():
+    """A decoder that always answers 3 standard deviations: mean + 3 std in every frame."""
+    model = tiny_model()
+    last = model.decoder.output[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.zero_()
+        last.bias[JAW] = 3.0
+    found = model.animate(speech(3000)).coefficients
+    np.testing.assert_allclose(found[:, JAW], 0.7, atol=1e-6)
+    np.testing.assert_allclose(np.delete(found, JAW, axis=1), 0.4, atol=1e-6)
