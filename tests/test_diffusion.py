@@ -153,7 +153,8 @@ class Recording:
     """A denoiser that always answers with the truth and keeps what it was asked."""
 
     def __init__(self, clean: Tensor) -> None:
-        self.clean, self.asked = clean, []
+        self.clean = clean
+        self.asked: list[tuple[Tensor, Tensor]] = []
 
     def __call__(self, noisy: Tensor, time: Tensor) -> Tensor:
         assert time.shape == (len(noisy),)

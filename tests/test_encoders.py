@@ -229,7 +229,7 @@ def test_batched_gradients_equal_those_of_single_clips(kind):
     frames = torch.tensor([9, 3])
     together = net(prepared, frames)
     (together[0].square().sum() + together[1, :3].square().sum()).backward()
-    batched = {name: p.grad.clone() for name, p in net.named_parameters()}
+    batched = {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
     net.zero_grad()
     for row in range(2):
         net([prepared[row]], frames[row : row + 1]).square().sum().backward()

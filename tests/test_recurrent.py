@@ -1,4 +1,4 @@
-"""FastGRU against torch's own GRU over packed sequences: outputs, gradients, parameters."""
+"""FastGRU and FastLSTM against torch's own over packed sequences: outputs and gradients."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dtalk.recurrent import FastGRU, reversal, run_recurrent
+from dtalk.recurrent import FastGRU, FastLSTM, reversal, run_recurrent
 
 LENGTHS = torch.tensor([7, 1, 4])
 
 
-def pair(layers: int, bidirectional: bool, dtype: torch.dtype = torch.float64):
-    """A GRU of torch's and ours with the same weights, both in training mode."""
+PLAIN = {FastGRU: nn.GRU, FastLSTM: nn.LSTM}
+
+kinds = pytest.mark.parametrize("kind", list(PLAIN))
+
+
+def pair(kind, layers: int, bidirectional: bool, dtype: torch.dtype = torch.float64):
+    """A network of torch's and ours with the same weights, both in training mode."""
     torch.manual_seed(layers)
-    plain = nn.GRU(5, 6, layers, batch_first=True, bidirectional=bidirectional, dtype=dtype)
-    fast = FastGRU(5, 6, layers, batch_first=True, bidirectional=bidirectional, dtype=dtype)
+    options = {"batch_first": True, "bidirectional": bidirectional, "dtype": dtype}
+    plain, fast = PLAIN[kind](5, 6, layers, **options), kind(5, 6, layers, **options)
     fast.load_state_dict(plain.state_dict())
     return plain, fast
 
 
-def packed(network: nn.GRU, inputs: Tensor, lengths: Tensor) -> Tensor:
+def packed(network: nn.RNNBase, inputs: Tensor, lengths: Tensor) -> Tensor:
     """The reference: torch's packing, zeros in padded frames."""
     sequence = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     outputs = network(sequence)[0]
@@ -41,8 +46,9 @@ def data(dtype: torch.dtype = torch.float64) -> Tensor:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_training_equals_torch_in_outputs_and_all_gradients(layers, bidirectional):
-    plain, fast = pair(layers, bidirectional)
+@kinds
+def test_training_equals_torch_in_outputs_and_all_gradients(kind, layers, bidirectional):
+    plain, fast = pair(kind, layers, bidirectional)
     mask = real(LENGTHS, 7)
     ours, theirs = data().requires_grad_(), data().requires_grad_()
     found, expected = fast.train_over(ours, LENGTHS) * mask, packed(plain, theirs, LENGTHS)
@@ -61,8 +67,9 @@ def test_training_equals_torch_in_outputs_and_all_gradients(layers, bidirectiona
         )
 
 
-def test_what_lies_in_padded_frames_reaches_nothing():
-    _, fast = pair(2, True)
+@kinds
+def test_what_lies_in_padded_frames_reaches_nothing(kind):
+    _, fast = pair(kind, 2, True)
     mask = real(LENGTHS, 7)
     inputs = data()
     found = fast.train_over(inputs, LENGTHS) * mask
@@ -71,24 +78,25 @@ def test_what_lies_in_padded_frames_reaches_nothing():
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_parameters_are_interchangeable_with_torchs(bidirectional):
-    plain, fast = pair(2, bidirectional)
+@kinds
+def test_parameters_are_interchangeable_with_torchs(kind, bidirectional):
+    plain, fast = pair(kind, 2, bidirectional)
     assert list(fast.state_dict()) == list(plain.state_dict())
-    back = nn.GRU(5, 6, 2, batch_first=True, bidirectional=bidirectional, dtype=torch.float64)
+    back = PLAIN[kind](5, 6, 2, batch_first=True, bidirectional=bidirectional, dtype=torch.float64)
     back.load_state_dict(fast.state_dict())
     assert torch.equal(back(data())[0], plain(data())[0])
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("lengths", [[7, 7, 7], [7, 1, 4]])
-@pytest.mark.parametrize("kind", [FastGRU, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("kind", [FastGRU, FastLSTM, nn.GRU, nn.LSTM])
 def test_run_recurrent_equals_one_sequence_at_a_time(kind, lengths, training):
     torch.manual_seed(0)
     network = kind(5, 6, 2, batch_first=True, bidirectional=True, dtype=torch.float64)
     network.train(training)
     found = run_recurrent(network, data(), torch.tensor(lengths))
     assert found.shape == (3, 7, 12)
-    reference = nn.LSTM if kind is nn.LSTM else nn.GRU
+    reference = PLAIN.get(kind, kind)
     alone = reference(5, 6, 2, batch_first=True, bidirectional=True, dtype=torch.float64)
     alone.load_state_dict(network.state_dict())
     for row, length in enumerate(lengths):
@@ -96,20 +104,27 @@ def test_run_recurrent_equals_one_sequence_at_a_time(kind, lengths, training):
         torch.testing.assert_close(found[row, :length], expected, atol=1e-12, rtol=1e-12)
 
 
-def test_run_recurrent_trains_through_the_fast_path_only(monkeypatch):
+@kinds
+def test_run_recurrent_trains_through_the_fast_path_only(kind, monkeypatch):
     """In evaluation torch's own, faster forward pass is used."""
-    _, fast = pair(1, False)
-    calls = []
-    monkeypatch.setattr(fast, "train_over", lambda *a: calls.append(a) or a[0])
+    _, fast = pair(kind, 1, False)
+    calls: list[int] = []
+
+    def counting(inputs, lengths):
+        calls.append(len(inputs))
+        return inputs
+
+    monkeypatch.setattr(fast, "train_over", counting)
     run_recurrent(fast.eval(), data(), LENGTHS)
     assert not calls
     run_recurrent(fast.train(), data(), LENGTHS)
-    assert len(calls) == 1
+    assert calls == [3]
 
 
-def test_dropout_acts_between_layers_in_training_only():
+@kinds
+def test_dropout_acts_between_layers_in_training_only(kind):
     torch.manual_seed(0)
-    fast = FastGRU(5, 6, 2, batch_first=True, dropout=0.5, dtype=torch.float64)
+    fast = kind(5, 6, 2, batch_first=True, dropout=0.5, dtype=torch.float64)
     first, second = (run_recurrent(fast, data(), LENGTHS) for _ in range(2))
     assert not torch.equal(first, second)
     fast.eval()
@@ -123,8 +138,9 @@ def test_dropout_leaves_a_single_layer_alone():
     assert torch.equal(fast.train_over(data(), LENGTHS), fast.train_over(data(), LENGTHS))
 
 
-def test_bfloat16_products_come_close():
-    plain, fast = pair(2, True, torch.float32)
+@kinds
+def test_bfloat16_products_come_close(kind):
+    plain, fast = pair(kind, 2, True, torch.float32)
     inputs = data(torch.float32)
     mask = real(LENGTHS, 7)
     expected = packed(plain, inputs, LENGTHS)
@@ -144,18 +160,19 @@ def test_bfloat16_products_come_close():
 class Trained(nn.Module):
     """``train_over`` as a module, for functional_call."""
 
-    def __init__(self, network: FastGRU) -> None:
+    def __init__(self, network: FastGRU | FastLSTM) -> None:
         super().__init__()
-        self.network = network
+        self.network: FastGRU | FastLSTM = network
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         return self.network.train_over(inputs, lengths) * real(lengths, inputs.shape[1])
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_gradcheck(bidirectional):
+@kinds
+def test_gradcheck(kind, bidirectional):
     torch.manual_seed(1)
-    fast = FastGRU(2, 3, 1, batch_first=True, bidirectional=bidirectional, dtype=torch.float64)
+    fast = kind(2, 3, 1, batch_first=True, bidirectional=bidirectional, dtype=torch.float64)
     module, lengths = Trained(fast), torch.tensor([3, 1])
     names = [name for name, _ in module.named_parameters()]
 

@@ -1,0 +1,364 @@
+"""Evaluation: models on clips, figures by group, and what a perfect or a static face scores."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import JAW, loaded_clip, smooth_motion, tiny_model
+
+from dtalk import evaluation
+from dtalk.datasets import LoadedClip
+from dtalk.evaluation import (
+    ClipResult,
+    Geometry,
+    Region,
+    evaluate,
+    groups,
+    mean_scores,
+    predict,
+    retrieval,
+    score,
+    static_scores,
+    summarise,
+)
+from dtalk.head import built_in
+from dtalk.motion import ARKIT_NAMES, UPPER_FACE_NAMES
+
+LIP_CLOSER = ARKIT_NAMES.index("mouthClose")
+PUCKER = ARKIT_NAMES.index("mouthPucker")
+
+
+@pytest.fixture(scope="module")
+def geometry() -> Geometry:
+    return Geometry(built_in())
+
+
+# Geometry ----------------------------------------------------------------------------------------
+
+
+def test_region_is_the_head_in_millimetres():
+    head, motion = built_in(), smooth_motion(3)
+    chosen = [5, 700, 1234]
+    expected = head.deform(motion)[:, chosen] * 1000
+    np.testing.assert_allclose(Region(head, chosen)(motion), expected, atol=1e-3)
+
+
+def test_opening_and_width_are_distances_on_the_head(geometry):
+    head, motion = built_in(), smooth_motion(3)
+    moved = head.deform(motion) * 1000
+    upper, lower = head.opening
+    left, right = head.corners
+    np.testing.assert_allclose(
+        geometry.opening(motion), moved[:, upper, 1] - moved[:, lower, 1], atol=1e-3
+    )
+    np.testing.assert_allclose(
+        geometry.width(motion), np.linalg.norm(moved[:, left] - moved[:, right], axis=1), atol=1e-3
+    )
+
+
+def test_the_mouth_opens_with_the_jaw_and_narrows_with_a_pucker(geometry):
+    face = np.zeros((3, 52), np.float32)
+    face[1, JAW], face[2, PUCKER] = 0.5, 1.0
+    opening, width = geometry.opening(face), geometry.width(face)
+    assert abs(opening[0]) < 1  # a neutral mouth is closed
+    assert opening[1] > 5
+    assert width[2] < width[0] - 3
+
+
+# Scores of one clip ------------------------------------------------------------------------------
+
+
+def opening_and_closing(frames: int = 40) -> np.ndarray:
+    """A jaw that opens and closes, lips that round, a face that moves a little elsewhere."""
+    motion = 0.1 * smooth_motion(frames)
+    motion[:, JAW] = np.clip(np.sin(np.arange(frames) / 4), 0, 1) * 0.6
+    motion[:, PUCKER] = 0.5 + 0.5 * np.sin(np.arange(frames) / 5)
+    return motion
+
+
+def test_a_reference_against_itself_is_perfect(geometry):
+    reference = opening_and_closing()
+    found = score(reference, reference, geometry)
+    perfect = {"lve", "lve_mm", "eve", "eve_v", "fdd", "fdd_abs", "fdd_mm", "fdd_mm_abs"}
+    assert {name for name, value in found.items() if value == 0} == perfect
+    for name in found.keys() - perfect:
+        assert found[name] == pytest.approx(1), name
+
+
+def test_scores_of_a_known_error(geometry):
+    """A jaw that hangs 0.1 too low: every figure from the head's own shape of the jaw."""
+    head, reference = built_in(), 0.5 * smooth_motion(20)
+    predicted = reference.copy()
+    predicted[:, JAW] += 0.1
+    found = score(predicted, reference, geometry)
+    lips = 0.1 * np.linalg.norm(head.basis(head.lips)[JAW], axis=-1)
+    upper = 0.1 * np.linalg.norm(head.basis(head.upper_face)[JAW], axis=-1)
+    assert lips.max() > 1
+    assert found["lve"] == pytest.approx(lips.max() ** 2, rel=1e-4)
+    assert found["lve_mm"] == pytest.approx(lips.max(), rel=1e-4)
+    assert found["eve_v"] == pytest.approx(upper.max() ** 2, abs=1e-4)
+    assert found["eve"] == 0  # the jaw is no channel of the upper face
+    assert found["acceleration"] == pytest.approx(1, abs=1e-3)
+    assert found["opening_r"] == pytest.approx(1, abs=1e-3)
+
+
+def test_eve_is_over_the_channels_of_the_upper_face(geometry):
+    reference = 0.5 * smooth_motion(20)
+    predicted = reference.copy()
+    predicted[:, ARKIT_NAMES.index("browInnerUp")] += 0.3
+    predicted[:, ARKIT_NAMES.index("eyeLookUpLeft")] += 0.9  # gaze is left out
+    assert "eyeLookUpLeft" not in UPPER_FACE_NAMES
+    assert score(predicted, reference, geometry)["eve"] == pytest.approx(0.09, rel=1e-4)
+
+
+def test_absolute_deviations_are_those_of_the_clip(geometry):
+    lively, calm = smooth_motion(20), 0.2 * smooth_motion(20)
+    over, under = score(lively, calm, geometry), score(calm, lively, geometry)
+    assert over["fdd"] < 0 < under["fdd"]
+    assert over["fdd_mm"] < 0 < under["fdd_mm"]
+    for found in (over, under):
+        assert found["fdd_abs"] == abs(found["fdd"])
+        assert found["fdd_mm_abs"] == abs(found["fdd_mm"])
+
+
+def test_scores_of_a_static_face(geometry):
+    reference = opening_and_closing()
+    found = static_scores(reference, geometry)
+    assert found == score(np.zeros_like(reference), reference, geometry)
+    assert found["lve"] > 1
+    assert found["fdd"] > 0
+    assert found["acceleration"] == 0
+    assert found["opening_r"] == found["rounding_r"] == 0
+    assert found["closure_recall"] == 1  # a neutral mouth is closed: always, and rightly or not
+    assert 0 < found["closure_precision"] < 1
+
+
+# Means -------------------------------------------------------------------------------------------
+
+
+def result(clip: LoadedClip, geometry: Geometry, predicted: np.ndarray | None = None):
+    reference = clip.coefficients
+    assert reference is not None
+    static = static_scores(reference, geometry)
+    sample = static if predicted is None else score(predicted, reference, geometry)
+    return ClipResult(clip, sample, None, static)
+
+
+def test_mean_scores_leave_out_what_is_undefined():
+    nan = float("nan")
+    found = mean_scores([{"a": 1.0, "b": nan, "c": nan}, {"a": 3.0, "b": 5.0, "c": nan}])
+    assert found["a"] == 2
+    assert found["b"] == 5
+    assert math.isnan(found["c"])
+    assert mean_scores([]) == {}
+
+
+def test_the_static_fraction_of_a_static_face_is_1(geometry):
+    clips = [loaded_clip("a", 12), loaded_clip("b", 20, seed=1)]
+    found = summarise([result(clip, geometry) for clip in clips])
+    for name in ("lve_of_static", "eve_of_static", "fdd_mm_of_static"):
+        assert found[name] == pytest.approx(1), name
+
+
+def test_fractions_of_static_are_ratios_of_means(geometry):
+    """Not means of ratios: a calm clip weighs no more than it moves."""
+    calm, lively = loaded_clip("a", 12), loaded_clip("b", 12, seed=1)
+    assert calm.coefficients is not None
+    calm.coefficients[:] *= 0.1
+    results = [result(calm, geometry), result(lively, geometry, lively.coefficients)]
+    assert results[1].sample["lve"] == 0
+    static = [r.static["lve"] for r in results]
+    expected = static[0] / (static[0] + static[1])
+    assert summarise(results)["lve_of_static"] == pytest.approx(expected)
+    assert expected < 0.1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("frames", [1, 12])
+def test_references_that_do_not_move_have_no_fraction_of_static(geometry, frames):
+    """A clip of one frame, or of a face that stays neutral, must not stop an evaluation."""
+    clip = loaded_clip("a", frames)
+    assert clip.coefficients is not None
+    clip.coefficients[:] = 0
+    found = summarise([result(clip, geometry)])
+    assert found["lve"] == 0
+    for name in ("lve_of_static", "eve_of_static", "fdd_mm_of_static"):
+        assert math.isnan(found[name]), name
+
+
+def test_summaries_of_samples_and_of_their_mean(geometry):
+    clip = loaded_clip("a", 12)
+    assert clip.coefficients is not None
+    sample = score(0.5 * clip.coefficients, clip.coefficients, geometry)
+    mean = score(0.8 * clip.coefficients, clip.coefficients, geometry)
+    both = [ClipResult(clip, sample, mean, static_scores(clip.coefficients, geometry))]
+    assert summarise(both)["lve"] == sample["lve"]
+    assert summarise(both, mean_of_samples=True)["lve"] == mean["lve"] < sample["lve"]
+    assert summarise(both)["lve_of_static"] == pytest.approx(0.25, rel=1e-3)
+    assert summarise(both, True)["lve_of_static"] == pytest.approx(0.04, rel=1e-3)
+
+
+def test_groups():
+    clips = [
+        loaded_clip("1", set="grid", speaker="ann"),
+        loaded_clip("2", set="grid", speaker="zoe"),
+        loaded_clip("3", set="crema", speaker=""),
+    ]
+    results = [ClipResult(clip, {}, None, {}) for clip in clips]
+    found = {
+        name: [r.clip.clip.name for r in members]
+        for name, members in groups(results, ("ann", "bob")).items()
+    }
+    assert found == {
+        "all": ["1", "2", "3"],
+        "crema": ["3"],
+        "grid": ["1", "2"],
+        "seen speakers": ["1"],
+        "unseen speakers": ["2"],
+    }
+    assert next(iter(found)) == "all"
+    assert "unseen speakers" not in groups(results[:1], ("ann",))
+
+
+# Models ------------------------------------------------------------------------------------------
+
+
+def clips_of(*frames: int) -> list[LoadedClip]:
+    return [loaded_clip(f"c{n}", n, seed=n) for n in frames]
+
+
+@pytest.mark.parametrize("budget", [4000, 20, 1])
+@pytest.mark.parametrize("kind", ["mel", "cnn"])
+def test_predict_equals_animate(kind, budget, monkeypatch):
+    """Whatever is batched together, and though clips are padded to the longest."""
+    monkeypatch.setattr(evaluation, "BATCH_FRAMES", budget)
+    model = tiny_model(encoder=kind, steps=3, temperature=0.7)
+    clips = clips_of(9, 4, 16, 1)
+    found = list(predict(model, clips, seeds=[3, 8]))
+    assert sorted(c.clip.name for c, _ in found) == sorted(c.clip.name for c in clips)
+    for clip, samples in found:
+        assert samples.shape == (2, clip.frames, 52)
+        for sample, seed in zip(samples, (3, 8)):
+            expected = model.animate(clip.waveform, seed=seed).coefficients
+            np.testing.assert_allclose(sample, expected, atol=1e-5)
+
+
+def test_predict_with_other_steps():
+    model, clips = tiny_model(steps=3), clips_of(6)
+    _, sample = next(predict(model, clips, [0], steps=5))
+    expected = model.animate(clips[0].waveform, steps=5).coefficients
+    np.testing.assert_allclose(sample[0], expected, atol=1e-5)
+    assert np.abs(expected - model.animate(clips[0].waveform).coefficients).max() > 1e-4
+
+
+def test_predict_gives_as_many_frames_as_the_reference():
+    """The motion may be a frame shorter or longer than the sound."""
+    clip = loaded_clip("a", 10)
+    assert clip.coefficients is not None
+    shorter = LoadedClip(clip.clip, clip.waveform, clip.coefficients[:8])
+    assert next(predict(tiny_model(), [shorter], [0]))[1].shape == (1, 8, 52)
+
+
+def test_predict_tells_its_progress(monkeypatch):
+    monkeypatch.setattr(evaluation, "BATCH_FRAMES", 12)
+    calls = []
+    list(predict(tiny_model(), clips_of(9, 3, 4), [0], progress=lambda *c: calls.append(c)))
+    assert calls == [(2, 3), (3, 3)]
+
+
+def test_evaluate_scores_one_sample_and_the_mean_of_several(geometry):
+    model, clips = tiny_model(), clips_of(12, 7)
+    results = evaluate(model, clips, built_in(), samples=3, seed=5)
+    assert sorted(r.clip.clip.name for r in results) == ["c12", "c7"]
+    for found in results:
+        reference = found.clip.coefficients
+        samples = [model.animate(found.clip.waveform, seed=s).coefficients for s in (5, 6, 7)]
+        expected = {
+            "sample": score(samples[0], reference, geometry),
+            "mean": score(np.mean(samples, axis=0), reference, geometry),
+            "static": static_scores(reference, geometry),
+        }
+        for part, scores in expected.items():
+            for name, value in scores.items():
+                actual = getattr(found, part)[name]
+                assert actual == pytest.approx(value, rel=1e-3, abs=1e-3, nan_ok=True), name
+        assert found.mean is not None
+        assert found.mean["lve"] != found.sample["lve"]
+
+
+def test_evaluate_leaves_clips_without_motion_out():
+    clips = [loaded_clip("a", 8), loaded_clip("b", 8, moving=False)]
+    results = evaluate(tiny_model(), clips, built_in())
+    assert [r.clip.clip.name for r in results] == ["a"]
+    assert results[0].mean is None
+    assert evaluate(tiny_model(), clips[1:], built_in()) == []
+
+
+def test_evaluate_of_a_model_that_knows_the_truth(monkeypatch):
+    """With the reference for a denoiser all errors are gone: nothing is mixed up on the way."""
+    clips = clips_of(9, 14, 5)
+    model = tiny_model()
+    by_length = {clip.frames: clip.coefficients for clip in clips}
+
+    def knowing(denoise, noise, steps):
+        found = torch.zeros_like(noise)
+        # Batches come in order of length: each row is told from its number of frames.
+        for row, frames in enumerate(sorted(by_length)):
+            found[row, :frames] = model.normalise(torch.from_numpy(by_length[frames]))
+        return found
+
+    monkeypatch.setattr(evaluation, "sample_ddim", knowing)
+    for found in evaluate(model, clips, built_in()):
+        assert found.sample["lve"] < 1e-6
+        assert found.sample["eve"] < 1e-9
+        assert found.sample["opening_r"] > 0.9999
+
+
+# Retrieval ---------------------------------------------------------------------------------------
+
+
+def finding(model, names: dict[int, tuple[int, int]], monkeypatch) -> None:
+    """Let the model find entries by the length of a clip."""
+
+    def infer(features, lengths, kind=None):
+        assert kind == "hard"
+        chosen = [names[int(n)] for n in lengths]
+        library = model.personalizer
+        return (
+            library.identity.weights_of(torch.tensor([i for i, _ in chosen])),
+            library.emotion.weights_of(torch.tensor([e for _, e in chosen])),
+        )
+
+    monkeypatch.setattr(model, "infer_weights", infer)
+
+
+def test_retrieval_by_hand(monkeypatch):
+    model = tiny_model()  # ann, bob, cat; happy, sad
+    clips = [
+        loaded_clip("1", 3, speaker="ann", emotion="sad"),  # seen: counts for identity alone
+        loaded_clip("2", 4, speaker="bob", emotion="happy"),
+        loaded_clip("3", 5, speaker="cat", emotion=""),
+        loaded_clip("4", 6, speaker="zoe", emotion="happy"),  # unseen: for emotion
+        loaded_clip("5", 7, speaker="", emotion="sad", moving=False),
+        loaded_clip("6", 8, speaker="zoe", emotion="bored"),  # known to neither
+    ]
+    names = {3: (0, 0), 4: (0, 0), 5: (2, 0), 6: (0, 1), 7: (1, 1), 8: (0, 0)}
+    finding(model, names, monkeypatch)
+    found = retrieval(model, clips)
+    assert found == {"identity": pytest.approx(2 / 3), "emotion": pytest.approx(1 / 2)}
+
+
+def test_retrieval_without_anything_to_judge():
+    found = retrieval(tiny_model(), [loaded_clip("1", 5, speaker="zoe", emotion="bored")])
+    assert set(found) == {"identity", "emotion"}
+    assert all(math.isnan(value) for value in found.values())
+    assert all(math.isnan(value) for value in retrieval(tiny_model(), []).values())
+
+
+def test_retrieval_with_libraries_without_labels():
+    model = tiny_model(identities=(), emotions=())
+    found = retrieval(model, clips_of(5, 6))
+    assert all(math.isnan(value) for value in found.values())

@@ -1,0 +1,707 @@
+"""Training: over-fitting, exact resume, interruption, conditioning, batches, what is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import (
+    JAW,
+    WIDTHS,
+    Recorder,
+    loaded_clip,
+    smooth_motion,
+    tiny_config,
+    tiny_model,
+    training_config,
+    write_clip,
+    write_data,
+    write_index,
+)
+from safetensors.torch import load_file
+
+from dtalk import training
+from dtalk.checkpoint import load_model, read_description
+from dtalk.datasets import labels_of
+from dtalk.devices import device_of
+from dtalk.errors import CheckpointError, DataError
+from dtalk.head import built_in
+from dtalk.model import Library
+from dtalk.motion import Motion
+from dtalk.motion_files import write_motion
+from dtalk.training import (
+    BEST_FILE,
+    FINAL_RATE,
+    LOG_FILE,
+    MINIMUM_STD,
+    MODEL_FILE,
+    STATE_FILE,
+    WARM_UP,
+    Average,
+    BatchMaker,
+    Trainer,
+    condition,
+    learning_rate,
+    lip_gram,
+    load_data,
+    losses_of,
+    statistics,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def train(config, observer: Recorder | None = None) -> Trainer:
+    trainer = Trainer(config, observer or Recorder(), "dtalk train")
+    trainer.run()
+    return trainer
+
+
+def state_of(out: Path) -> dict:
+    return torch.load(out / STATE_FILE, weights_only=True)
+
+
+def same(first, second) -> bool:
+    """Equal to the last bit, through nested dicts, lists and tensors."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
+# A run -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A run of three updates, validated after two and at the end."""
+    out = tmp_path_factory.mktemp("run") / "deep" / "er"
+    observer = Recorder()
+    trainer = train(training_config(data, out, updates=3, validate_every=2), observer)
+    return trainer, observer, out
+
+
+def test_a_run_writes_what_it_says(finished):
+    _, _, out = finished
+    assert sorted(file.name for file in out.iterdir()) == sorted(
+        [MODEL_FILE, BEST_FILE, STATE_FILE, LOG_FILE]
+    )
+
+
+def test_a_run_tells_its_observer(finished):
+    _, observer, _ = finished
+    assert observer.updates == [1, 2, 3]
+    assert all(math.isfinite(loss) and loss > 0 for loss in observer.losses)
+    assert observer.loads == [(n, 10) for n in range(1, 11)]
+    assert [update for update, _ in observer.tables] == [2, 3]
+    tables = observer.tables[0][1]
+    assert set(tables) == {"all", "a", "b", "seen speakers", "unseen speakers"}
+    assert tables["all"]["lve"] > 0
+    assert tables["all"]["identity_top1"] in (0, 1)
+    assert tables["all"]["emotion_top1"] in (0, 1)
+
+
+def test_metrics_are_logged_line_by_line(finished):
+    _, observer, out = finished
+    entries = [json.loads(line) for line in (out / LOG_FILE).read_text().splitlines()]
+    assert [entry["update"] for entry in entries] == [2, 3]
+    assert entries[0]["losses"]["total"] == observer.losses[1]
+    for entry, (_, tables) in zip(entries, observer.tables):
+        assert entry["validation"]["all"]["lve"] == tables["all"]["lve"]
+
+
+def test_the_model_file_holds_the_average_and_says_how_it_was_made(finished, data):
+    trainer, _, out = finished
+    model = load_model(out / MODEL_FILE)
+    assert same(dict(model.state_dict()), trainer.average.weights)
+    assert model.config == tiny_config()
+    description = read_description(out / MODEL_FILE)
+    assert description["command"] == "dtalk train"
+    assert description["update"] == 3
+    assert description["settings"]["updates"] == 3
+    assert str(data) not in json.dumps(description)  # no paths of this machine
+
+
+def test_the_best_model_is_that_of_the_best_validation(finished):
+    _, observer, out = finished
+    scores = {update: tables["all"]["lve"] for update, tables in observer.tables}
+    description = read_description(out / BEST_FILE)
+    assert description["update"] == min(scores, key=scores.__getitem__)
+    assert description["validation"]["all"]["lve"] == min(scores.values())
+
+
+def test_the_model_knows_the_data(finished, data):
+    trainer, _, _ = finished
+    clips, _ = load_data(trainer.config, Recorder())
+    assert (trainer.model.config.identities, trainer.model.config.emotions) == labels_of(
+        clip.clip for clip in clips
+    )
+    mean, std, _ = statistics(clips)
+    assert torch.equal(trainer.model.mean, mean)
+    assert torch.equal(trainer.model.std, std)
+
+
+def test_training_is_deterministic(data, tmp_path):
+    config = training_config(data, tmp_path / "a", model={**WIDTHS, "dropout": 0.2})
+    train(config)
+    train(dataclasses.replace(config, out=tmp_path / "b"))
+    train(dataclasses.replace(config, out=tmp_path / "c", seed=1))
+    first, again, other = (load_file(tmp_path / name / MODEL_FILE) for name in "abc")
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_validation_does_not_disturb_training(data, tmp_path):
+    config = training_config(data, tmp_path / "a", updates=3, model={**WIDTHS, "dropout": 0.2})
+    train(config)
+    often = dataclasses.replace(config, out=tmp_path / "b", validate_every=1, save_minutes=0)
+    train(often)
+    first, second = (state_of(tmp_path / name) for name in "ab")
+    for part in ("model", "average", "optimizer"):
+        assert same(first[part], second[part]), part
+
+
+# Learning ----------------------------------------------------------------------------------------
+
+
+def trainer_of(data: Path, out: Path, **changes) -> Trainer:
+    return Trainer(training_config(data, out, **changes), Recorder())
+
+
+def test_the_loss_falls_when_one_batch_is_learned(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "WARM_UP", 1)
+    wider = {**WIDTHS, "hidden_width": 24, "encoder_width": 24}
+    settings = {"updates": 120, "learning_rate": 0.01, "batch_frames": 30, "augment": 0.0}
+    trainer = trainer_of(data, tmp_path, **settings, model=wider)
+    source = trainer.batches(0)
+    batch = next(source)
+    source.close()
+    history = [trainer.step(batch) for _ in range(120)]
+    for name in history[0]:
+        first, last = (np.mean([h[name] for h in part]) for part in (history[:8], history[-8:]))
+        assert last < 0.5 * first, name
+    assert history[0]["coefficients"] == pytest.approx(1, abs=0.5)  # standardised motion
+    assert history[0]["identity"] > 0.5
+
+
+def test_the_total_is_equation_15(data, tmp_path):
+    trainer = trainer_of(data, tmp_path, lip_weight=2.0, velocity_weight=3.0, guide_weight=0.5)
+    source = trainer.batches(0)
+    batch = next(source)
+    source.close()
+    found = losses_of(
+        trainer.model, batch, trainer.gram, torch.Generator().manual_seed(0), trainer.config
+    )
+    parts = {name: value.item() for name, value in found.items()}
+    rec = parts["coefficients"] + 2 * parts["lips"] + 3 * parts["velocity"] + 0.5 * parts["guide"]
+    expected = rec + 0.007 * (parts["identity"] + parts["emotion"])
+    assert parts["total"] == pytest.approx(expected, rel=1e-5)
+    assert all(value > 0 for value in parts.values())
+
+
+def gradients_of(trainer: Trainer, batch) -> dict[str, torch.Tensor | None]:
+    trainer.model.zero_grad()
+    parts = losses_of(
+        trainer.model, batch, trainer.gram, torch.Generator().manual_seed(0), trainer.config
+    )
+    parts["total"].backward()
+    return {
+        name: None if p.grad is None else p.grad.clone()
+        for name, p in trainer.model.named_parameters()
+    }
+
+
+def test_clips_without_motion_teach_the_personalizer_only(data, tmp_path):
+    """Other sound in a clip without motion: what the decoder learns stays the same."""
+    trainer = trainer_of(data, tmp_path, augment=0.0, label_share=1.0, match_share=0.0)
+    source = trainer.batches(0)
+    batch = next(source)
+    source.close()
+    moving = len(batch.target)
+    assert len(batch.inputs) == moving + 2
+    torch.manual_seed(0)
+    changed = [*batch.inputs[:moving], *(torch.randn_like(x) for x in batch.inputs[moving:])]
+    plain = gradients_of(trainer, batch)
+    other = gradients_of(trainer, dataclasses.replace(batch, inputs=changed))
+    of_motion = ("decoder.", "guide.", "personalizer.integrator.")
+    of_sound = ("encoder.", "personalizer.identity.enc", "personalizer.emotion.enc")
+    for name, gradient in plain.items():
+        assert gradient is not None, name
+        if name.startswith(of_motion):
+            assert gradient.abs().max() > 0, name
+            assert torch.equal(gradient, other[name]), name
+        if name.startswith(of_sound):
+            assert not torch.equal(gradient, other[name]), name
+
+
+def test_retrieval_is_not_trained_through_the_reconstruction(data, tmp_path):
+    """With no weight on the contrast nothing moves what finds entries in the sound."""
+    trainer = trainer_of(data, tmp_path, contrast_weight=0.0, label_share=0.0, match_share=1.0)
+    source = trainer.batches(0)
+    found = gradients_of(trainer, next(source))
+    source.close()
+    for name, gradient in found.items():
+        if "encode_audio" in name or "encode_entry" in name or "temperature" in name:
+            assert gradient is None or gradient.abs().max() == 0, name
+    entries = found["personalizer.identity.entries"]
+    assert entries is not None
+    assert entries.abs().max() > 0  # but the entries themselves are
+
+
+def test_padding_changes_no_loss(data, tmp_path):
+    """More padding in the targets: the same losses and the same gradients."""
+    trainer = trainer_of(data, tmp_path, augment=0.0)
+    source = trainer.batches(0)
+    batch = next(source)
+    source.close()
+    generator = torch.Generator().manual_seed(0)
+    junk = batch.target.clone()
+    for row, length in enumerate(batch.lengths[: len(junk)].tolist()):
+        junk[row, length:] = 50.0
+    assert not torch.equal(junk, batch.target)
+    plain = losses_of(trainer.model, batch, trainer.gram, generator, trainer.config)
+    generator.manual_seed(0)
+    padded = losses_of(
+        trainer.model,
+        dataclasses.replace(batch, target=junk),
+        trainer.gram,
+        generator,
+        trainer.config,
+    )
+    for name, value in plain.items():
+        torch.testing.assert_close(padded[name], value, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_either_precision_learns(data, tmp_path, precision):
+    observer = Recorder()
+    trainer = train(training_config(data, tmp_path, precision=precision), observer)
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+    assert all(math.isfinite(loss) for loss in observer.losses)
+    initial = Trainer(dataclasses.replace(trainer.config, out=tmp_path / "x"), Recorder()).model
+    moved = [
+        not torch.equal(p, q) for p, q in zip(trainer.model.parameters(), initial.parameters())
+    ]
+    assert all(moved)
+
+
+def test_bfloat16_comes_close_to_float32(data, tmp_path):
+    totals = []
+    for precision in ("float32", "bfloat16"):
+        trainer = trainer_of(data, tmp_path, precision=precision)
+        source = trainer.batches(0)
+        totals.append(trainer.step(next(source))["total"])
+        source.close()
+    assert totals[1] == pytest.approx(totals[0], rel=0.02)
+    assert totals[1] != totals[0]
+
+
+def test_training_without_any_label(tmp_path):
+    folder = write_data(tmp_path / "data", labelled=False)
+    observer = Recorder()
+    trainer = train(training_config(folder, tmp_path / "run"), observer)
+    assert trainer.model.config.identities == trainer.model.config.emotions == ()
+    assert all(math.isfinite(loss) for loss in observer.losses)
+    assert "seen speakers" not in observer.tables[0][1]
+    assert load_model(tmp_path / "run" / MODEL_FILE).config.identities == ()
+
+
+def test_training_without_sound_only_or_validation_clips(tmp_path):
+    rows = [
+        {**write_clip(tmp_path / "data", name, 10, seed), "set": "a", "split": "train"}
+        for seed, name in enumerate("abc")
+    ]
+    write_index(tmp_path / "data", rows)
+    observer = Recorder()
+    train(training_config(tmp_path / "data", tmp_path / "run", validate_every=1), observer)
+    assert observer.updates == [1, 2]
+    assert observer.tables == []
+    assert load_model(tmp_path / "run" / MODEL_FILE)
+
+
+def test_validation_clips_that_do_not_move_stop_nothing(tmp_path):
+    folder = write_data(tmp_path / "data")
+    for name in ("va", "vb"):
+        motion = np.zeros((10, 52), np.float32)
+        motion[:, JAW] = smooth_motion(10)[:, JAW]  # a tracker that sees the mouth alone
+        write_motion(Motion(motion), folder / f"{name}.npz")
+    observer = Recorder()
+    train(training_config(folder, tmp_path / "run"), observer)
+    assert [update for update, _ in observer.tables] == [2]
+
+
+# Resuming ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_resuming_is_exact(data, tmp_path, at):
+    """Five updates at once, and with an interruption: the same to the last bit."""
+    whole = training_config(
+        data, tmp_path / "whole", updates=5, model={**WIDTHS, "dropout": 0.2}, validate_every=2
+    )
+    train(whole)
+    parts = dataclasses.replace(whole, out=tmp_path / "parts")
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, Recorder(interrupt_after=at))
+    assert state_of(parts.out)["update"] == at
+    observer = Recorder()
+    train(dataclasses.replace(parts, resume=True), observer)
+    assert observer.updates == list(range(at + 1, 6))
+    assert any(f"after update {at}" in line for line in observer.notes)
+    first, second = state_of(whole.out), state_of(parts.out)
+    for name in ("update", "best", "model", "average", "optimizer"):
+        assert same(first[name], second[name]), name
+    assert same(load_file(whole.out / MODEL_FILE), load_file(parts.out / MODEL_FILE))
+
+
+def test_seconds_are_added_up(data, tmp_path):
+    config = training_config(data, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, Recorder(interrupt_after=1))
+    before = state_of(tmp_path)["seconds"]
+    train(dataclasses.replace(config, resume=True))
+    assert state_of(tmp_path)["seconds"] > before > 0
+
+
+def test_an_interruption_leaves_a_model_and_a_state(data, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(training_config(data, tmp_path, updates=50), Recorder(interrupt_after=2))
+    assert load_model(tmp_path / MODEL_FILE)
+    assert state_of(tmp_path)["update"] == 2
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+def test_an_existing_run_is_not_overwritten(finished, data):
+    trainer, _, out = finished
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(DataError, match="--resume"):
+        train(trainer.config)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
+def test_resuming_what_is_finished_changes_no_weight(finished):
+    trainer, _, out = finished
+    before = state_of(out)
+    observer = Recorder()
+    train(dataclasses.replace(trainer.config, resume=True), observer)
+    assert observer.updates == []
+    assert same(before["model"], state_of(out)["model"])
+
+
+def test_resuming_without_a_state(data, tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing to resume: .*training.pt does not exist"):
+        train(training_config(data, tmp_path, resume=True))
+
+
+@pytest.fixture
+def interrupted(data, tmp_path):
+    config = training_config(data, tmp_path / "run", updates=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, Recorder(interrupt_after=1))
+    return dataclasses.replace(config, resume=True)
+
+
+def refused(config, match: str) -> None:
+    before = {file.name: file.read_bytes() for file in config.out.iterdir()}
+    with pytest.raises(CheckpointError, match=match) as error:
+        train(config)
+    assert "\n" not in str(error.value)
+    assert {file.name: file.read_bytes() for file in config.out.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 5e-4}, "learning_rate was 0.001, is 0.0005"),
+        ({"updates": 9, "seed": 7}, "seed was 0, is 7, updates was 4, is 9"),
+        ({"model": {**WIDTHS, "layers": 1}}, "model was"),
+        ({"sets": ("a",)}, "sets was"),
+    ],
+)
+def test_resuming_with_other_settings_names_them(interrupted, change, message):
+    refused(dataclasses.replace(interrupted, **change), message)
+
+
+@pytest.mark.parametrize("change", [{"save_minutes": 9.0}, {"device": "auto"}])
+def test_places_and_devices_may_change(interrupted, change):
+    if change.get("device") == "auto" and device_of("auto").type != "cpu":
+        pytest.skip("another device's sums differ")
+    trainer = train(dataclasses.replace(interrupted, **change))
+    assert trainer.update == 4
+
+
+def test_resuming_from_moved_data(interrupted, tmp_path):
+    moved = write_data(tmp_path / "elsewhere")
+    assert train(dataclasses.replace(interrupted, data=moved)).update == 4
+
+
+@pytest.mark.parametrize("rename", [{"ann": "eve"}, {"ann": ""}])
+def test_resuming_with_other_labels_is_refused(interrupted, tmp_path, rename):
+    """Entries of the libraries would be another's, or would not fit."""
+    other = write_data(tmp_path / "other")
+    index = other / "clips.csv"
+    text = index.read_text()
+    for old, new in rename.items():
+        text = text.replace(f",{old},", f",{new},")
+    index.write_text(text)
+    refused(dataclasses.replace(interrupted, data=other), "cannot resume")
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", b"PK\x03\x04 not a zip"])
+def test_a_damaged_state_is_refused(interrupted, content):
+    (interrupted.out / STATE_FILE).write_bytes(content)
+    refused(interrupted, "cannot resume from .*training.pt: damaged or foreign")
+
+
+@pytest.mark.parametrize("state", [{}, [1, 2], {"update": 1, "config": "{}"}])
+def test_a_foreign_state_is_refused(interrupted, state):
+    torch.save(state, interrupted.out / STATE_FILE)
+    refused(interrupted, "cannot resume from")
+
+
+def test_a_truncated_state_is_refused(interrupted):
+    path = interrupted.out / STATE_FILE
+    path.write_bytes(path.read_bytes()[:-2000])
+    refused(interrupted, "cannot resume from .*training.pt: damaged or foreign")
+
+
+# Data --------------------------------------------------------------------------------------------
+
+
+def test_load_data(data, tmp_path):
+    observer = Recorder()
+    training_clips, validation = load_data(training_config(data, tmp_path), observer)
+    assert sorted(c.clip.name for c in training_clips) == [
+        "a0", "a1", "a2", "a3", "b0", "b1", "x0", "x1",
+    ]  # fmt: skip
+    assert sorted(c.clip.name for c in validation) == ["va", "vb"]
+    assert observer.notes == []
+
+
+def test_load_data_of_some_sets(data, tmp_path):
+    some, _ = load_data(training_config(data, tmp_path, sets=("a", "x")), Recorder())
+    assert {c.clip.set for c in some} == {"a", "x"}
+    rest, _ = load_data(training_config(data, tmp_path, without=("a",)), Recorder())
+    assert {c.clip.set for c in rest} == {"b", "x"}
+    with pytest.raises(DataError, match="no such set: z"):
+        load_data(training_config(data, tmp_path, sets=("z",)), Recorder())
+
+
+def test_load_data_names_what_it_leaves_out(tmp_path):
+    folder = write_data(tmp_path / "data")
+    (folder / "a1.npz").write_bytes(b"broken")
+    observer = Recorder()
+    clips, _ = load_data(training_config(folder, tmp_path), observer)
+    assert "a1" not in {c.clip.name for c in clips}
+    assert len(observer.notes) == 1
+    assert observer.notes[0].startswith("left out: a1:")
+
+
+def test_load_data_without_motion_to_learn_from(data, tmp_path):
+    with pytest.raises(DataError, match="no clip with motion in its train split"):
+        load_data(training_config(data, tmp_path, sets=("x",)), Recorder())
+
+
+def test_statistics_by_hand():
+    first, second = loaded_clip("a", 2), loaded_clip("b", 2)
+    assert first.coefficients is not None
+    assert second.coefficients is not None
+    for clip, values in ((first, (0.0, 0.2)), (second, (0.4, 0.6))):
+        clip.coefficients[:] = 0.5
+        clip.coefficients[:, JAW] = values
+    mean, std, covariance = statistics([first, loaded_clip("c", 2, moving=False), second])
+    assert mean[JAW].item() == pytest.approx(0.3)
+    assert std[JAW].item() == pytest.approx(math.sqrt(0.2 / 3))  # of a sample of four
+    assert covariance[JAW, JAW].item() == pytest.approx(0.2 / 3)
+    assert mean[0].item() == 0.5
+    assert std[0].item() == pytest.approx(MINIMUM_STD)  # it never moves
+    assert (mean.shape, std.shape, covariance.shape) == ((52,), (52,), (52, 52))
+
+
+def test_lip_gram_makes_the_mean_face_cost_1():
+    """The mean squared error of the lips' vertices, in units of their variance."""
+    clip = loaded_clip("a", 200)
+    mean, std, covariance = statistics([clip])
+    gram = lip_gram(built_in(), std, covariance)
+    standardised = (torch.from_numpy(clip.coefficients) - mean) / std
+    cost = ((standardised @ gram) * standardised).sum(-1).mean()
+    assert cost.item() == pytest.approx(1, rel=0.01)
+    basis = torch.from_numpy(built_in().basis(built_in().lips)).flatten(1)
+    moved = (torch.from_numpy(clip.coefficients) - mean) @ basis
+    still = moved.square().sum(-1).mean()
+    half = ((0.5 * standardised @ gram) * standardised * 0.5).sum(-1)
+    torch.testing.assert_close(half, 0.25 * moved.square().sum(-1) / still, rtol=0.01, atol=1e-4)
+
+
+# Batches -----------------------------------------------------------------------------------------
+
+
+def first_batches(maker: BatchMaker, start: int, count: int) -> list:
+    source = maker(start)
+    found = [next(source) for _ in range(count)]
+    source.close()
+    return found
+
+
+def equal_batches(first, second) -> bool:
+    return same(
+        {f.name: getattr(first, f.name) for f in dataclasses.fields(first)},
+        {f.name: getattr(second, f.name) for f in dataclasses.fields(second)},
+    )
+
+
+def test_batches_do_not_depend_on_where_a_run_starts(data, tmp_path):
+    config = training_config(data, tmp_path, augment=1.0)
+    clips, _ = load_data(config, Recorder())
+    maker = BatchMaker(clips, tiny_model(), config)
+    whole = first_batches(maker, 0, 6)  # two epochs
+    for start in (1, 4):
+        later = first_batches(BatchMaker(clips, tiny_model(), config), start, 6 - start)
+        assert all(map(equal_batches, whole[start:], later))
+    other = first_batches(
+        BatchMaker(clips, tiny_model(), dataclasses.replace(config, seed=1)), 0, 1
+    )
+    assert not equal_batches(whole[0], other[0])
+
+
+def test_an_epoch_of_batches_holds_every_clip(data, tmp_path):
+    config = training_config(data, tmp_path, balance=1.0, augment=0.0)
+    clips, _ = load_data(config, Recorder())
+    model = tiny_model()
+    batches = first_batches(BatchMaker(clips, model, config), 0, 2)
+    moving = [c for c in clips if c.coefficients is not None]
+    assert sum(len(batch.target) for batch in batches) == len(moving) == 6
+    found = {}
+    for batch in batches:
+        assert len(batch.inputs) == len(batch.lengths) == len(batch.target) + 2
+        assert len(batch.identity) == len(batch.emotion) == len(batch.inputs)
+        assert batch.target.shape[1] * len(batch.target) <= 45
+        for target, length in zip(batch.target, batch.lengths):
+            found[float(target[0, JAW])] = model.denormalise(target[:length]).numpy()
+        # Sound only: speaker cat, sad
+        assert batch.identity[-2:].tolist() == [2, 2]
+        assert batch.emotion[-2:].tolist() == [1, 1]
+    for clip in moving:
+        key = float(model.normalise(torch.from_numpy(clip.coefficients))[0, JAW])
+        np.testing.assert_allclose(found[key], clip.coefficients, atol=1e-6)
+
+
+def test_labels_that_the_model_does_not_know_are_unknown(data, tmp_path):
+    config = training_config(data, tmp_path)
+    clips, _ = load_data(config, Recorder())
+    model = tiny_model(identities=("ann",), emotions=())
+    batch = first_batches(BatchMaker(clips, model, config), 0, 1)[0]
+    assert set(batch.identity.tolist()) <= {0, -1}
+    assert set(batch.emotion.tolist()) == {-1}
+
+
+def test_long_clips_of_sound_only_are_cut(tmp_path):
+    sound = loaded_clip("long", 400, moving=False)
+    config = training_config(tmp_path, tmp_path, augment=0.0)
+    maker = BatchMaker([loaded_clip("a", 10), sound], tiny_model(), config)
+    batch = first_batches(maker, 0, 1)[0]
+    assert batch.lengths.tolist() == [10, 240]
+
+
+# Conditioning ------------------------------------------------------------------------------------
+
+
+def conditioned(labels: list[int], choice: list[float], label_share=0.5, match_share=0.3):
+    torch.manual_seed(0)
+    library = Library(("ann", "bob"), tiny_config())
+    audio = torch.randn(len(labels), 16)
+    config = training_config(
+        Path("data"), Path("out"), label_share=label_share, match_share=match_share
+    )
+    found = condition(library, audio, torch.tensor(labels), torch.tensor(choice), config)
+    return found, torch.nn.functional.pad(library.match(audio), (0, 1))
+
+
+def test_condition_by_label_by_match_or_unknown():
+    choice = [0.0, 0.49, 0.51, 0.79, 0.81, 0.99]
+    found, match = conditioned([1] * 6, choice)
+    label, unknown = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
+    expected = torch.stack([label, label, match[2], match[3], unknown, unknown])
+    torch.testing.assert_close(found, expected)
+    assert not found.requires_grad  # retrieval learns from the contrast alone
+
+
+def test_a_clip_without_a_label_is_matched_in_its_place():
+    found, match = conditioned([-1] * 3, [0.2, 0.6, 0.9])
+    expected = torch.stack([match[0], match[1], torch.tensor([0.0, 0.0, 1.0])])
+    torch.testing.assert_close(found, expected)
+
+
+def test_condition_without_labels_in_the_library():
+    library = Library((), tiny_config())
+    config = training_config(Path("data"), Path("out"))
+    choice = torch.tensor([0.0, 0.6, 0.95])
+    found = condition(library, torch.randn(3, 16), torch.tensor([-1] * 3), choice, config)
+    assert found.tolist() == [[1.0]] * 3
+
+
+# Rates, averages, devices ------------------------------------------------------------------------
+
+
+def test_learning_rate_by_hand():
+    config = training_config(Path("data"), Path("out"), updates=1000, learning_rate=0.01)
+    assert learning_rate(0, config) == pytest.approx(0.01 / WARM_UP)
+    middle = 0.01 * (FINAL_RATE + (1 - FINAL_RATE) / 2)
+    assert learning_rate(500, config) == pytest.approx(middle)
+    assert learning_rate(1000, config) == pytest.approx(0.01 * FINAL_RATE)
+    assert learning_rate(5000, config) == pytest.approx(0.01 * FINAL_RATE)
+    rates = [learning_rate(update, config) for update in range(1000)]
+    top = int(np.argmax(rates))
+    assert top == WARM_UP - 1
+    assert (np.diff(rates[: top + 1]) > 0).all()
+    assert (np.diff(rates[top:]) < 0).all()
+
+
+def test_average_by_hand():
+    model = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    average = Average(model, 0.9)
+    with torch.no_grad():
+        model.weight.fill_(5.0)
+    average.update(model, 1)  # early on the memory is short: decay 2 / 11
+    assert average.weights["weight"].item() == pytest.approx(2 / 11 + 5 * 9 / 11)
+    average.weights["weight"].fill_(1.0)
+    average.update(model, 1000)
+    assert average.weights["weight"].item() == pytest.approx(0.9 + 0.5)
+
+
+def test_average_is_no_view_of_the_model():
+    model = torch.nn.Linear(1, 1, bias=False)
+    before = model.weight.item()
+    average = Average(model, 0.9)
+    with torch.no_grad():
+        model.weight.add_(1)
+    assert average.weights["weight"].item() == before
+
+
+@pytest.mark.parametrize("name", ["cpu", "auto"])
+def test_devices_there_are(name):
+    assert isinstance(device_of(name), torch.device)
+
+
+def test_the_cpu_is_the_cpu():
+    assert device_of("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:999", "cpu:x", "hpu"])
+def test_devices_there_are_not(name):
+    with pytest.raises(DataError, match=f"cannot use device '{name}'.*--device auto") as error:
+        device_of(name)
+    assert "\n" not in str(error.value)
