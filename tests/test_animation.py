@@ -1,0 +1,222 @@
+"""The Python API: speech in, motion out, and what it refuses."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from helpers import EMOTIONS, IDENTITIES, JAW, speech, tiny_model
+
+import dtalk
+from dtalk.animation import DEFAULT_WEIGHTS, Manner, animate_file, animate_waveform, load
+from dtalk.checkpoint import save_model
+from dtalk.errors import AudioError, CheckpointError, DataError, DtalkError
+from dtalk.motion import Motion
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "speech" / "jfk.flac"
+SHIPPED = ROOT / "weights" / DEFAULT_WEIGHTS
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(tiny_model(), path)
+    return path
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    path = tmp_path / "hello.wav"
+    soundfile.write(path, speech(RATE), RATE, subtype="FLOAT")
+    return path
+
+
+def test_a_file(weights: Path, wav: Path) -> None:
+    motion = dtalk.animate(wav, weights=weights, seed=5)
+    assert isinstance(motion, Motion)
+    assert motion.coefficients.shape == (30, 52)
+    assert motion.coefficients.min() >= 0
+    assert motion.coefficients.max() <= 1
+    assert (motion.fps, motion.audio, motion.seed) == (30.0, "hello.wav", 5)
+    assert motion.model == "tiny"
+    assert motion.identity in IDENTITIES
+    assert motion.emotion in EMOTIONS
+
+
+def test_paths_may_be_text(weights: Path, wav: Path) -> None:
+    by_text = dtalk.animate(str(wav), weights=str(weights))
+    by_path = dtalk.animate(wav, weights=weights)
+    np.testing.assert_array_equal(by_text.coefficients, by_path.coefficients)
+
+
+def test_samples_are_as_good_as_a_file(weights: Path, wav: Path) -> None:
+    from_file = dtalk.animate(wav, weights=weights)
+    from_samples = dtalk.animate(speech(RATE), weights=weights)
+    np.testing.assert_array_equal(from_file.coefficients, from_samples.coefficients)
+    assert from_samples.audio == ""
+
+
+@pytest.mark.parametrize("samples", [1, 2, 100, 533, RATE // 2])
+def test_short_sounds(weights: Path, samples: int) -> None:
+    motion = dtalk.animate(speech(samples), weights=weights)
+    assert len(motion) == max(1, round(samples / RATE * 30))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16])
+def test_other_floats(weights: Path, kind: type) -> None:
+    motion = dtalk.animate(speech(4000).astype(kind), weights=weights)
+    assert motion.coefficients.dtype == np.float32
+
+
+def test_views_are_fine(weights: Path) -> None:
+    stereo = np.stack([speech(4000), speech(4000, 1)], axis=1)
+    motion = dtalk.animate(stereo[:, 0], weights=weights)
+    expected = dtalk.animate(speech(4000), weights=weights)
+    np.testing.assert_array_equal(motion.coefficients, expected.coefficients)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros(0, np.float32),
+        np.zeros((100, 2), np.float32),
+        np.zeros((1, 100), np.float32),
+        np.array([0.0, np.nan], np.float32),
+        np.array([0.0, np.inf], np.float32),
+    ],
+    ids=["none", "stereo", "batch", "nan", "infinite"],
+)
+def test_bad_samples(weights: Path, samples: np.ndarray) -> None:
+    with pytest.raises(DtalkError, match=r"finite, of shape \[S\]"):
+        dtalk.animate(samples, weights=weights)
+
+
+def test_bad_files(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("this is no sound")
+    for name in ("missing.wav", "text.wav", "."):
+        with pytest.raises(AudioError):
+            dtalk.animate(tmp_path / name, weights=weights)
+
+
+def test_labels_given_are_used_and_noted(weights: Path, wav: Path) -> None:
+    motion = dtalk.animate(wav, weights=weights, identity="cat", emotion="sad")
+    assert (motion.identity, motion.emotion) == ("cat", "sad")
+    other = dtalk.animate(wav, weights=weights, identity="cat", emotion="happy")
+    assert (motion.coefficients != other.coefficients).any()
+
+
+@pytest.mark.parametrize("label", [{"identity": "nobody"}, {"emotion": "grumpy"}])
+def test_unknown_labels_are_answered_with_the_known(weights: Path, label: dict[str, str]) -> None:
+    ((kind, name),) = label.items()
+    known = IDENTITIES if kind == "identity" else EMOTIONS
+    with pytest.raises(DataError, match=f"unknown {kind} '{name}'.* auto, {', '.join(known)}"):
+        dtalk.animate(speech(4000), weights=weights, **label)
+
+
+def test_the_seed_decides(weights: Path) -> None:
+    sound = speech(8000)
+    one, again, other = (dtalk.animate(sound, weights=weights, seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(one.coefficients, again.coefficients)
+    assert (one.coefficients != other.coefficients).any()
+
+
+def test_without_noise_the_seed_does_not_matter(weights: Path) -> None:
+    sound = speech(8000)
+    one, other = (dtalk.animate(sound, weights=weights, seed=s, temperature=0.0) for s in (1, 2))
+    np.testing.assert_array_equal(one.coefficients, other.coefficients)
+
+
+def test_steps(weights: Path) -> None:
+    sound = speech(8000)
+    own, same, other = (dtalk.animate(sound, weights=weights, steps=n) for n in (None, 2, 5))
+    np.testing.assert_array_equal(own.coefficients, same.coefficients)
+    assert (own.coefficients != other.coefficients).any()
+
+
+def test_the_parts(weights: Path, wav: Path) -> None:
+    model = load(weights)
+    manner = Manner(emotion="happy", seed=3)
+    from_file = animate_file(model, wav, manner)
+    from_samples = animate_waveform(model, speech(RATE), manner, "hello.wav")
+    np.testing.assert_array_equal(from_file.coefficients, from_samples.coefficients)
+    assert from_file.audio == from_samples.audio == "hello.wav"
+
+
+def test_a_model_is_loaded_once(weights: Path) -> None:
+    model = dtalk.load(weights)
+    assert model is dtalk.load(weights)
+    assert model.name == "tiny"
+    assert model.config.emotions == EMOTIONS
+    assert not model.training
+
+
+def test_load_refuses(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        dtalk.load(tmp_path / "missing.safetensors")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        dtalk.load(tmp_path)
+    (tmp_path / "text.safetensors").write_text("no model")
+    with pytest.raises(CheckpointError, match="cannot load"):
+        dtalk.load(tmp_path / "text.safetensors")
+    with pytest.raises(DataError, match="cannot use device 'toaster'"):
+        dtalk.load(weights, "toaster")
+
+
+def test_written_and_read_again(weights: Path, wav: Path, tmp_path: Path) -> None:
+    motion = dtalk.animate(wav, weights=weights)
+    for suffix, tolerance in (("npz", 0), ("csv", 1e-8), ("json", 1e-8)):
+        path = tmp_path / f"m.{suffix}"
+        dtalk.write_motion(motion, path)
+        read = dtalk.read_motion(path)
+        np.testing.assert_allclose(read.coefficients, motion.coefficients, rtol=0, atol=tolerance)
+
+
+def test_public_names() -> None:
+    for name in dtalk.__all__:
+        assert getattr(dtalk, name) is not None
+        assert name in dir(dtalk)
+    assert len(dtalk.ARKIT_NAMES) == 52
+    assert issubclass(CheckpointError, dtalk.DtalkError)
+    assert next(iter(inspect.signature(dtalk.render).parameters)) == "motion"
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        dtalk.nonsense  # noqa: B018
+
+
+def test_nothing_heavy_is_imported_early() -> None:
+    """A fresh interpreter: what `import dtalk`, the error class and a motion's names load."""
+    code = """
+import sys, dtalk
+heavy = lambda: sorted({"torch", "numpy", "scipy", "rich", "typer", "pyrender"} & set(sys.modules))
+print(heavy())
+dtalk.DtalkError
+print(heavy())
+dtalk.read_motion
+print(heavy())
+"""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["[]", "[]", "['numpy']"]
+
+
+@pytest.mark.skipif(not SHIPPED.is_file(), reason=f"no weights/{DEFAULT_WEIGHTS} in this checkout")
+def test_the_shipped_model_speaks() -> None:
+    """The mouth of the example opens and closes, more while there is speech than in silence."""
+    motion = dtalk.animate(EXAMPLE)
+    assert motion.coefficients.shape == (330, 52)
+    silence = dtalk.animate(np.zeros(2 * RATE, np.float32))
+    assert motion.coefficients[:, JAW].std() > 2 * silence.coefficients[:, JAW].std()
+    assert np.ptp(motion.coefficients[:, JAW]) > 0.1

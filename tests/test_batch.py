@@ -1,0 +1,141 @@
+"""Batches: where outputs go, and failures that stop nothing."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+from dtalk.batch import Job, Outcome, plan, run
+from dtalk.errors import AudioError, DtalkError
+
+
+def test_outputs_lie_beside_their_inputs() -> None:
+    found = [(Path("in/a.wav"), Path("a.wav")), (Path("in/deep/b.flac"), Path("deep/b.flac"))]
+    jobs = plan(found, None, [".npz", ".csv"])
+    assert jobs == [
+        Job(Path("in/a.wav"), (Path("in/a.npz"), Path("in/a.csv"))),
+        Job(Path("in/deep/b.flac"), (Path("in/deep/b.npz"), Path("in/deep/b.csv"))),
+    ]
+
+
+def test_an_output_folder_holds_the_same_tree() -> None:
+    found = [(Path("in/a.wav"), Path("a.wav")), (Path("in/deep/b.wav"), Path("deep/b.wav"))]
+    jobs = plan(found, Path("out"), [".npz"])
+    assert [job.outputs for job in jobs] == [(Path("out/a.npz"),), (Path("out/deep/b.npz"),)]
+
+
+@pytest.mark.parametrize(
+    ("out", "suffixes", "expected"),
+    [
+        ("x.npz", [".npz"], ["x.npz"]),
+        ("x.NPZ", [".npz"], ["x.NPZ"]),
+        ("deep/x.mp4", [".mp4"], ["deep/x.mp4"]),
+        ("folder", [".npz"], ["folder/a.npz"]),
+        ("folder", [".npz", ".csv"], ["folder/a.npz", "folder/a.csv"]),
+    ],
+)
+def test_out_names_a_file_or_a_folder(out: str, suffixes: list[str], expected: list[str]) -> None:
+    (job,) = plan([(Path("in/a.wav"), Path("a.wav"))], Path(out), suffixes)
+    assert job.outputs == tuple(map(Path, expected))
+
+
+def test_dots_in_a_name_are_no_suffix() -> None:
+    (job,) = plan([(Path("take.1.final.wav"), Path("take.1.final.wav"))], None, [".npz"])
+    assert job.outputs == (Path("take.1.final.npz"),)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "out"),
+    [
+        (("in/a.wav", "a.wav"), ("in/a.flac", "a.flac"), None),
+        (("x/a.wav", "a.wav"), ("y/a.wav", "a.wav"), "out"),
+    ],
+)
+def test_two_inputs_to_one_output_are_refused(
+    first: tuple[str, str], second: tuple[str, str], out: str | None
+) -> None:
+    found = [(Path(source), Path(relative)) for source, relative in (first, second)]
+    with pytest.raises(DtalkError, match="both write") as caught:
+        plan(found, Path(out) if out else None, [".npz"])
+    assert first[0] in str(caught.value)
+    assert second[0] in str(caught.value)
+
+
+def jobs_in(folder: Path, *names: str) -> list[Job]:
+    return [Job(folder / f"{name}.wav", (folder / f"{name}.npz",)) for name in names]
+
+
+def test_a_failure_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    def work(job: Job) -> int:
+        if job.source.stem == "bad":
+            raise AudioError("this one is broken")
+        return 7
+
+    outcomes = list(run(jobs_in(tmp_path, "a", "bad", "b"), work))
+    assert [outcome.error for outcome in outcomes] == [None, "this one is broken", None]
+    assert [outcome.frames for outcome in outcomes] == [7, 0, 7]
+    assert all(outcome.seconds >= 0 for outcome in outcomes)
+
+
+def test_mistakes_in_the_program_are_not_hidden(tmp_path: Path) -> None:
+    def work(job: Job) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(run(jobs_in(tmp_path, "a"), work))
+
+
+def test_outcomes_come_as_the_work_is_done(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def work(job: Job) -> int:
+        done.append(job.source.stem)
+        return 1
+
+    outcomes = run(jobs_in(tmp_path, "a", "b"), work)
+    assert done == []
+    next(outcomes)
+    assert done == ["a"]
+
+
+def test_existing_outputs_are_left_alone_unless_forced(tmp_path: Path) -> None:
+    job = Job(tmp_path / "a.wav", (tmp_path / "a.npz", tmp_path / "a.csv"))
+    (tmp_path / "a.csv").write_text("precious")
+    worked: list[Job] = []
+
+    def work(job: Job) -> int:
+        worked.append(job)
+        return 1
+
+    (outcome,) = run([job], work)
+    assert outcome.error is not None
+    assert "a.csv exists already" in outcome.error
+    assert "--force" in outcome.error
+    assert "a.npz" not in outcome.error
+    assert not worked
+
+    (outcome,) = run([job], work, force=True)
+    assert outcome.error is None
+    assert worked == [job]
+
+
+def test_warnings_belong_to_their_file(tmp_path: Path) -> None:
+    def work(job: Job) -> int:
+        if job.source.stem == "b":
+            warnings.warn("odd, but usable", UserWarning, stacklevel=1)
+            warnings.warn("of no interest to a user", DeprecationWarning, stacklevel=1)
+        return 1
+
+    outcomes: list[Outcome] = list(run(jobs_in(tmp_path, "a", "b", "c"), work))
+    assert [outcome.warnings for outcome in outcomes] == [(), ("odd, but usable",), ()]
+
+
+def test_the_same_warning_is_told_for_every_file(tmp_path: Path) -> None:
+    def work(job: Job) -> int:
+        warnings.warn("again", UserWarning, stacklevel=1)
+        return 1
+
+    outcomes = run(jobs_in(tmp_path, "a", "b"), work)
+    assert [outcome.warnings for outcome in outcomes] == [("again",), ("again",)]

@@ -1,0 +1,845 @@
+"""The command line as a user meets it: real files, real runs, a tiny model of random weights."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import soundfile
+from helpers import EMOTIONS, WIDTHS, smooth_motion, speech, tiny_model, write_data
+from typer.main import get_command
+
+import dtalk
+from dtalk import animation
+from dtalk.checkpoint import save_model
+from dtalk.cli import app, main
+from dtalk.errors import RenderError
+from dtalk.motion import Motion
+from dtalk.motion_files import read_motion, write_motion
+from dtalk.rendering import Renderer
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("animate", "render", "evaluate", "train")
+RATE = 16000
+FRAMES = 8  # of the clips here
+SMALL = [f"--{name.replace('_', '-')}={value}" for name, value in WIDTHS.items()]
+SMALL += ["--batch-frames=45", "--audio-only-batch=2"]
+
+
+def renderer_missing() -> str:
+    try:
+        with Renderer(size=16):
+            return ""
+    except RenderError as error:
+        return str(error)
+
+
+MISSING = renderer_missing()
+needs_gl = pytest.mark.skipif(bool(MISSING), reason=MISSING or "a renderer is here")
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that says what went wrong."""
+        (line,) = [line for line in self.err.splitlines() if line.strip()]
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test works in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run ``dtalk`` with some arguments, in this process."""
+
+    def called(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["dtalk", *map(str, arguments)])
+        out, err = io.StringIO(), io.StringIO()
+        status = 0
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return Result(status, out.getvalue(), err.getvalue())
+
+    return called
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(tiny_model(), path)
+    return path
+
+
+@pytest.fixture
+def animate(call: Callable[..., Result], weights: Path) -> Callable[..., Result]:
+    """``dtalk animate`` with the tiny model."""
+    return lambda *arguments: call("animate", "--weights", weights, *arguments)
+
+
+def write_speech(name: str | Path, seed: int = 0, frames: int = FRAMES) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, speech(round(frames * RATE / 30), seed), RATE)
+    return path
+
+
+def write_curves(name: str | Path, audio: str = "") -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_motion(Motion(smooth_motion(FRAMES), audio=audio), path)
+    return path
+
+
+def files() -> list[str]:
+    """Everything in the working folder, hidden files too."""
+    return sorted(path.as_posix() for path in Path().rglob("*") if path.is_file())
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def run(*arguments: str | Path) -> Result:
+    """``python -m dtalk`` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dtalk", *map(str, arguments)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+# --- the entry --------------------------------------------------------------------------------
+
+
+def test_version(call: Callable[..., Result]) -> None:
+    assert call("--version") == Result(0, f"dtalk {dtalk.__version__}\n", "")
+
+
+def test_as_a_module() -> None:
+    done = run("--version")
+    assert (done.status, done.out) == (0, f"dtalk {dtalk.__version__}\n")
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_names_the_commands(call: Callable[..., Result], flag: str) -> None:
+    result = call(flag)
+    assert result.status == 0
+    assert all(command in result.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_commands(call: Callable[..., Result], command: str) -> None:
+    result = call(command, "--help")
+    assert (result.status, result.err) == (0, "")
+    assert "Usage:" in result.out
+    assert "--threads" in result.out
+
+
+def test_every_option_is_explained() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert sorted(commands) == sorted(COMMANDS)
+    unexplained = [
+        f"{name} {parameter.name}"
+        for name, command in commands.items()
+        for parameter in command.params
+        if not getattr(parameter, "help", "")
+    ]
+    assert unexplained == []
+
+
+def test_help_is_quick() -> None:
+    """It loads none of the large libraries; all commands in one fresh interpreter."""
+    code = f"""
+import sys
+from dtalk.cli import main
+for command in ([], *([name] for name in {COMMANDS!r})):
+    sys.argv = ["dtalk", *command, "--help"]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
+large = {{"torch", "numpy", "scipy", "soundfile", "pyrender", "trimesh", "imageio_ffmpeg"}}
+print("loaded:", sorted(large & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["sing"],
+        ["--nonsense"],
+        ["animate"],
+        ["animate", "a.wav", "--nonsense"],
+        ["animate", "a.wav", "--seed", "-1"],
+        ["animate", "a.wav", "--seed", "one"],
+        ["animate", "a.wav", "--steps", "0"],
+        ["animate", "a.wav", "--temperature", "-0.5"],
+        ["animate", "a.wav", "--threads", "0"],
+        ["render"],
+        ["evaluate"],
+        ["train", "--data", "d"],
+        ["train", "--data", "d", "--out", "o", "--encoder", "ear"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(call: Callable[..., Result], arguments: list[str]) -> None:
+    result = call(*arguments)
+    assert result.status == 2
+    assert "Usage:" in result.out + result.err
+    assert files() == []
+
+
+# --- animate ----------------------------------------------------------------------------------
+
+
+def test_one_file(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    result = animate("hello.wav")
+    assert (result.status, result.out) == (0, "hello.npz\n")
+    assert files() == ["hello.npz", "hello.wav"]
+    motion = read_motion("hello.npz")
+    assert motion.coefficients.shape == (FRAMES, 52)
+    assert (motion.audio, motion.seed, motion.model) == ("hello.wav", 0, "tiny")
+
+
+def test_in_a_process_of_its_own(weights: Path) -> None:
+    """And the same bytes as within another process."""
+    write_speech("hello.wav")
+    results = [
+        run("animate", "hello.wav", "--weights", weights, "--threads", 1, "-o", name)
+        for name in ("a.npz", "b.npz")
+    ]
+    assert [(r.status, r.out) for r in results] == [(0, "a.npz\n"), (0, "b.npz\n")]
+    assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes()
+
+
+def test_several_formats(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    formats = ("--format", "json", "--format", "csv", "--format", "npz", "--format", "csv")
+    result = animate("hello.wav", *formats)
+    assert result.status == 0
+    assert result.out.splitlines() == ["hello.json", "hello.csv", "hello.npz"]
+    exact = read_motion("hello.npz").coefficients
+    for name in ("hello.csv", "hello.json"):
+        np.testing.assert_allclose(read_motion(name).coefficients, exact, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["curves.csv", "curves.json", "curves.npz", "Curves.CSV"])
+def test_the_suffix_of_out_tells_the_format(animate: Callable[..., Result], name: str) -> None:
+    write_speech("hello.wav")
+    assert animate("hello.wav", "-o", f"new/{name}").status == 0
+    assert files() == ["hello.wav", f"new/{name}"]
+    assert len(read_motion(f"new/{name}")) == FRAMES
+
+
+def test_out_as_a_folder(animate: Callable[..., Result]) -> None:
+    write_speech("in/hello.wav")
+    assert animate("in/hello.wav", "--out", "new/folder", "--format", "csv").status == 0
+    assert files() == ["in/hello.wav", "new/folder/hello.csv"]
+
+
+def test_an_existing_folder_is_a_folder_whatever_its_name(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    Path("odd.csv").mkdir()
+    assert animate("hello.wav", "-o", "odd.csv").status == 0
+    assert files() == ["hello.wav", "odd.csv/hello.npz"]
+
+
+def test_a_tree(animate: Callable[..., Result]) -> None:
+    for seed, name in enumerate(("a.wav", "deep/b.flac", "deep/er/c.ogg")):
+        write_speech(Path("in", name), seed)
+    Path("in/notes.txt").write_text("not speech")
+    result = animate("in", "-o", "out", "--format", "npz", "--format", "csv")
+    assert result.status == 0
+    made = [name for name in files() if name.startswith("out/")]
+    trunks = ("out/a", "out/deep/b", "out/deep/er/c")
+    assert made == sorted(f"{trunk}{suffix}" for trunk in trunks for suffix in (".npz", ".csv"))
+    assert result.out.splitlines()[-1] == "3 done, 0 failed"
+
+
+def test_a_tree_in_place_and_again(animate: Callable[..., Result]) -> None:
+    write_speech("in/a.wav")
+    write_speech("in/deep/a.wav", 1)
+    assert animate("in").status == 0
+    assert files() == ["in/a.npz", "in/a.wav", "in/deep/a.npz", "in/deep/a.wav"]
+    again = animate("in")
+    assert again.status == 1
+    assert again.err.count("exists already") == 2
+
+
+def test_files_and_folders_together(animate: Callable[..., Result]) -> None:
+    write_speech("in/a.wav")
+    write_speech("b.wav", 1)
+    assert animate("in", "b.wav", "in/a.wav", "-o", "out").status == 0
+    assert [name for name in files() if "out" in name] == ["out/a.npz", "out/b.npz"]
+
+
+def test_the_seed(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    for name, seed in (("one.csv", 1), ("again.csv", 1), ("other.csv", 2)):
+        assert animate("hello.wav", "--seed", seed, "-o", name).status == 0
+    one, again, other = (Path(f"{name}.csv").read_bytes() for name in ("one", "again", "other"))
+    assert one == again
+    assert one != other
+
+
+def test_settings_reach_the_model(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    flags = ("--identity", "bob", "--emotion", "sad", "--steps", 3, "--temperature", 0.5)
+    assert animate("hello.wav", *flags, "--seed", 9).status == 0
+    made = read_motion("hello.npz")
+    assert (made.identity, made.emotion, made.seed) == ("bob", "sad", 9)
+    model = tiny_model()
+    sound = soundfile.read("hello.wav", dtype="float32")[0]
+    expected = model.animate(sound, "bob", "sad", 9, 3, 0.5).coefficients
+    np.testing.assert_allclose(made.coefficients, expected, rtol=0, atol=1e-6)
+
+
+def test_existing_outputs_stay(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    Path("hello.npz").write_text("precious")
+    result = animate("hello.wav")
+    assert result.status == 1
+    assert result.error == "hello.npz exists already; add --force to replace it"
+    assert Path("hello.npz").read_text() == "precious"
+    assert animate("hello.wav", "--force").status == 0
+    assert len(read_motion("hello.npz")) == FRAMES
+    assert animate("hello.wav", "-f").status == 0
+
+
+@pytest.mark.parametrize("kind", ["identity", "emotion"])
+def test_unknown_labels(animate: Callable[..., Result], kind: str) -> None:
+    write_speech("a.wav")
+    write_speech("b.wav")
+    result = animate("a.wav", "b.wav", f"--{kind}", "grumpy")
+    assert result.status == 1
+    assert result.error.startswith(f"unknown {kind} 'grumpy'; this model knows: auto, ")
+    assert kind != "emotion" or result.error.endswith(", ".join(EMOTIONS))
+    assert files() == ["a.wav", "b.wav"]
+
+
+def test_unknown_format(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    result = animate("hello.wav", "--format", "fbx")
+    assert result.status == 1
+    assert result.error == "unknown format 'fbx'; there are npz, csv, json"
+
+
+def test_format_against_suffix(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    result = animate("hello.wav", "--format", "npz", "-o", "x.csv")
+    assert result.status == 1
+    assert "x.csv is a csv file, but --format says npz" in result.error
+
+
+def test_missing_inputs(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    result = animate("hello.wav", "gone.wav")
+    assert (result.status, result.error) == (1, "no such file or folder: gone.wav")
+    assert files() == ["hello.wav"]
+
+
+def test_folder_without_speech(animate: Callable[..., Result]) -> None:
+    Path("in").mkdir()
+    Path("in/notes.txt").write_text("not speech")
+    write_speech("in/.hidden.wav")
+    result = animate("in")
+    assert result.status == 1
+    assert result.error.startswith("nothing to do in folder in: ")
+
+
+def test_text_that_is_called_wav(animate: Callable[..., Result]) -> None:
+    Path("text.wav").write_text("This is not a sound.\n" * 50)
+    result = animate("text.wav")
+    assert result.status == 1
+    assert result.error.startswith("cannot read text.wav: ")
+    assert files() == ["text.wav"]
+
+
+@pytest.mark.parametrize("samples", [[], [0.1, float("nan")]], ids=["empty", "nan"])
+def test_sound_that_cannot_be_used(animate: Callable[..., Result], samples: list[float]) -> None:
+    soundfile.write("odd.wav", np.array(samples, np.float32), RATE, subtype="FLOAT")
+    result = animate("odd.wav")
+    assert result.status == 1
+    assert "odd.wav" in result.error
+
+
+def test_a_bad_file_stops_no_other(animate: Callable[..., Result]) -> None:
+    write_speech("in/a.wav")
+    Path("in/bad.wav").write_text("no sound")
+    write_speech("in/c.wav")
+    result = animate("in")
+    assert result.status == 1
+    assert result.error.startswith(f"cannot read {Path('in/bad.wav')}: ")
+    assert files() == ["in/a.npz", "in/a.wav", "in/bad.wav", "in/c.npz", "in/c.wav"]
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert re.fullmatch(r"\S*bad.wav [\d.]+ failed", lines[2])
+    assert lines[-1] == "2 done, 1 failed"
+
+
+def test_cut_off_sound_is_used_with_a_warning(animate: Callable[..., Result]) -> None:
+    whole = write_speech("hello.wav", frames=60).read_bytes()
+    Path("cut.wav").write_bytes(whole[: len(whole) // 2])
+    result = animate("cut.wav")
+    assert (result.status, result.out) == (0, "cut.npz\n")
+    assert "warning: cut.wav is damaged or cut off" in result.err
+    assert 25 <= len(read_motion("cut.npz")) <= 31
+
+
+def test_two_inputs_to_one_output(animate: Callable[..., Result]) -> None:
+    write_speech("in/a.wav")
+    write_speech("in/a.flac")
+    result = animate("in")
+    assert result.status == 1
+    assert "would both write" in result.error
+    assert files() == ["in/a.flac", "in/a.wav"]
+
+
+@pytest.mark.parametrize(
+    "name", ["two words.wav", "ünï çødé 世界.wav", "it's.wav", "100% [take] #1.wav", "a.b.c.wav"]
+)
+def test_odd_names(animate: Callable[..., Result], name: str) -> None:
+    write_speech(name)
+    made = Path(name).with_suffix(".npz").name
+    result = animate(name)
+    assert (result.status, result.out) == (0, f"{made}\n")
+    assert read_motion(made).audio == name
+
+
+def test_names_like_flags(animate: Callable[..., Result]) -> None:
+    write_speech("-o.wav")
+    assert animate("--", "-o.wav").status == 0
+    assert files() == ["-o.npz", "-o.wav"]
+
+
+def test_output_below_a_file(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    Path("file").write_text("in the way")
+    result = animate("hello.wav", "-o", "file/x.npz")
+    assert result.status == 1
+    assert "a folder in its path is a file" in result.error
+    assert animate("hello.wav", "-o", "file").status == 1
+    assert files() == ["file", "hello.wav"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no such permissions there")
+@pytest.mark.skipif(
+    hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere"
+)
+def test_read_only_folder(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    Path("locked").mkdir(mode=0o555)
+    result = animate("hello.wav", "-o", "locked/x.npz")
+    assert result.status == 1
+    assert "Permission denied" in result.error
+
+
+def test_output_is_a_folder(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    Path("hello.npz").mkdir()
+    result = animate("hello.wav", "--force")
+    assert result.status == 1
+    assert "cannot write hello.npz: it is a folder" in result.error
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("gone.safetensors", "it does not exist"), ("hello.wav", "cannot load"), (".", "is a folder")],
+)
+def test_weights_that_are_none(call: Callable[..., Result], name: str, reason: str) -> None:
+    write_speech("hello.wav")
+    result = call("animate", "hello.wav", "--weights", name)
+    assert result.status == 1
+    assert reason in result.error
+    assert files() == ["hello.wav"]
+
+
+def test_no_such_device(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    result = animate("hello.wav", "--device", "toaster")
+    assert result.status == 1
+    assert result.error.startswith("cannot use device 'toaster'")
+
+
+def test_interrupted(animate: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    write_speech("a.wav")
+    write_speech("b.wav")
+    real = animation.animate_file
+
+    def interrupted(model: object, path: Path, manner: object) -> Motion:
+        if path.name == "b.wav":
+            raise KeyboardInterrupt
+        return real(model, path, manner)
+
+    monkeypatch.setattr(animation, "animate_file", interrupted)
+    result = animate("a.wav", "b.wav")
+    assert result.status == 130
+    assert "Traceback" not in result.err
+    assert files() == ["a.npz", "a.wav", "b.wav"]
+
+
+# --- render -----------------------------------------------------------------------------------
+
+
+def streams(path: str | Path) -> str:
+    """ffmpeg's own words on a video."""
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    done = subprocess.run([ffmpeg, "-hide_banner", "-i", path], capture_output=True)
+    return done.stderr.decode(errors="replace")
+
+
+@pytest.fixture
+def render(call: Callable[..., Result], weights: Path) -> Callable[..., Result]:
+    """``dtalk render``, small, with the tiny model."""
+    return lambda *arguments: call("render", "--weights", weights, "--size", 64, *arguments)
+
+
+@needs_gl
+@pytest.mark.parametrize("suffix", ["npz", "csv", "json", "wav"])
+def test_render(render: Callable[..., Result], suffix: str) -> None:
+    write_speech("a.wav")
+    if suffix != "wav":
+        write_curves(f"a.{suffix}", "a.wav")
+    result = render(f"a.{suffix}")
+    assert (result.status, result.out, result.err.strip()) == (0, "a.mp4\n", "")
+    described = streams("a.mp4")
+    assert "64x64" in described
+    assert "30 fps" in described
+    assert "Audio: aac" in described
+
+
+@needs_gl
+def test_render_a_folder_that_holds_both(render: Callable[..., Result]) -> None:
+    """Curves are drawn with the speech of their name, other speech is animated first."""
+    for name in ("a.wav", "deep/b.wav"):
+        write_speech(Path("in", name))
+    write_curves("in/a.csv")
+    result = render("in", "-o", "out")
+    assert result.status == 0
+    assert [name for name in files() if name.startswith("out")] == ["out/a.mp4", "out/deep/b.mp4"]
+    assert result.out.splitlines()[-1] == "2 done, 0 failed"
+    assert all("Audio: aac" in streams(f"out/{name}.mp4") for name in ("a", "deep/b"))
+
+
+@needs_gl
+def test_render_with_a_sound_of_choice(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    write_speech("elsewhere/music.ogg")
+    flags = ("--audio", "elsewhere/music.ogg", "--yaw", -30, "-o", "new/video.mp4")
+    assert render("a.npz", *flags).status == 0
+    assert "Audio: aac" in streams("new/video.mp4")
+
+
+@needs_gl
+def test_render_in_silence(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    result = render("a.npz")
+    assert (result.status, result.out) == (0, "a.mp4\n")
+    assert "warning: no sound found for a.npz: silent; name it with --audio" in result.err
+    assert "Audio" not in streams("a.mp4")
+
+
+@needs_gl
+def test_render_sizes(call: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    assert call("render", "a.npz", "--size", "80x48").status == 0
+    assert "80x48" in streams("a.mp4")
+
+
+@needs_gl
+def test_render_keeps_what_is_there(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    Path("a.mp4").write_text("precious")
+    result = render("a.npz")
+    assert result.status == 1
+    assert "a.mp4 exists already" in result.error
+    assert Path("a.mp4").read_text() == "precious"
+    assert render("a.npz", "--force").status == 0
+    assert "h264" in streams("a.mp4")
+
+
+@needs_gl
+def test_render_names_what_failed(render: Callable[..., Result]) -> None:
+    write_curves("in/a.npz", "a.wav")
+    write_speech("in/a.wav")
+    Path("in/b.csv").write_text("no,curves\n1,2\n")
+    Path("in/c.wav").write_text("no sound")
+    result = render("in")
+    assert result.status == 1
+    errors = [line for line in result.err.splitlines() if line.startswith("error")]
+    assert len(errors) == 2
+    assert "b.csv" in errors[0]
+    assert "c.wav" in errors[1]
+    assert files() == ["in/a.mp4", "in/a.npz", "in/a.wav", "in/b.csv", "in/c.wav"]
+
+
+@needs_gl
+@pytest.mark.parametrize("sound", ["gone.wav", "text.wav"])
+def test_render_with_no_such_sound(render: Callable[..., Result], sound: str) -> None:
+    write_curves("a.npz")
+    Path("text.wav").write_text("no sound")
+    result = render("a.npz", "--audio", sound)
+    assert result.status == 1
+    assert sound in result.error
+    assert files() == ["a.npz", "text.wav"]
+
+
+@needs_gl
+@pytest.mark.parametrize("size", ["0", "15", "5000", "64x5000"])
+def test_sizes_out_of_range(call: Callable[..., Result], size: str) -> None:
+    write_curves("a.npz")
+    write_speech("a.wav")
+    result = call("render", "a.npz", "--size", size)
+    assert result.status == 1
+    assert "size must be 16 to 4096 pixels" in result.error
+    assert files() == ["a.npz", "a.wav"]
+
+
+@pytest.mark.parametrize("size", ["big", "64x", "x64", "64x64x64", "-64", "6.4", ""])
+def test_sizes_that_are_none(call: Callable[..., Result], size: str) -> None:
+    write_curves("a.npz")
+    result = call("render", "a.npz", f"--size={size}")
+    assert result.status == 1
+    assert result.error == f"cannot read size {size!r}; write pixels like 512 or 1280x720"
+
+
+def test_one_sound_for_several_motions(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    write_curves("b.npz")
+    result = render("a.npz", "b.npz", "--audio", "c.wav")
+    assert result.status == 1
+    assert result.error == "--audio names one sound, but there are 2 inputs"
+
+
+def test_render_checks_labels_before_it_draws(render: Callable[..., Result]) -> None:
+    write_speech("a.wav")
+    result = render("a.wav", "--emotion", "grumpy")
+    assert result.status == 1
+    assert result.error.startswith("unknown emotion 'grumpy'")
+
+
+def test_render_nothing(render: Callable[..., Result]) -> None:
+    Path("in").mkdir()
+    assert render("in").error.startswith("nothing to do in folder in")
+    assert render("gone.npz").error == "no such file or folder: gone.npz"
+
+
+# --- train and evaluate -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def train(call: Callable[..., Result], data: Path) -> Callable[..., Result]:
+    """``dtalk train`` of a tiny model on a tiny data set."""
+    Path("run").mkdir()
+    return lambda *arguments: call("train", "--data", data, "--out", "run", *SMALL, *arguments)
+
+
+def test_train_and_resume(
+    train: Callable[..., Result], call: Callable[..., Result], data: Path
+) -> None:
+    result = train("--updates", 1)
+    assert (result.status, result.err.strip()) == (0, "")
+    assert "validation after update 1" in result.out
+    assert files() == [
+        f"run/{name}"
+        for name in ("best.safetensors", "metrics.jsonl", "model.safetensors", "training.pt")
+    ]
+    (entry,) = map(json.loads, Path("run/metrics.jsonl").read_text().splitlines())
+    assert entry["update"] == 1
+    assert entry["validation"]["all"]["lve"] > 0
+
+    again = train("--updates", 1)
+    assert again.status == 1
+    assert "run/training.pt exists: add --resume" in again.error.replace(os.sep, "/")
+
+    resumed = train("--updates", 1, "--resume")
+    assert resumed.status == 0
+    assert "going on after update 1" in resumed.out
+
+    other = train("--updates", 1, "--resume", "--layers", 1)
+    assert other.status == 1
+    assert "other settings: model" in other.error
+
+    write_speech("hello.wav")
+    assert call("animate", "hello.wav", "--weights", "run/model.safetensors").status == 0
+    assert read_motion("hello.npz").identity in ("ann", "bob", "cat")
+
+
+def test_flags_of_training_reach_it(train: Callable[..., Result]) -> None:
+    flags = ("--updates", 1, "--sets", "a", "--no-bidirectional", "--encoder", "cnn")
+    assert train(*flags).status == 0
+    model = animation.load("run/model.safetensors")
+    assert model.config.identities == ("ann",)
+    assert model.config.encoder == "cnn"
+    assert not model.config.bidirectional
+    assert model.config.hidden_width == WIDTHS["hidden_width"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send there")
+def test_training_interrupted_for_real(data: Path) -> None:
+    """Ctrl-C in the middle saves; the state can be resumed from."""
+    arguments = ["dtalk", "train", "--data", str(data), "--out", "run", *SMALL]
+    arguments += ["--updates", "100000", "--validate-every", "100000", "--save-minutes", "0"]
+    # Python leaves the signal alone where it was started with it ignored, as in the background.
+    code = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = {arguments!r}
+from dtalk.cli import main
+main()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            while not Path("run/training.pt").exists() and process.poll() is None:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert files() == ["run/model.safetensors", "run/training.pt"]
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "run"], ["evaluate"]], ids=lambda c: c[0])
+def test_wrong_data_folders(call: Callable[..., Result], weights: Path, command: list[str]) -> None:
+    if command == ["evaluate"]:
+        command = [*command, "--weights", str(weights)]
+    Path("empty").mkdir()
+    Path("odd").mkdir()
+    Path("odd/clips.csv").write_text("clip,set\na,b\n")
+    for folder, reason in (
+        ("gone", "a data folder holds clips.csv"),
+        ("empty", "a data folder holds clips.csv"),
+        ("odd", "lacks the columns split, speaker, emotion, audio, motion"),
+    ):
+        result = call(*command, "--data", folder)
+        assert result.status == 1
+        assert reason in result.error
+    assert files() == ["odd/clips.csv"]
+
+
+def test_unknown_sets(
+    train: Callable[..., Result], call: Callable[..., Result], data: Path
+) -> None:
+    expected = "no such set: zzz; there are a, b, x"
+    assert train("--sets", "zzz").error == expected
+    assert train("--sets", "a", "--without", "zzz").error == expected
+    assert call("evaluate", "--data", data, "--sets", "zzz").error == expected
+
+
+def test_training_needs_motion(train: Callable[..., Result]) -> None:
+    result = train("--sets", "x")
+    assert result.status == 1
+    assert "no clip with motion" in result.error
+
+
+def test_nothing_to_resume(train: Callable[..., Result]) -> None:
+    result = train("--resume", "--updates", 1)
+    assert result.status == 1
+    assert result.error.startswith("nothing to resume: ")
+
+
+def test_evaluate(call: Callable[..., Result], data: Path, weights: Path) -> None:
+    flags = ("--weights", weights, "--samples", 2, "--json", "new/figures.json")
+    result = call("evaluate", "--data", data, *flags)
+    assert (result.status, result.err.strip()) == (0, "")
+    assert "tiny, val, one sample" in result.out
+    assert "tiny, val, mean of 2 samples" in result.out
+    figures = json.loads(Path("new/figures.json").read_text())["tiny"]
+    assert set(figures) == {"sample", "mean", "retrieval"}
+    assert {"all", "a", "b", "seen speakers", "unseen speakers"} == set(figures["sample"])
+    assert figures["sample"]["all"]["lve"] > 0
+    assert figures["sample"]["all"]["lve_of_static"] > 0
+    assert figures["mean"] != figures["sample"]
+
+
+def test_evaluate_is_repeatable(call: Callable[..., Result], data: Path, weights: Path) -> None:
+    for name in ("one", "two"):
+        flags = ("--weights", weights, "--seed", 4, "--steps", 1, "--sets", "a")
+        assert call("evaluate", "--data", data, *flags, "--json", name).status == 0
+    assert Path("one").read_bytes() == Path("two").read_bytes()
+
+
+def test_evaluate_names_clips_it_leaves_out(call: Callable[..., Result], weights: Path) -> None:
+    folder = write_data(Path("data"))
+    (folder / "vb.wav").write_text("no sound any more")
+    result = call("evaluate", "--data", folder, "--weights", weights, "--json", "figures.json")
+    assert result.status == 0
+    assert "warning: left out: vb: cannot read" in result.err
+    scores = json.loads(Path("figures.json").read_text())["tiny"]["sample"]
+    assert sorted(scores) == ["a", "all", "seen speakers"]
+
+
+# --- the documentation ------------------------------------------------------------------------
+
+
+def documented() -> list[list[str]]:
+    """All calls of dtalk in the README's blocks of shell commands."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("dtalk ")]
+
+
+def test_the_readme_shows_every_command() -> None:
+    assert {arguments[0] for arguments in documented()} >= set(COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", documented(), ids=" ".join)
+def test_commands_of_the_readme_are_understood(arguments: list[str]) -> None:
+    """They parse: no flag is misspelled, none is missing."""
+    name, *rest = arguments
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    context = command.make_context(name, rest)
+    assert context.params
+
+
+def test_files_named_in_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#:]+)\)", text) if "/pictures/" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

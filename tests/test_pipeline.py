@@ -1,0 +1,128 @@
+"""From the inputs of ``dtalk render`` to motion and sound."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtalk.errors import MotionError
+from dtalk.motion import Motion
+from dtalk.motion_files import write_motion
+from dtalk.pipeline import SoundWarning, find_audio, is_motion, perform, without_own_audio
+
+STILL = Motion(np.zeros((3, 52), np.float32))
+
+
+def moving(audio: str = "") -> Motion:
+    return Motion(np.full((3, 52), 0.25, np.float32), audio=audio)
+
+
+def never(path: Path) -> Motion:
+    raise AssertionError(f"{path} must not be animated")
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.json", "A.NPZ", "a.wav.csv"])
+def test_curves(name: str) -> None:
+    assert is_motion(Path(name))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "npz", "a", "a.npz.wav"])
+def test_sound(name: str) -> None:
+    assert not is_motion(Path(name))
+
+
+def pairs(*names: str) -> list[tuple[Path, Path]]:
+    return [(Path("in", name), Path(name)) for name in names]
+
+
+def test_speech_with_curves_of_its_name_is_left_out() -> None:
+    found = pairs("a.csv", "a.wav", "b.wav", "deep/a.wav", "deep/c.flac", "deep/c.json")
+    kept = [str(relative) for _, relative in without_own_audio(found)]
+    assert kept == ["a.csv", "b.wav", str(Path("deep/a.wav")), str(Path("deep/c.json"))]
+
+
+def test_speech_alone_stays() -> None:
+    found = pairs("a.wav", "b.wav")
+    assert without_own_audio(found) == found
+    assert without_own_audio([]) == []
+
+
+def test_speech_is_animated_and_heard(tmp_path: Path) -> None:
+    speech = tmp_path / "a.wav"
+    performance = perform(speech, None, lambda path: STILL)
+    assert performance.motion is STILL
+    assert performance.audio == speech
+
+
+def test_speech_with_another_sound(tmp_path: Path) -> None:
+    other = tmp_path / "mixed.wav"
+    assert perform(tmp_path / "a.wav", other, lambda path: STILL).audio == other
+
+
+def test_motion_is_read_and_its_sound_found(tmp_path: Path) -> None:
+    write_motion(moving(audio="take.flac"), tmp_path / "a.npz")
+    touch(tmp_path / "take.flac", tmp_path / "a.wav")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        performance = perform(tmp_path / "a.npz", None, never)
+    np.testing.assert_array_equal(performance.motion.coefficients, moving().coefficients)
+    assert performance.audio == tmp_path / "take.flac"
+
+
+def test_the_sound_given_comes_first(tmp_path: Path) -> None:
+    write_motion(moving(audio="take.flac"), tmp_path / "a.npz")
+    touch(tmp_path / "take.flac")
+    given = tmp_path / "given.wav"
+    assert perform(tmp_path / "a.npz", given, never).audio == given
+
+
+def test_motion_without_sound_is_silent_and_says_so(tmp_path: Path) -> None:
+    write_motion(moving(), tmp_path / "a.npz")
+    with pytest.warns(SoundWarning, match=r"no sound found for .*a\.npz.*--audio"):
+        assert perform(tmp_path / "a.npz", None, never).audio is None
+
+
+def test_broken_motion(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("nothing of the kind\n1,2,3\n")
+    with pytest.raises(MotionError):
+        perform(tmp_path / "a.csv", None, never)
+
+
+def test_sound_by_the_name_in_the_file(tmp_path: Path) -> None:
+    touch(tmp_path / "take.mp3", tmp_path / "a.wav")
+    assert find_audio(tmp_path / "a.json", moving("take.mp3")) == tmp_path / "take.mp3"
+
+
+def test_sound_is_not_sought_elsewhere(tmp_path: Path) -> None:
+    """Only the name counts: the folder that a file names may be anybody's."""
+    touch(tmp_path / "elsewhere" / "take.wav", tmp_path / "here" / "take.wav")
+    source = tmp_path / "here" / "a.json"
+    for named in (str(tmp_path / "elsewhere" / "take.wav"), "../elsewhere/take.wav"):
+        assert find_audio(source, moving(named)) == tmp_path / "here" / "take.wav"
+    assert find_audio(tmp_path / "a.json", moving("elsewhere/take.wav")) is None
+
+
+def test_sound_by_the_same_stem(tmp_path: Path) -> None:
+    touch(tmp_path / "a.WAV", tmp_path / "a.txt", tmp_path / "ab.flac")
+    assert find_audio(tmp_path / "a.csv", moving("gone.wav")) == tmp_path / "a.WAV"
+    assert find_audio(tmp_path / "b.csv", moving()) is None
+
+
+def test_a_folder_is_no_sound(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").mkdir()
+    assert find_audio(tmp_path / "a.csv", moving("a.wav")) is None
+
+
+@pytest.mark.parametrize("stem", ["[take] 1", "a b", "100%", "[!x]", "ä ü", "a.b"])
+def test_odd_names(tmp_path: Path, stem: str) -> None:
+    touch(tmp_path / f"{stem}.flac")
+    assert find_audio(tmp_path / f"{stem}.csv", moving()) == tmp_path / f"{stem}.flac"
