@@ -103,7 +103,7 @@ def _check_tensors(model: DiffusionTalker, tensors: dict[str, torch.Tensor], pat
     missing = sorted(expected.keys() - tensors.keys())
     foreign = sorted(tensors.keys() - expected.keys())
     if missing or foreign:
-        parts = [f"lacks {missing[0]}"] * bool(missing) + [f"has {foreign[0]}"] * bool(foreign)
+        parts = [f"lacks {name}" for name in missing[:1]] + [f"has {name}" for name in foreign[:1]]
         count = len(missing) + len(foreign)
         raise CheckpointError(
             f"cannot load {path}: it {' and '.join(parts)} ({count} names differ)"

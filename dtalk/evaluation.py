@@ -114,7 +114,8 @@ def predict(
         samples = []
         for seed in seeds:
             noise = _padded_noise(lengths, seed).to(model.device) * model.default_noise_scale()
-            x = sample_ddim(denoise, noise, steps or model.config.steps)
+            count = steps or model.config.steps
+            x = sample_ddim(denoise, noise, count, model.config.noise_shift)
             samples.append(model.denormalise(x).cpu().numpy())
         stacked = np.stack(samples, axis=1)
         for clip, sample in zip(group, stacked):

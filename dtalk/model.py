@@ -157,16 +157,22 @@ class Personalizer(nn.Module):
 
 
 class MotionDecoder(nn.Module):
-    """Predicts x_0: concat(p, F_a, x_t, step embedding) -> LayerNorm -> GRU -> MLP."""
+    """Predicts x_0: concat(p, F_a, x_t, step embedding) -> LayerNorm -> GRU -> MLP.
+
+    What the MLP gives is added to a guide: a linear map from p and F_a to motion. The guide is
+    trained on its own as well, so that sound teaches the encoder at every step of the diffusion,
+    also where x_t gives the motion away.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.step_width = config.step_width
         self.embed_step = mlp(config.step_width, config.step_width, config.step_width)
-        width = config.embedding_width + config.feature_width + COEFFICIENTS + config.step_width
-        self.norm = nn.LayerNorm(width)
+        given = config.embedding_width + config.feature_width
+        self.guide = nn.Linear(given, COEFFICIENTS)
+        self.norm = nn.LayerNorm(given + COEFFICIENTS + config.step_width)
         self.recurrent = FastGRU(
-            width,
+            given + COEFFICIENTS + config.step_width,
             config.hidden_width,
             config.layers,
             batch_first=True,
@@ -177,6 +183,11 @@ class MotionDecoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.output = mlp(directions * config.hidden_width, config.hidden_width, COEFFICIENTS)
 
+    def guided(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """Motion from F_a ``[B, T, C]`` and p ``[B, P]`` alone, linear: ``[B, T, 52]``."""
+        repeated = embedding[:, None].expand(-1, features.shape[1], -1)
+        return self.guide(torch.cat([repeated, features], -1))
+
     def forward(
         self, noisy: Tensor, time: Tensor, features: Tensor, embedding: Tensor, lengths: Tensor
     ) -> Tensor:
@@ -184,7 +195,8 @@ class MotionDecoder(nn.Module):
         step = self.embed_step(step_embedding(time, self.step_width))
         constant = torch.cat([embedding, step], -1)[:, None].expand(-1, noisy.shape[1], -1)
         hidden = self.norm(torch.cat([constant, features, noisy], -1))
-        return self.output(self.dropout(run_recurrent(self.recurrent, hidden, lengths)))
+        hidden = self.dropout(run_recurrent(self.recurrent, hidden, lengths))
+        return self.output(hidden) + self.guided(features, embedding)
 
 
 @dataclass(frozen=True)
@@ -212,9 +224,6 @@ class DiffusionTalker(nn.Module):
         )
         self.personalizer = Personalizer(config)
         self.decoder = MotionDecoder(config)
-        # A straight line from sound to motion: it teaches the encoder at every step of the
-        # diffusion, also where x_t gives the motion away. Sampling does not use it.
-        self.guide = nn.Linear(config.feature_width, COEFFICIENTS)
         self.register_buffer("mean", torch.zeros(COEFFICIENTS))
         self.register_buffer("std", torch.ones(COEFFICIENTS))
 
@@ -302,9 +311,10 @@ class DiffusionTalker(nn.Module):
         if ancestral:
             fresh = [draw_noise(frames, generator) for _ in range(count - 1)]
             stacked = torch.stack(fresh)[:, None] if fresh else noise[:0]
-            x = sample_ancestral(denoise, noise * scale, count, stacked.to(self.device) * scale)
+            stacked = stacked.to(self.device) * scale
+            x = sample_ancestral(denoise, noise * scale, count, stacked, self.config.noise_shift)
         else:
-            x = sample_ddim(denoise, noise * scale, count)
+            x = sample_ddim(denoise, noise * scale, count, self.config.noise_shift)
         return Animation(
             self.denormalise(x[0]).cpu().numpy(),
             self.personalizer.identity.labels[int(identity_weights[0].argmax())],

@@ -92,13 +92,13 @@ class Renderer:
         self._factor = _checked_factor(supersample, (self.width, self.height))
         if Renderer._open is not None and Renderer._open() is not None:
             raise RenderError("another renderer is open in this process; close it first")
-        self._pyrender = _import_pyrender()
+        self._pyrender = import_pyrender()
         pose = _camera_pose(self.head, yaw)
         self._light = _Light(self.head, pose)
         self._scene = _scene(self._pyrender, pose, self.height / self.width, background)
         self._meshes = _split(self.head, self._pyrender, self._scene)
         pixels = (self._factor * self.width, self._factor * self.height)
-        self._canvas = _open_canvas(self._pyrender, *pixels)
+        self._canvas = open_canvas(self._pyrender, *pixels)
         Renderer._open = weakref.ref(self)
 
     def render(self, coefficients: npt.ArrayLike) -> Frame:
@@ -417,7 +417,7 @@ def _is_hair(head: Head) -> npt.NDArray[np.bool_]:
 # --- the GL platform --------------------------------------------------------------------------
 
 
-def _import_pyrender() -> Any:
+def import_pyrender() -> Any:
     """pyrender, with the GL platform chosen before PyOpenGL is first imported."""
     if sys.platform.startswith("linux") and "PYOPENGL_PLATFORM" not in os.environ:
         os.environ["PYOPENGL_PLATFORM"] = _pick_platform()
@@ -453,7 +453,7 @@ def _egl_devices() -> int:
     return count.value
 
 
-def _open_canvas(pyrender: Any, width: int, height: int) -> Any:
+def open_canvas(pyrender: Any, width: int, height: int) -> Any:
     """An off-screen renderer on the first device that works, or on the one the user names."""
     automatic = os.environ.get("PYOPENGL_PLATFORM") == "egl" and "EGL_DEVICE_ID" not in os.environ
     failure: Exception | None = None

@@ -44,6 +44,7 @@ class ModelConfig:
     dropout: float = setting(0.1, "dropout in encoder and decoder")
     bidirectional: bool = setting(True, "whether the decoder sees the future")
     steps: int = setting(8, "denoising steps the model is made for")
+    noise_shift: float = setting(3.0, "noise of the steps, relative to the cosine schedule's")
     temperature: float = setting(1.0, "scale of the initial noise of jaw, mouth and tongue")
     upper_temperature: float = setting(1.0, "scale of the initial noise of the rest of the face")
     retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)

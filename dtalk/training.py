@@ -37,7 +37,7 @@ from dtalk.datasets import (
     select,
 )
 from dtalk.devices import device_of
-from dtalk.diffusion import add_noise
+from dtalk.diffusion import add_noise, time_grid
 from dtalk.encoders import frame_mask
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation import Scores, evaluate, groups, retrieval, summarise
@@ -204,17 +204,18 @@ def losses_of(
     mask = frame_mask(lengths, target.shape[1])
     draw = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving
     draw = draw[torch.randperm(moving, generator=generator)]
-    times = ((draw * model.config.steps).floor() + 1).to(model.device) / model.config.steps
+    grid = time_grid(model.config.steps, model.device, model.config.noise_shift)[:-1]
+    times = grid[(draw * model.config.steps).long().to(model.device)]
     noise = torch.randn(target.shape, generator=generator).to(model.device)
     noisy, embedding = add_noise(target, noise, times), personalizer(*weights)
     with _precision(model.device, config.precision):
-        predicted = model.decoder(noisy, times, features, embedding, lengths)
-    predicted = predicted.float()
+        predicted = model.decoder(noisy, times, features, embedding, lengths).float()
+    guided = model.decoder.guided(features, embedding)
     parts = {
         **_motion_errors(predicted, target, gram, mask),
         "identity": contrasts[0],
         "emotion": contrasts[1],
-        "guide": _weighted(_motion_errors(model.guide(features), target, gram, mask), config),
+        "guide": _weighted(_motion_errors(guided, target, gram, mask), config),
     }
     rec = _weighted(parts, config) + config.guide_weight * parts["guide"]
     total = losses.teacher_loss(

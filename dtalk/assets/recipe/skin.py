@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csgraph
 
@@ -13,7 +14,7 @@ from dtalk.assets.recipe.mesh import clip, component_of, laplacian, smoothstep, 
 from dtalk.assets.recipe.source import BODY, Array, Ints, Source
 from dtalk.motion import ARKIT_NAMES, MIRROR
 
-Bools = np.ndarray
+Bools = npt.NDArray[np.bool_]
 
 MALE = 0.4  # share of the male targets; the rest is female
 RACES = ("caucasian", "asian", "african")
@@ -210,7 +211,8 @@ HAIRLINE_AZIMUTH = np.array(
 HAIRLINE_HEIGHT = np.array(
     [7.95, 7.95, 7.93, 7.82, 7.58, 7.25, 7.36, 7.38, 7.20, 7.00, 6.85, 6.72, 6.68]
 ) * 0.1  # fmt: skip
-HAIR_EDGE = 0.009  # the colour fades over this much on both sides of the line
+HAIR_EDGE = (-0.0165, 0.0015)  # the colour comes in between these heights above the line
+HAIR_COVER = 0.94  # a little skin shows through
 HAIR_THICKNESS, HAIR_RISE = 0.008, (-0.010, 0.020)
 
 
@@ -223,7 +225,7 @@ def above_hairline(vertices: Array) -> Array:
 
 def hair_mask(vertices: Array, ears: Array) -> Array:
     """1 where the skin has hair, 0 where it has none, [V]."""
-    covered = smoothstep(-HAIR_EDGE, HAIR_EDGE, above_hairline(vertices))
+    covered = HAIR_COVER * smoothstep(*HAIR_EDGE, above_hairline(vertices))
     return covered * (1 - np.clip(ears, 0, 1))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +31,6 @@ METRES = 0.1  # the source's unit is the decimetre
 BODY = slice(0, 13380)
 TONGUE = slice(13380, 13606)
 EYES = (slice(14598, 14670), slice(14670, 14742))  # left, right
-UPPER_LASHES = (slice(14802, 14867), slice(14927, 14992))
-LOWER_LASHES = (slice(14742, 14802), slice(14867, 14927))
 LOWER_TEETH, UPPER_TEETH = slice(14992, 15060), slice(15060, 15128)
 
 
@@ -73,6 +72,11 @@ class Source:
         mirror = np.arange(len(self.vertices))
         mirror[[int(i) for i, _ in pairs]] = [int(j) for _, j in pairs]
         return mirror
+
+    def group(self, name: str) -> Ints:
+        """The vertices of a named group of the base mesh."""
+        groups = json.loads(self._text("mpfb2/mesh_metadata/basemesh_vertex_groups.json"))
+        return np.concatenate([np.arange(first, last + 1) for first, last in groups[name]])
 
     def target(self, name: str) -> Array:
         """A shape target of MPFB as displacements in metres, [19158, 3]."""
