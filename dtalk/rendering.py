@@ -423,6 +423,8 @@ def import_pyrender() -> Any:
         os.environ["PYOPENGL_PLATFORM"] = _pick_platform()
     try:
         import pyrender
+    except ModuleNotFoundError as error:
+        raise RenderError(f"the renderer lacks a package ({error}): pip install dtalk") from error
     except Exception as error:  # PyOpenGL raises many kinds when a library is missing
         raise RenderError(f"OpenGL cannot be loaded ({_one_line(error)}); {_HELP}") from error
     return pyrender

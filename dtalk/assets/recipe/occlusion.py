@@ -38,18 +38,18 @@ def _sky_share(pyrender: Any, canvas: Any, vertices: Array, faces: Ints) -> Arra
     radius = MARGIN * np.linalg.norm(vertices - middle, axis=1).max()
     half_angle = np.arcsin(radius / DISTANCE)
     scene = pyrender.Scene()
-    scene.add(pyrender.Mesh([pyrender.Primitive(vertices, indices=faces)]))
+    # Backs throw shadows too, but pyrender's depth maps never show them: draw them as fronts.
+    both = np.concatenate([faces, faces[:, ::-1]])
+    scene.add(pyrender.Mesh([pyrender.Primitive(vertices, indices=both)]))
     camera = scene.add(
         pyrender.PerspectiveCamera(2 * half_angle, DISTANCE - radius, DISTANCE + radius)
     )
     surface = normals(vertices, faces)
     seen, total = np.zeros(len(vertices)), np.zeros(len(vertices))
-    # The backs of surfaces throw shadows too.
-    flags = pyrender.RenderFlags.DEPTH_ONLY | pyrender.RenderFlags.SKIP_CULL_FACES
     for direction in _directions():
         pose = _look(middle, direction)
         scene.set_pose(camera, pose)
-        depth = canvas.render(scene, flags)
+        depth = canvas.render(scene, pyrender.RenderFlags.DEPTH_ONLY)
         weight = np.maximum(surface @ direction, 0)
         total += weight
         seen += weight * _visible(vertices, pose, depth, half_angle)
