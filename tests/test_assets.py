@@ -258,17 +258,12 @@ def test_linear_colours() -> None:
 
 
 def test_sky_over_a_pit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ball sees all of its sky; the bottom of a deep box sees little of it."""
-    monkeypatch.setattr(occlusion, "PIXELS", 200)
+    """A bare floor sees its sky; with walls around it, it sees little of it."""
+    monkeypatch.setattr(occlusion, "DIRECTIONS", 40)
     try:
         Renderer(size=16).close()
     except RenderError as error:
         pytest.skip(str(error))
-    matrix, quads = mesh.subdivide(CUBE_QUADS, 8)
-    cube = (matrix @ CUBE - 0.5) * 0.1
-    triangles = mesh.triangulate(quads, cube)
-    (convex,) = occlusion.sky_shares([cube], triangles)
-    assert convex.min() > 0.98
     box = np.concatenate([CUBE - 0.5, [[0, -0.5, 0]]]) * [0.1, 0.4, 0.1]  # and its floor's middle
     walls = mesh.triangulate(CUBE_QUADS[[0, 1, 4, 5]], box)[:, ::-1]  # seen from inside, no lid
     floor = np.array([[0, 1, 8], [1, 5, 8], [5, 4, 8], [4, 0, 8]])
@@ -276,4 +271,4 @@ def test_sky_over_a_pit(monkeypatch: pytest.MonkeyPatch) -> None:
     # From there the opening is about 0.1^2 / (pi 0.4^2) = 2 % of the sky.
     assert pit[8] < 0.08
     (open_floor,) = occlusion.sky_shares([box], floor)
-    assert open_floor[8] > 0.95
+    assert open_floor[8] > 0.9
