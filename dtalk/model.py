@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtalk.audio import frame_count
-from dtalk.diffusion import Denoiser, sample_ancestral, sample_ddim
+from dtalk.diffusion import Denoiser, sample_ancestral, sample_ddim, schedule
 from dtalk.encoders import SmallEncoder, frame_mask
 from dtalk.errors import DataError
 from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
@@ -156,12 +156,44 @@ class Personalizer(nn.Module):
         )
 
 
+class LinearDenoiser(nn.Module):
+    """What a linear filter can tell of x_0 from x_t: a start that the GRU corrects.
+
+    The deviation of x_t from what the guide mu leads to expect, x_t - alpha_t mu, is smoothed over
+    :attr:`reach` frames, mixed across channels, and scaled per channel and step (a Wiener filter
+    with learned gains). Without it the GRU needs long to learn to let x_t pass at little noise.
+    """
+
+    reach = 9
+
+    def __init__(self, step_width: int, causal: bool) -> None:
+        super().__init__()
+        self.edges = (self.reach - 1, 0) if causal else (self.reach // 2, self.reach // 2)
+        self.smooth = nn.Conv1d(COEFFICIENTS, COEFFICIENTS, self.reach)
+        self.gains = nn.Linear(step_width, 2 * COEFFICIENTS)
+        with torch.no_grad():
+            window = torch.hann_window(self.reach + 2, periodic=False)[1:-1]
+            self.smooth.weight.copy_(torch.eye(COEFFICIENTS)[..., None] * window / window.sum())
+            self.smooth.bias.zero_()  # type: ignore[union-attr]
+            self.gains.weight.mul_(0.1)
+            self.gains.bias.copy_(
+                torch.cat([torch.full((COEFFICIENTS,), 0.5), torch.zeros(COEFFICIENTS)])
+            )
+
+    def forward(self, deviation: Tensor, step: Tensor) -> Tensor:
+        """Deviation ``[B, T, 52]``, 0 in padded frames, and step embedding ``[B, S]``."""
+        padded = functional.pad(deviation.transpose(1, 2), self.edges)
+        smooth = self.smooth(padded).transpose(1, 2)
+        of_smooth, of_sharp = self.gains(step)[:, None].chunk(2, -1)
+        return of_smooth * smooth + of_sharp * deviation
+
+
 class MotionDecoder(nn.Module):
     """Predicts x_0: concat(p, F_a, x_t, step embedding) -> LayerNorm -> GRU -> MLP.
 
-    What the MLP gives is added to a guide: a linear map from p and F_a to motion. The guide is
-    trained on its own as well, so that sound teaches the encoder at every step of the diffusion,
-    also where x_t gives the motion away.
+    What the MLP gives is added to a guide mu, a linear map from p and F_a to motion, and to what a
+    :class:`LinearDenoiser` makes of x_t. The guide is trained on its own as well, so that sound
+    teaches the encoder at every step of the diffusion, also where x_t gives the motion away.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -170,6 +202,7 @@ class MotionDecoder(nn.Module):
         self.embed_step = mlp(config.step_width, config.step_width, config.step_width)
         given = config.embedding_width + config.feature_width
         self.guide = nn.Linear(given, COEFFICIENTS)
+        self.linear = LinearDenoiser(config.step_width, causal=not config.bidirectional)
         self.norm = nn.LayerNorm(given + COEFFICIENTS + config.step_width)
         self.recurrent = FastGRU(
             given + COEFFICIENTS + config.step_width,
@@ -193,10 +226,13 @@ class MotionDecoder(nn.Module):
     ) -> Tensor:
         """x_t ``[B, T, 52]``, t ``[B]``, F_a ``[B, T, C]``, p ``[B, P]`` -> x_0 ``[B, T, 52]``."""
         step = self.embed_step(step_embedding(time, self.step_width))
+        guide = self.guided(features, embedding)
+        real = frame_mask(lengths, noisy.shape[1])[..., None]
+        deviation = (noisy - schedule(time)[0][:, None, None] * guide) * real
         constant = torch.cat([embedding, step], -1)[:, None].expand(-1, noisy.shape[1], -1)
-        hidden = self.norm(torch.cat([constant, features, noisy], -1))
+        hidden = self.norm(torch.cat([constant, features, deviation], -1))
         hidden = self.dropout(run_recurrent(self.recurrent, hidden, lengths))
-        return self.output(hidden) + self.guided(features, embedding)
+        return guide + self.linear(deviation, step) + self.output(hidden)
 
 
 @dataclass(frozen=True)
