@@ -127,6 +127,7 @@ class Recorder:
     interrupt_after: int = 0
     losses: list[float] = field(default_factory=list)
     updates: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     tables: list[tuple[int, dict[str, dict[str, float]]]] = field(default_factory=list)
     loads: list[tuple[int, int]] = field(default_factory=list)
@@ -134,9 +135,10 @@ class Recorder:
     def loading(self, done: int, total: int) -> None:
         self.loads.append((done, total))
 
-    def updated(self, update: int, updates: int, loss: float, rate: float) -> None:
+    def updated(self, update: int, updates: int, loss: float, seconds: float) -> None:
         self.losses.append(loss)
         self.updates.append(update)
+        self.seconds.append(seconds)
         if update == self.interrupt_after:
             raise KeyboardInterrupt
 

@@ -341,6 +341,27 @@ def test_validation_clips_that_do_not_move_stop_nothing(tmp_path):
     assert [update for update, _ in observer.tables] == [2]
 
 
+def test_every_step_has_its_own_learning_rate(data, tmp_path):
+    trainer = trainer_of(data, tmp_path, updates=500)
+    source = trainer.batches(0)
+    for update in range(3):
+        trainer.step(next(source))
+        expected = learning_rate(update, trainer.config)
+        assert [group["lr"] for group in trainer.optimizer.param_groups] == [expected]
+    source.close()
+
+
+def test_only_a_better_model_becomes_the_best(data, tmp_path):
+    trainer = trainer_of(data, tmp_path)
+    trainer.best = 0.0
+    trainer.validate({})
+    assert not (tmp_path / BEST_FILE).exists()
+    trainer.best = math.inf
+    trainer.validate({})
+    assert (tmp_path / BEST_FILE).exists()
+    assert 0 < trainer.best < math.inf
+
+
 # Resuming ----------------------------------------------------------------------------------------
 
 
@@ -372,6 +393,18 @@ def test_seconds_are_added_up(data, tmp_path):
     before = state_of(tmp_path)["seconds"]
     train(dataclasses.replace(config, resume=True))
     assert state_of(tmp_path)["seconds"] > before > 0
+
+
+def test_seconds_an_update_are_those_of_this_run(data, tmp_path, monkeypatch):
+    """After resuming, the updates before do not make it look faster."""
+    config = training_config(data, tmp_path, updates=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, Recorder(interrupt_after=3))
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    observer = Recorder()
+    train(dataclasses.replace(config, resume=True, save_minutes=1e9), observer)
+    assert observer.seconds[0] >= 100
 
 
 def test_an_interruption_leaves_a_model_and_a_state(data, tmp_path):
@@ -573,6 +606,12 @@ def test_batches_do_not_depend_on_where_a_run_starts(data, tmp_path):
         BatchMaker(clips, tiny_model(), dataclasses.replace(config, seed=1)), 0, 1
     )
     assert not equal_batches(whole[0], other[0])
+
+
+def test_every_update_varies_its_clips_anew(tmp_path):
+    config = training_config(tmp_path, tmp_path, augment=1.0)
+    found = first_batches(BatchMaker([loaded_clip("a", 30)], tiny_model(), config), 0, 6)
+    assert len({batch.inputs[0].numpy().tobytes() for batch in found}) == 6
 
 
 def test_an_epoch_of_batches_holds_every_clip(data, tmp_path):
