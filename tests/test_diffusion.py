@@ -14,10 +14,12 @@ from dtalk.diffusion import (
     add_noise,
     ancestral_step,
     ddim_step,
+    guided,
     implied_noise,
     sample_ancestral,
     sample_ddim,
     schedule,
+    shifted,
     time_grid,
 )
 
@@ -140,6 +142,38 @@ def test_time_grid(steps, expected):
     assert time_grid(steps).tolist() == expected
 
 
+def test_shifted_by_hand():
+    # tan(pi/2 * 1/2) = 1, three times as much noise: atan(3) * 2/pi = 0.795167
+    assert shifted(torch.tensor(0.5), 3.0).item() == pytest.approx(0.795167, abs=1e-6)
+    assert shifted(torch.tensor(0.5), 1 / 3).item() == pytest.approx(1 - 0.795167, abs=1e-6)
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.2, 5))
+def test_shifted_multiplies_the_ratio_of_noise_to_signal(time, shift):
+    moved = shifted(at(time), shift).item()
+    ratio = math.tan(math.pi / 2 * moved) / math.tan(math.pi / 2 * time)
+    assert ratio == pytest.approx(shift, rel=1e-9)
+
+
+@pytest.mark.parametrize("shift", [0.3, 1.0, 3.0, 7.5])
+def test_a_shifted_grid_keeps_its_ends_and_its_halves(shift):
+    grid = time_grid(16, shift=shift)
+    assert grid[[0, -1]].tolist() == pytest.approx([1, 0], abs=1e-6)
+    assert (grid.diff() < 0).all()
+    assert torch.equal(time_grid(8, shift=shift), grid[::2])
+    assert torch.equal(time_grid(16, shift=1.0), time_grid(16))
+
+
+def test_guided_by_hand():
+    def answer(value):
+        return lambda noisy, time: torch.full_like(noisy, value)
+
+    noisy, time = torch.zeros(1, 2, 3), torch.tensor([0.5])
+    for strength, expected in ((0.0, 2.0), (1.0, 5.0), (2.0, 8.0), (0.5, 3.5)):
+        found = guided(answer(5.0), answer(2.0), strength)(noisy, time)
+        assert torch.equal(found, torch.full_like(noisy, expected))
+
+
 @pytest.mark.parametrize("steps", [0, -1])
 def test_samplers_refuse_fewer_than_one_step(steps):
     noise = normal(1, 2, 3)
@@ -162,13 +196,16 @@ class Recording:
         return self.clean
 
 
+@pytest.mark.parametrize("shift", [1.0, 3.0])
 @pytest.mark.parametrize("steps", [1, 2, 5, 16])
-def test_sample_ddim_with_a_perfect_denoiser_walks_the_path_and_ends_at_the_truth(steps):
+def test_sample_ddim_with_a_perfect_denoiser_walks_the_path_and_ends_at_the_truth(steps, shift):
     clean, noise = normal(2, 3, 4), normal(2, 3, 4, seed=1)
     denoise = Recording(clean)
-    assert torch.equal(sample_ddim(denoise, noise, steps), clean)
+    assert torch.equal(sample_ddim(denoise, noise, steps, shift), clean)
     visited = [time[0].item() for _, time in denoise.asked]
-    assert visited == pytest.approx([k / steps for k in range(steps, 0, -1)])
+    even = [k / steps for k in range(steps, 0, -1)]
+    expected = [2 / math.pi * math.atan(shift * math.tan(math.pi / 2 * t)) for t in even]
+    assert visited == pytest.approx(expected, abs=1e-6)
     for noisy, time in denoise.asked:
         torch.testing.assert_close(noisy, add_noise(clean, noise, time), atol=1e-6, rtol=1e-6)
 
@@ -178,9 +215,10 @@ def test_sample_ancestral_with_a_perfect_denoiser_ends_at_the_truth(steps):
     clean, noise = normal(2, 3, 4), normal(2, 3, 4, seed=1)
     denoise = Recording(clean)
     fresh = normal(steps - 1, 2, 3, 4, seed=2)
-    assert torch.equal(sample_ancestral(denoise, noise, steps, fresh), clean)
+    assert torch.equal(sample_ancestral(denoise, noise, steps, fresh, 2.0), clean)
     assert torch.equal(denoise.asked[0][0], noise)
-    assert len(denoise.asked) == steps
+    visited = [time[0].item() for _, time in denoise.asked]
+    assert visited == time_grid(steps, shift=2.0)[:-1].tolist()
 
 
 def test_sample_ancestral_takes_new_noise_at_every_step():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dtalk.audio import frame_count
-from dtalk.diffusion import sample_ddim
+from dtalk.diffusion import sample_ddim, time_grid
 from dtalk.errors import DataError
 from dtalk.model import (
     COEFFICIENTS,
@@ -441,6 +441,60 @@ def test_temperature_scales_the_models_own():
     np.testing.assert_allclose(halved, tiny_model().animate(sound).coefficients, atol=1e-6)
 
 
+def test_emotion_strength_exaggerates_what_the_emotion_changes():
+    model, sound = tiny_model(steps=1), speech(4000)
+
+    def face(**options):
+        return model.animate(sound, identity="ann", **options).coefficients
+
+    none, plain, double = (face(emotion="sad", emotion_strength=s) for s in (0.0, 1.0, 2.0))
+    assert np.abs(plain - none).max() > 1e-3
+    np.testing.assert_allclose(double - plain, plain - none, atol=1e-6)
+    # Without strength nothing is left of the emotion named
+    other = face(emotion="happy", emotion_strength=0.0)
+    np.testing.assert_allclose(other, none, atol=1e-6)
+    assert np.array_equal(face(emotion="sad"), plain)  # the model's own strength is 1
+
+
+def test_emotion_strength_of_the_configuration():
+    sound, options = speech(4000), {"identity": "ann", "emotion": "sad"}
+    strong = tiny_model(emotion_strength=2.5).animate(sound, **options).coefficients
+    asked = tiny_model().animate(sound, **options, emotion_strength=2.5).coefficients
+    assert np.array_equal(strong, asked)
+
+
+def test_an_inferred_emotion_is_not_exaggerated():
+    model, sound = tiny_model(), speech(4000)
+    found = model.animate(sound, emotion_strength=3.0).coefficients
+    assert np.array_equal(found, model.animate(sound).coefficients)
+
+
+def test_the_guide_is_linear_in_features_and_embedding():
+    decoder = tiny_model().decoder
+    features, p = normal(1, 4, 8), normal(1, 8, seed=1)
+    with torch.no_grad():
+        nothing = decoder.guided(0 * features, 0 * p)
+        both = decoder.guided(features, p) - nothing
+        apart = decoder.guided(features, 0 * p) + decoder.guided(0 * features, p) - 2 * nothing
+    torch.testing.assert_close(both, apart)
+    assert both.shape == (1, 4, 52)
+
+
+def test_the_linear_denoiser_starts_as_a_smoother():
+    """Half of the deviation smoothed over nine frames, at every step, channel by channel."""
+    linear = tiny_model().decoder.linear
+    with torch.no_grad():
+        linear.gains.weight.zero_()
+        deviation = torch.zeros(1, 21, 52)
+        deviation[0, 10, JAW] = 1.0
+        found = linear(deviation, torch.zeros(1, 8))[0]
+    shape = torch.sin(math.pi * torch.arange(1, 10) / 10) ** 2
+    torch.testing.assert_close(found[6:15, JAW], 0.5 * shape / shape.sum())
+    assert (found[:6] == 0).all()
+    assert (found[15:] == 0).all()
+    assert (found[:, :JAW] == 0).all()
+
+
 def test_ddim_and_ancestral_differ_only_after_the_first_step():
     model, sound = tiny_model(), speech(4000)
     one = [model.animate(sound, steps=1, ancestral=a).coefficients for a in (False, True)]
@@ -461,8 +515,8 @@ def test_steps_are_those_asked_for_or_the_models_own(asked, monkeypatch):
 
     monkeypatch.setattr(model.decoder, "forward", counting)
     model.animate(speech(1000), steps=asked)
-    count = asked or 3
-    assert times == pytest.approx([k / count for k in range(count, 0, -1)])
+    expected = time_grid(asked or 3, shift=model.config.noise_shift)[:-1]
+    assert times == expected.tolist()
 
 
 def test_the_longest_prefix_of_the_noise_is_shared():
@@ -475,8 +529,12 @@ def test_the_longest_prefix_of_the_noise_is_shared():
 def test_what_a_decoder_says_is_what_comes_out():
     """A decoder that always answers 3 standard deviations: mean + 3 std in every frame."""
     model = tiny_model()
-    last = model.decoder.output[-1]
+    decoder = model.decoder
     with torch.no_grad():
+        for layer in (decoder.guide, decoder.linear.smooth, decoder.linear.gains):
+            for parameter in layer.parameters():
+                parameter.zero_()
+        last = decoder.output[-1]
         last.weight.zero_()
         last.bias.zero_()
         last.bias[JAW] = 3.0

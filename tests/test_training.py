@@ -29,6 +29,7 @@ from dtalk import training
 from dtalk.checkpoint import load_model, read_description
 from dtalk.datasets import labels_of
 from dtalk.devices import device_of
+from dtalk.diffusion import time_grid
 from dtalk.errors import CheckpointError, DataError
 from dtalk.head import built_in
 from dtalk.model import Library
@@ -210,6 +211,30 @@ def test_the_total_is_equation_15(data, tmp_path):
     assert all(value > 0 for value in parts.values())
 
 
+@pytest.mark.parametrize("draw", [None, 0.0, 1 - 2**-24])
+def test_training_sees_the_times_of_the_sampler(data, tmp_path, monkeypatch, draw):
+    """All of them in every batch, as evenly as it goes; also at the ends of what is drawn."""
+    trainer = trainer_of(data, tmp_path, model={**WIDTHS, "steps": 3}, batch_frames=1000)
+    source = trainer.batches(0)
+    batch = next(source)
+    source.close()
+    assert len(batch.target) == 6
+    seen = []
+    plain = trainer.model.decoder.forward
+
+    def noting(noisy, time, *rest):
+        seen.extend(time.tolist())
+        return plain(noisy, time, *rest)
+
+    monkeypatch.setattr(trainer.model.decoder, "forward", noting)
+    if draw is not None:
+        monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, draw))
+    generator = torch.Generator().manual_seed(0)
+    losses_of(trainer.model, batch, trainer.gram, generator, trainer.config)
+    grid = time_grid(3, shift=trainer.model.config.noise_shift)[:-1].tolist()
+    assert sorted(seen) == sorted(2 * grid)
+
+
 def gradients_of(trainer: Trainer, batch) -> dict[str, torch.Tensor | None]:
     trainer.model.zero_grad()
     parts = losses_of(
@@ -234,7 +259,7 @@ def test_clips_without_motion_teach_the_personalizer_only(data, tmp_path):
     changed = [*batch.inputs[:moving], *(torch.randn_like(x) for x in batch.inputs[moving:])]
     plain = gradients_of(trainer, batch)
     other = gradients_of(trainer, dataclasses.replace(batch, inputs=changed))
-    of_motion = ("decoder.", "guide.", "personalizer.integrator.")
+    of_motion = ("decoder.", "personalizer.integrator.")
     of_sound = ("encoder.", "personalizer.identity.enc", "personalizer.emotion.enc")
     for name, gradient in plain.items():
         assert gradient is not None, name
@@ -401,7 +426,7 @@ def test_seconds_an_update_are_those_of_this_run(data, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(config, Recorder(interrupt_after=3))
     clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("dtalk.training.time.monotonic", lambda: next(clock))
     observer = Recorder()
     train(dataclasses.replace(config, resume=True, save_minutes=1e9), observer)
     assert observer.seconds[0] >= 100
