@@ -29,6 +29,7 @@ class Manner:
         identity, emotion: labels of the model's libraries, or ``auto`` to hear them in the speech.
         seed: of the noise; steps: denoising steps, None for the model's own number.
         temperature: scales the model's own noise; 0 gives the most likely motion.
+        emotion_strength: how strongly a named emotion shows, None for the model's own.
     """
 
     identity: str = AUTO
@@ -36,6 +37,7 @@ class Manner:
     seed: int = 0
     steps: int | None = None
     temperature: float = 1.0
+    emotion_strength: float | None = None
 
 
 @lru_cache(maxsize=2)
@@ -70,6 +72,7 @@ def animate_waveform(
         manner.seed,
         manner.steps,
         manner.temperature,
+        manner.emotion_strength,
     )
     return Motion(
         made.coefficients,
@@ -100,6 +103,7 @@ def animate(
     seed: int = 0,
     steps: int | None = None,
     temperature: float = 1.0,
+    emotion_strength: float | None = None,
     device: str = "cpu",
 ) -> Motion:
     """52 ARKit curves at 30 frames/s for speech: a file, or 16 kHz mono float32 samples ``[S]``.
@@ -110,7 +114,7 @@ def animate(
         DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.
     """
     model = load(weights, device)
-    manner = Manner(identity, emotion, seed, steps, temperature)
+    manner = Manner(identity, emotion, seed, steps, temperature, emotion_strength)
     if isinstance(speech, (str, Path)):
         return animate_file(model, Path(speech), manner)
     samples = np.ascontiguousarray(speech, dtype=np.float32)

@@ -34,6 +34,12 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="replace outputs that
 Identity = Annotated[str, typer.Option(help="speaking style by name, or auto")]
 Seed = Annotated[int, typer.Option(help="seed of the noise; equal seeds give equal motion", min=0)]
 Steps = Annotated[int | None, typer.Option(help="denoising steps [the model's own]", min=1)]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        help="how strongly a named emotion shows; 1 as learned [the model's own]", min=0.0
+    ),
+]
 Temperature = Annotated[float, typer.Option(help="scale of the model's own noise", min=0.0)]
 Threads = Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)]
 Weights = Annotated[Path | None, typer.Option(help="model file [the one that ships]")]
@@ -85,6 +91,7 @@ def animate(
     seed: Seed = 0,
     steps: Steps = None,
     temperature: Temperature = 1.0,
+    emotion_strength: Strength = None,
     weights: Weights = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -102,7 +109,7 @@ def animate(
     from dtalk.motion_files import write_motion
 
     model = _load_model(weights, device, threads)
-    manner = Manner(identity, emotion, seed, steps, temperature)
+    manner = Manner(identity, emotion, seed, steps, temperature, emotion_strength)
     _check_labels(model, manner.identity, manner.emotion)
 
     def work(job: Job, bars: Bars) -> int:
@@ -132,6 +139,7 @@ def render(
     seed: Seed = 0,
     steps: Steps = None,
     temperature: Temperature = 1.0,
+    emotion_strength: Strength = None,
     weights: Weights = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -151,7 +159,7 @@ def render(
     from dtalk.animation import Manner, animate_file
     from dtalk.video import render_video
 
-    manner = Manner(identity, emotion, seed, steps, temperature)
+    manner = Manner(identity, emotion, seed, steps, temperature, emotion_strength)
     speaks = any(not is_motion(job.source) for job in jobs)
     model = _load_model(weights, device, threads) if speaks else None
     if model is not None:

@@ -74,6 +74,17 @@ def ancestral_step(
     return mean + torch.sqrt(variance) * sigma_s / sigma * noise
 
 
+def guided(denoise: Denoiser, baseline: Denoiser, strength: float) -> Denoiser:
+    """Classifier-free guidance: what a condition changes, ``strength`` times over.
+
+    1 is the condition as it was learned, 0 the baseline without it. Source: Ho and Salimans
+    (2022), eq. 6, in terms of x_0.
+    """
+    if strength == 1:
+        return denoise
+    return lambda noisy, time: torch.lerp(baseline(noisy, time), denoise(noisy, time), strength)
+
+
 def shifted(time: Tensor, shift: float) -> Tensor:
     """Times moved towards noise: the ratio sigma / alpha at each becomes ``shift`` times larger.
 

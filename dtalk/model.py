@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtalk.audio import frame_count
-from dtalk.diffusion import Denoiser, sample_ancestral, sample_ddim, schedule
+from dtalk.diffusion import Denoiser, guided, sample_ancestral, sample_ddim, schedule
 from dtalk.encoders import SmallEncoder, frame_mask
 from dtalk.errors import DataError
 from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
@@ -113,6 +113,10 @@ class Library(nn.Module):
         if retrieval == "hard":
             return self.weights_of(match.argmax(-1))
         return functional.pad(match, (0, 1))
+
+    def label_of(self, weights: Tensor) -> str:
+        """The label of the largest of the weights ``[M + 1]``; empty for "unknown"."""
+        return (*self.labels, "")[int(weights.argmax())]
 
     def tokens(self, weights: Tensor) -> Tensor:
         """Weighted entries: ``[B, M + 1]`` -> ``[B, K, D]``."""
@@ -317,6 +321,7 @@ class DiffusionTalker(nn.Module):
         seed: int = 0,
         steps: int | None = None,
         temperature: float = 1.0,
+        emotion_strength: float | None = None,
         ancestral: bool = False,
     ) -> Animation:
         """Coefficients for one speech clip.
@@ -327,6 +332,8 @@ class DiffusionTalker(nn.Module):
             seed: of the noise. The same input, seed, weights and threads give the same bytes.
             steps: denoising steps; None for the model's own number.
             temperature: scales the model's own initial noise; 0 gives its most likely motion.
+            emotion_strength: how strongly a named emotion shows: 1 as learned, more exaggerates,
+                0 is none; None for the model's own. An inferred emotion always has 1.
             ancestral: sample with fresh noise at every step (eq. 3) instead of DDIM.
 
         Raises:
@@ -335,27 +342,44 @@ class DiffusionTalker(nn.Module):
         frames = frame_count(len(waveform))
         lengths = torch.tensor([frames], device=self.device)
         features = self.features([waveform], lengths)
-        found = self.infer_weights(features, lengths)
-        identity_weights = self._choose(self.personalizer.identity, identity, found[0], "identity")
-        emotion_weights = self._choose(self.personalizer.emotion, emotion, found[1], "emotion")
-        embedding = self.personalizer(identity_weights, emotion_weights)
-        denoise = self.denoiser(features, embedding, lengths)
-        generator = torch.Generator().manual_seed(seed)
-        noise = draw_noise(frames, generator).to(self.device)[None]
-        scale = self.default_noise_scale() * temperature
-        count = steps or self.config.steps
-        if ancestral:
-            fresh = [draw_noise(frames, generator) for _ in range(count - 1)]
-            stacked = torch.stack(fresh)[:, None] if fresh else noise[:0]
-            stacked = stacked.to(self.device) * scale
-            x = sample_ancestral(denoise, noise * scale, count, stacked, self.config.noise_shift)
-        else:
-            x = sample_ddim(denoise, noise * scale, count, self.config.noise_shift)
+        personalizer, found = self.personalizer, self.infer_weights(features, lengths)
+        who = self._choose(personalizer.identity, identity, found[0], "identity")
+        how = self._choose(personalizer.emotion, emotion, found[1], "emotion")
+        denoise = self.denoiser(features, personalizer(who, how), lengths)
+        if emotion is not None:
+            plain = personalizer(
+                who, personalizer.emotion.weights_of(torch.full_like(lengths, UNKNOWN))
+            )
+            strength = (
+                self.config.emotion_strength if emotion_strength is None else emotion_strength
+            )
+            denoise = guided(denoise, self.denoiser(features, plain, lengths), strength)
+        x = self._sample(denoise, frames, seed, steps or self.config.steps, temperature, ancestral)
         return Animation(
             self.denormalise(x[0]).cpu().numpy(),
-            self.personalizer.identity.labels[int(identity_weights[0].argmax())],
-            self.personalizer.emotion.labels[int(emotion_weights[0].argmax())],
+            personalizer.identity.label_of(who[0]),
+            personalizer.emotion.label_of(how[0]),
         )
+
+    def _sample(
+        self,
+        denoise: Denoiser,
+        frames: int,
+        seed: int,
+        steps: int,
+        temperature: float,
+        ancestral: bool,
+    ) -> Tensor:
+        """One standardised x_0 ``[1, frames, 52]``."""
+        generator = torch.Generator().manual_seed(seed)
+        scale = self.default_noise_scale() * temperature
+        count = steps if ancestral else 1
+        noise = torch.stack([draw_noise(frames, generator) for _ in range(count)])[:, None]
+        noise = noise.to(self.device) * scale
+        shift = self.config.noise_shift
+        if ancestral:
+            return sample_ancestral(denoise, noise[0], steps, noise[1:], shift)
+        return sample_ddim(denoise, noise[0], steps, shift)
 
     @staticmethod
     def _choose(library: Library, label: str | None, found: Tensor, kind: str) -> Tensor:

@@ -47,6 +47,7 @@ class ModelConfig:
     noise_shift: float = setting(3.0, "noise of the steps, relative to the cosine schedule's")
     temperature: float = setting(1.0, "scale of the initial noise of jaw, mouth and tongue")
     upper_temperature: float = setting(1.0, "scale of the initial noise of the rest of the face")
+    emotion_strength: float = setting(1.0, "of an emotion that the user names; 1 is as learned")
     retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)
 
 

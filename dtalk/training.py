@@ -407,6 +407,7 @@ class Trainer:
         }
 
     def _log(self, entry: dict[str, Any]) -> None:
+        self.config.out.mkdir(parents=True, exist_ok=True)
         with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
