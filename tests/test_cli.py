@@ -763,12 +763,13 @@ def test_wrong_data_folders(call: Callable[..., Result], weights: Path, command:
 
 
 def test_unknown_sets(
-    train: Callable[..., Result], call: Callable[..., Result], data: Path
+    train: Callable[..., Result], call: Callable[..., Result], data: Path, weights: Path
 ) -> None:
     expected = "no such set: zzz; there are a, b, x"
     assert train("--sets", "zzz").error == expected
     assert train("--sets", "a", "--without", "zzz").error == expected
-    assert call("evaluate", "--data", data, "--sets", "zzz").error == expected
+    flags = ("--data", data, "--weights", weights)
+    assert call("evaluate", *flags, "--sets", "zzz").error == expected
 
 
 def test_training_needs_motion(train: Callable[..., Result]) -> None:
