@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,28 +16,9 @@ from dtalk.errors import DtalkError
 from dtalk.files import weights_path
 from dtalk.model import DiffusionTalker
 from dtalk.motion import Motion
+from dtalk.settings import AUTO, DEFAULT_MANNER, Manner
 
 DEFAULT_WEIGHTS = "direct.safetensors"
-AUTO = "auto"
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a clip is to be animated.
-
-    Attributes:
-        identity, emotion: labels of the model's libraries, or ``auto`` to hear them in the speech.
-        seed: of the noise; steps: denoising steps, None for the model's own number.
-        temperature: scales the model's own noise; 0 gives the most likely motion.
-        emotion_strength: how strongly a named emotion shows, None for the model's own.
-    """
-
-    identity: str = AUTO
-    emotion: str = AUTO
-    seed: int = 0
-    steps: int | None = None
-    temperature: float = 1.0
-    emotion_strength: float | None = None
 
 
 @lru_cache(maxsize=2)
@@ -57,7 +38,7 @@ def load(weights: str | Path | None = None, device: str = "cpu") -> DiffusionTal
 def animate_waveform(
     model: DiffusionTalker,
     waveform: npt.NDArray[np.float32],
-    manner: Manner = Manner(),
+    manner: Manner = DEFAULT_MANNER,
     audio: str = "",
 ) -> Motion:
     """Motion for 16 kHz mono float32 samples ``[S]``; ``audio`` is the name to note in it.
@@ -84,7 +65,7 @@ def animate_waveform(
     )
 
 
-def animate_file(model: DiffusionTalker, path: Path, manner: Manner = Manner()) -> Motion:
+def animate_file(model: DiffusionTalker, path: Path, manner: Manner = DEFAULT_MANNER) -> Motion:
     """Motion for a speech file.
 
     Raises:
@@ -98,26 +79,25 @@ def animate(
     speech: str | Path | npt.NDArray[np.float32],
     *,
     weights: str | Path | None = None,
-    identity: str = AUTO,
-    emotion: str = AUTO,
-    seed: int = 0,
-    steps: int | None = None,
-    temperature: float = 1.0,
-    emotion_strength: float | None = None,
     device: str = "cpu",
+    **manner: Any,
 ) -> Motion:
     """52 ARKit curves at 30 frames/s for speech: a file, or 16 kHz mono float32 samples ``[S]``.
 
-    See :class:`Manner` for the settings.
+    Args:
+        speech: the file or the samples.
+        weights, device: see :func:`load`.
+        manner: any of the settings of :class:`dtalk.settings.Manner`: ``identity``, ``emotion``,
+            ``emotion_strength``, ``seed``, ``steps``, ``temperature``.
 
     Raises:
         DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.
     """
     model = load(weights, device)
-    manner = Manner(identity, emotion, seed, steps, temperature, emotion_strength)
+    chosen = Manner(**manner)
     if isinstance(speech, (str, Path)):
-        return animate_file(model, Path(speech), manner)
+        return animate_file(model, Path(speech), chosen)
     samples = np.ascontiguousarray(speech, dtype=np.float32)
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         raise DtalkError("speech samples must be finite, of shape [S] with S >= 1")
-    return animate_waveform(model, samples, manner)
+    return animate_waveform(model, samples, chosen)

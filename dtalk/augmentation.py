@@ -50,7 +50,7 @@ def stretch_motion(coefficients: Array, speed: float) -> Array:
     """Motion ``[T, C]`` played at ``speed`` times its speed, interpolated at frame centres."""
     frames = len(coefficients)
     new = max(1, round(frames / speed))
-    position = np.clip((np.arange(new) + 0.5) * frames / new - 0.5, 0, frames - 1)
+    position = np.clip((np.arange(new) + 0.5) * speed - 0.5, 0, frames - 1)
     left = np.minimum(position.astype(np.int64), max(frames - 2, 0))
     right = np.minimum(left + 1, frames - 1)
     weight = (position - left)[:, None].astype(np.float32)

@@ -68,7 +68,7 @@ def read_description(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"cannot load {path}: format version {version}, this dtalk reads {FORMAT_VERSION}"
         )
-    if tuple(description.get("coefficients", ())) != ARKIT_NAMES:
+    if description.get("coefficients") != list(ARKIT_NAMES):
         raise CheckpointError(f"cannot load {path}: its coefficients are not the 52 ARKit names")
     return description
 

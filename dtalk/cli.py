@@ -6,19 +6,21 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from dtalk import __version__
 from dtalk.errors import DtalkError
-from dtalk.settings import ModelConfig, TrainingConfig
+from dtalk.settings import AUTO, Engine, Manner, ModelConfig, TrainingConfig
 
 if TYPE_CHECKING:
     from dtalk.batch import Job, Outcome
     from dtalk.console import Bars
     from dtalk.model import DiffusionTalker
+    from dtalk.motion import Motion
 
 app = typer.Typer(
     help="Speech in, a talking 3D face out.",
@@ -28,21 +30,51 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto")]
-Emotion = Annotated[str, typer.Option(help="emotion by name, or auto to hear it in the speech")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="replace outputs that exist")]
-Identity = Annotated[str, typer.Option(help="speaking style by name, or auto")]
-Seed = Annotated[int, typer.Option(help="seed of the noise; equal seeds give equal motion", min=0)]
-Steps = Annotated[int | None, typer.Option(help="denoising steps [the model's own]", min=1)]
-Strength = Annotated[
-    float | None,
-    typer.Option(
-        help="how strongly a named emotion shows; 1 as learned [the model's own]", min=0.0
-    ),
-]
-Temperature = Annotated[float, typer.Option(help="scale of the model's own noise", min=0.0)]
-Threads = Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)]
-Weights = Annotated[Path | None, typer.Option(help="model file [the one that ships]")]
+Settings = dict[str, Any]
+"""Values of flags by name."""
+
+
+def _flagged(settings: type) -> list[Field[Any]]:
+    """The fields of a settings class that become flags."""
+    return [f for f in fields(settings) if f.metadata and f.default is not MISSING]
+
+
+def _flag(field: Field[Any], kind: Any) -> inspect.Parameter:
+    """A settings field as an option of type ``kind``, with its default and its help."""
+    default = field.default
+    if field.metadata["choices"]:
+        kind = Literal[field.metadata["choices"]]
+    elif isinstance(default, tuple):
+        kind, default = list[str], []
+    option = typer.Option(help=field.metadata["help"], min=field.metadata["least"])
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(
+        field.name, keyword, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _takes(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for every setting of ``classes``.
+
+    The command is called with one dictionary of their values for each class, after its own flags.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own[: -len(classes)]]
+        kinds = {cls: get_type_hints(cls) for cls in classes}
+        flags = [_flag(f, kinds[cls][f.name]) for cls in classes for f in _flagged(cls)]
+
+        @wraps(function)
+        def command(**values: Any) -> None:
+            settings = [{f.name: values.pop(f.name) for f in _flagged(cls)} for cls in classes]
+            function(*(values[p.name] for p in own), *settings)
+
+        command.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 def main() -> None:
@@ -78,6 +110,7 @@ def _common(
 
 
 @app.command()
+@_takes(Manner, Engine)
 def animate(
     inputs: Annotated[list[Path], typer.Argument(help="speech files, or folders of them")],
     out: Annotated[
@@ -86,16 +119,9 @@ def animate(
     format: Annotated[  # noqa: A002
         list[str] | None, typer.Option("--format", help="npz, csv or json; may be repeated [npz]")
     ] = None,
-    identity: Identity = "auto",
-    emotion: Emotion = "auto",
-    seed: Seed = 0,
-    steps: Steps = None,
-    temperature: Temperature = 1.0,
-    emotion_strength: Strength = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    threads: Threads = None,
     force: Force = False,
+    manner_flags: Settings = {},  # noqa: B006
+    engine_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Turn speech into 52 ARKit curves at 30 frames/s: npz, Live Link Face csv, Audio2Face json."""
     from dtalk.audio import AUDIO_SUFFIXES
@@ -105,12 +131,11 @@ def animate(
     suffixes = _suffixes(format, out)
     jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes)
 
-    from dtalk.animation import Manner, animate_file
+    from dtalk.animation import animate_file
     from dtalk.motion_files import write_motion
 
-    model = _load_model(weights, device, threads)
-    manner = Manner(identity, emotion, seed, steps, temperature, emotion_strength)
-    _check_labels(model, manner.identity, manner.emotion)
+    model = _load_model(**engine_flags)
+    manner = _manner(model, manner_flags)
 
     def work(job: Job, bars: Bars) -> int:
         motion = animate_file(model, job.source, manner)
@@ -122,6 +147,7 @@ def animate(
 
 
 @app.command()
+@_takes(Manner, Engine)
 def render(
     inputs: Annotated[
         list[Path], typer.Argument(help="motion files (npz, csv, json), speech files, or folders")
@@ -134,16 +160,9 @@ def render(
     ] = None,
     size: Annotated[str, typer.Option(help="pixels: 512, or 1280x720")] = "512",
     yaw: Annotated[float, typer.Option(help="degrees to walk around the head")] = 0.0,
-    identity: Identity = "auto",
-    emotion: Emotion = "auto",
-    seed: Seed = 0,
-    steps: Steps = None,
-    temperature: Temperature = 1.0,
-    emotion_strength: Strength = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    threads: Threads = None,
     force: Force = False,
+    manner_flags: Settings = {},  # noqa: B006
+    engine_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Draw motion, or speech that is animated first, as an mp4 with sound."""
     from dtalk.batch import plan
@@ -156,16 +175,14 @@ def render(
     jobs = plan(found, out, [".mp4"])
     pixels = _parse_size(size)
 
-    from dtalk.animation import Manner, animate_file
+    from dtalk.animation import animate_file
     from dtalk.video import render_video
 
-    manner = Manner(identity, emotion, seed, steps, temperature, emotion_strength)
     speaks = any(not is_motion(job.source) for job in jobs)
-    model = _load_model(weights, device, threads) if speaks else None
-    if model is not None:
-        _check_labels(model, manner.identity, manner.emotion)
+    model = _load_model(**engine_flags) if speaks else None
+    manner = _manner(model, manner_flags)
 
-    def animated(path: Path) -> Any:
+    def animated(path: Path) -> Motion:
         assert model is not None
         return animate_file(model, path, manner)
 
@@ -193,10 +210,10 @@ def evaluate(
     samples: Annotated[
         int, typer.Option(help="samples a clip; above 1 their mean is judged too", min=1)
     ] = 1,
-    seed: Seed = 0,
-    steps: Steps = None,
-    device: Device = "cpu",
-    threads: Threads = None,
+    seed: Annotated[int, typer.Option(help="seed of the first sample", min=0)] = 0,
+    steps: Annotated[int | None, typer.Option(help="denoising steps [the model's own]")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     json: Annotated[Path | None, typer.Option(help="write all figures to this file")] = None,
 ) -> None:
     """Score models on tracked faces; everything is inferred from the sound."""
@@ -231,7 +248,15 @@ def evaluate(
         write_figures(everything, json)
 
 
-def _train(data: Path, out: Path, threads: int | None, **values: Any) -> None:
+@app.command()
+@_takes(TrainingConfig, ModelConfig)
+def train(
+    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for weights, state and log")],
+    threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
+    training_flags: Settings = {},  # noqa: B006
+    model_flags: Settings = {},  # noqa: B006
+) -> None:
     """Train a model (eq. 15) on a data folder; ctrl-C saves, --resume goes on exactly."""
     import shlex
 
@@ -239,63 +264,11 @@ def _train(data: Path, out: Path, threads: int | None, **values: Any) -> None:
     from dtalk.training import Trainer
 
     _set_threads(threads)
-    model = {f.name: values.pop(f.name) for f in _flagged(ModelConfig)}
-    config = TrainingConfig(data, out, model=model, **values)
+    plain: Settings = {k: tuple(v) if isinstance(v, list) else v for k, v in training_flags.items()}
+    config = TrainingConfig(data, out, model=model_flags, **plain)
     command = shlex.join(["dtalk", *sys.argv[1:]])
     with TrainingProgress() as observer:
         Trainer(config, observer, command).run()
-
-
-def _flagged(settings: type) -> list[Field[Any]]:
-    """The fields of a settings class that become flags."""
-    return [f for f in fields(settings) if f.metadata and f.default is not MISSING]
-
-
-def _flag(field: Field[Any]) -> inspect.Parameter:
-    """A settings field as an option of its type, with its default and its help."""
-    kind: Any = type(field.default)
-    default = field.default
-    if field.metadata["choices"]:
-        kind = Literal[field.metadata["choices"]]
-    elif kind is tuple:
-        kind, default = list[str], []
-    option = typer.Option(help=field.metadata["help"])
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(
-        field.name, keyword, default=default, annotation=Annotated[kind, option]
-    )
-
-
-def _plain(value: Any) -> Any:
-    """An option's value as settings want it."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _train_command() -> Callable[..., None]:
-    """``_train`` with a flag for every setting of training and of the model."""
-
-    def command(**values: Any) -> None:
-        _train(**{name: _plain(value) for name, value in values.items()})
-
-    def parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
-        return inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
-        )
-
-    data = Annotated[Path, typer.Option(help="data folder with clips.csv")]
-    out = Annotated[Path, typer.Option("--out", "-o", help="folder for weights, state and log")]
-    own = [
-        parameter("data", data, inspect.Parameter.empty),
-        parameter("out", out, inspect.Parameter.empty),
-        parameter("threads", Threads, None),
-    ]
-    flags = [_flag(field) for field in (*_flagged(TrainingConfig), *_flagged(ModelConfig))]
-    command.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
-    command.__doc__ = _train.__doc__
-    return command
-
-
-app.command("train")(_train_command())
 
 
 def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:
@@ -333,17 +306,13 @@ def _load_model(weights: Path | None, device: str, threads: int | None) -> Diffu
     return load(weights, device)
 
 
-def _check_labels(model: DiffusionTalker, identity: str, emotion: str) -> None:
-    """A wrong label stops everything at once, not file by file."""
-    from dtalk.animation import AUTO
-
-    libraries = {"identity": (identity, model.config.identities)}
-    libraries["emotion"] = (emotion, model.config.emotions)
-    for kind, (label, known) in libraries.items():
-        if label != AUTO and label not in known:
-            raise DtalkError(
-                f"unknown {kind} {label!r}; this model knows: auto, {', '.join(known)}"
-            )
+def _manner(model: DiffusionTalker | None, flags: Settings) -> Manner:
+    """The flags as a manner; a label the model does not know stops everything at once."""
+    manner = Manner(**flags)
+    for kind, label in (("identity", manner.identity), ("emotion", manner.emotion)):
+        if model is not None and label != AUTO:
+            getattr(model.personalizer, kind).check(label, kind)
+    return manner
 
 
 def _run_batch(

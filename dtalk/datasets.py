@@ -67,7 +67,7 @@ def read_index(folder: Path) -> list[Clip]:
     """
     path = Path(folder) / INDEX
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
             if missing:
@@ -82,21 +82,15 @@ def read_index(folder: Path) -> list[Clip]:
     return clips
 
 
-def _clip(row: dict[str, str], folder: Path, place: str) -> Clip:
-    if row["split"] not in SPLITS:
-        raise DataError(f"{place}: split {row['split']!r} is none of {', '.join(SPLITS)}")
-    if not row["audio"]:
+def _clip(row: dict[str, str | None], folder: Path, place: str) -> Clip:
+    cells = {column: row[column] or "" for column in _COLUMNS}  # a short row lacks some
+    name, group, split, speaker, emotion, audio, motion = cells.values()
+    if split not in SPLITS:
+        raise DataError(f"{place}: split {split!r} is none of {', '.join(SPLITS)}")
+    if not audio:
         raise DataError(f"{place}: the clip names no audio file")
-    motion = folder / row["motion"] if row["motion"] else None
-    return Clip(
-        row["clip"],
-        row["set"],
-        row["split"],
-        row["speaker"],
-        row["emotion"],
-        folder / row["audio"],
-        motion,
-    )
+    moved = folder / motion if motion else None
+    return Clip(name, group, split, speaker, emotion, folder / audio, moved)
 
 
 def select(

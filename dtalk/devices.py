@@ -18,6 +18,6 @@ def device_of(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
     try:
         return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         line = str(error).splitlines()[0]
         raise DataError(f"cannot use device {name!r}: {line}; try --device auto") from error

@@ -96,8 +96,9 @@ def shifted(time: Tensor, shift: float) -> Tensor:
     """
     if shift == 1:
         return time
-    angle = time * (math.pi / 2)
-    return (torch.atan2(shift * angle.sin(), angle.cos()) * (2 / math.pi)).clamp(0, 1)
+    angle = time.double() * (math.pi / 2)
+    moved = torch.atan2(shift * angle.sin(), angle.cos()) * (2 / math.pi)
+    return moved.clamp(0, 1).to(time.dtype)
 
 
 def time_grid(steps: int, device: torch.device | str = "cpu", shift: float = 1.0) -> Tensor:
@@ -111,20 +112,36 @@ def time_grid(steps: int, device: torch.device | str = "cpu", shift: float = 1.0
     return shifted(even, shift)
 
 
-def sample_ddim(denoise: Denoiser, noise: Tensor, steps: int, shift: float = 1.0) -> Tensor:
-    """x_0 ``[B, T, C]`` from x_1 = ``noise`` in ``steps`` deterministic steps."""
+def sample_ddim(
+    denoise: Denoiser, noise: Tensor, steps: int, shift: float = 1.0, spread: Tensor | float = 1.0
+) -> Tensor:
+    """x_0 ``[B, T, C]`` from x_1 = ``noise`` in ``steps`` deterministic steps.
+
+    ``spread`` (a number, or ``[C]``) is how far the sample may stray from the mean: x_1 knows
+    nothing of x_0, so the first prediction is the mean of all motions that suit the sound, and the
+    sample's deviation from it is scaled. (Scaling the noise instead shows the network inputs that
+    it has never seen, and it drifts.)
+    """
     times = time_grid(steps, noise.device, shift)
-    return _sample(denoise, noise, times, lambda x, clean, t, s, _: ddim_step(x, clean, t, s))
+    return _sample(
+        denoise, noise, times, spread, lambda x, clean, t, s, _: ddim_step(x, clean, t, s)
+    )
 
 
 def sample_ancestral(
-    denoise: Denoiser, noise: Tensor, steps: int, fresh: Tensor, shift: float = 1.0
+    denoise: Denoiser,
+    noise: Tensor,
+    steps: int,
+    fresh: Tensor,
+    shift: float = 1.0,
+    spread: Tensor | float = 1.0,
 ) -> Tensor:
-    """x_0 from x_1 = ``noise``, with new noise ``fresh`` ``[steps - 1, B, T, C]`` at every step."""
+    """:func:`sample_ddim` with new noise ``fresh`` ``[steps - 1, B, T, C]`` at every step."""
     return _sample(
         denoise,
         noise,
         time_grid(steps, noise.device, shift),
+        spread,
         lambda x, clean, t, s, index: ancestral_step(x, clean, t, s, fresh[index]),
     )
 
@@ -133,11 +150,13 @@ def _sample(
     denoise: Denoiser,
     noise: Tensor,
     times: Tensor,
+    spread: Tensor | float,
     step: Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor],
 ) -> Tensor:
     x, last = noise, len(times) - 2
+    mean = clean = denoise(x, times[0].expand(len(x)))
     for index in range(last):
-        clean = denoise(x, times[index].expand(len(x)))
         x = step(x, clean, times[index], times[index + 1], index)
+        clean = denoise(x, times[index + 1].expand(len(x)))
     # sigma_0 = 0: the last step lands on the network's own x_0.
-    return denoise(x, times[last].expand(len(x)))
+    return mean + spread * (clean - mean)

@@ -27,6 +27,12 @@ Scores = dict[str, float]
 BATCH_FRAMES = 4000
 MEAN_OF = 8  # samples whose mean is judged beside one sample
 
+_OF_STATIC = {
+    "lve_of_static": "lve",
+    "lve_mm_of_static": "lve_mm",
+    "eve_of_static": "eve",
+    "fdd_mm_of_static": "fdd_mm_abs",
+}
 _UPPER_CHANNELS = [ARKIT_NAMES.index(name) for name in UPPER_FACE_NAMES]
 
 
@@ -113,9 +119,9 @@ def predict(
         denoise = model.denoiser(features, embedding, lengths)
         samples = []
         for seed in seeds:
-            noise = _padded_noise(lengths, seed).to(model.device) * model.default_noise_scale()
-            count = steps or model.config.steps
-            x = sample_ddim(denoise, noise, count, model.config.noise_shift)
+            noise = _padded_noise(lengths, seed).to(model.device)
+            count = model.config.steps if steps is None else steps
+            x = sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
             samples.append(model.denormalise(x).cpu().numpy())
         stacked = np.stack(samples, axis=1)
         for clip, sample in zip(group, stacked):
@@ -189,12 +195,12 @@ def _defined_mean(values: Sequence[float]) -> float:
 
 
 def summarise(results: Sequence[ClipResult], mean_of_samples: bool = False) -> Scores:
-    """Means over clips, with LVE and FDD-mm also as fractions of a static neutral face."""
+    """Means over clips, with LVE, EVE and FDD-mm also as fractions of a static neutral face."""
     chosen = [r.mean if mean_of_samples and r.mean is not None else r.sample for r in results]
     means, static = mean_scores(chosen), mean_scores(r.static for r in results)
-    means["lve_of_static"] = means["lve"] / static["lve"]
-    means["eve_of_static"] = means["eve"] / static["eve"]
-    means["fdd_mm_of_static"] = means["fdd_mm_abs"] / static["fdd_mm_abs"]
+    for name, of in _OF_STATIC.items():
+        still = static.get(of, 0.0)
+        means[name] = means[of] / still if still > 0 else float("nan")
     return means
 
 
@@ -236,10 +242,11 @@ def write_figures(figures: Mapping[str, Any], path: Path) -> None:
         DtalkError: the place cannot be written.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_without_nan(figures), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(without_nan(figures), indent=2) + "\n", encoding="utf-8")
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Undefined figures as None, for json."""
     if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

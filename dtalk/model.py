@@ -114,6 +114,16 @@ class Library(nn.Module):
             return self.weights_of(match.argmax(-1))
         return functional.pad(match, (0, 1))
 
+    def check(self, label: str, kind: str) -> None:
+        """Refuse a label that is not in the library, which holds those of ``kind``.
+
+        Raises:
+            DataError: the message lists the labels there are.
+        """
+        if label not in self.labels:
+            known = ", ".join(self.labels) or "none"
+            raise DataError(f"unknown {kind} {label!r}; this model knows: {known}")
+
     def label_of(self, weights: Tensor) -> str:
         """The label of the largest of the weights ``[M + 1]``; empty for "unknown"."""
         return (*self.labels, "")[int(weights.argmax())]
@@ -303,14 +313,11 @@ class DiffusionTalker(nn.Module):
         """DT_theta(a, i, e, x_t, t) of eq. 4 with all but x_t and t given."""
         return lambda noisy, time: self.decoder(noisy, time, features, embedding, lengths)
 
-    def noise_scale(self, temperature: float, upper_temperature: float) -> Tensor:
-        """Scale of the initial noise per channel ``[52]``: the mouth's, and all the rest's."""
-        scales = [temperature if n in MOUTH_NAMES else upper_temperature for n in ARKIT_NAMES]
+    def spread(self) -> Tensor:
+        """The configuration's temperatures per channel ``[52]``: of the mouth, of all the rest."""
+        mouth, rest = self.config.temperature, self.config.upper_temperature
+        scales = [mouth if name in MOUTH_NAMES else rest for name in ARKIT_NAMES]
         return torch.tensor(scales, device=self.device)
-
-    def default_noise_scale(self) -> Tensor:
-        """:meth:`noise_scale` of the configuration."""
-        return self.noise_scale(self.config.temperature, self.config.upper_temperature)
 
     @torch.inference_mode()
     def animate(
@@ -354,7 +361,8 @@ class DiffusionTalker(nn.Module):
                 self.config.emotion_strength if emotion_strength is None else emotion_strength
             )
             denoise = guided(denoise, self.denoiser(features, plain, lengths), strength)
-        x = self._sample(denoise, frames, seed, steps or self.config.steps, temperature, ancestral)
+        count = self.config.steps if steps is None else steps
+        x = self._sample(denoise, frames, seed, count, temperature, ancestral)
         return Animation(
             self.denormalise(x[0]).cpu().numpy(),
             personalizer.identity.label_of(who[0]),
@@ -372,22 +380,19 @@ class DiffusionTalker(nn.Module):
     ) -> Tensor:
         """One standardised x_0 ``[1, frames, 52]``."""
         generator = torch.Generator().manual_seed(seed)
-        scale = self.default_noise_scale() * temperature
         count = steps if ancestral else 1
         noise = torch.stack([draw_noise(frames, generator) for _ in range(count)])[:, None]
-        noise = noise.to(self.device) * scale
-        shift = self.config.noise_shift
+        noise = noise.to(self.device)
+        shift, spread = self.config.noise_shift, self.spread() * temperature
         if ancestral:
-            return sample_ancestral(denoise, noise[0], steps, noise[1:], shift)
-        return sample_ddim(denoise, noise[0], steps, shift)
+            return sample_ancestral(denoise, noise[0], steps, noise[1:], shift, spread)
+        return sample_ddim(denoise, noise[0], steps, shift, spread)
 
     @staticmethod
     def _choose(library: Library, label: str | None, found: Tensor, kind: str) -> Tensor:
         if label is None:
             return found
-        if label not in library.labels:
-            known = ", ".join(library.labels)
-            raise DataError(f"unknown {kind} {label!r}; this model knows: auto, {known}")
+        library.check(label, kind)
         index = torch.tensor([library.labels.index(label)], device=found.device)
         return library.weights_of(index)
 

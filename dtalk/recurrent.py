@@ -22,7 +22,8 @@ def run_recurrent(network: nn.RNNBase, inputs: Tensor, lengths: Tensor) -> Tenso
 
     What comes out of padded frames is of no meaning.
     """
-    if isinstance(network, _FastTraining) and network.training:
+    on_cpu = inputs.device.type == "cpu"  # elsewhere torch's own is the fast one
+    if isinstance(network, _FastTraining) and network.training and on_cpu:
         return network.train_over(inputs, lengths)
     if bool((lengths == inputs.shape[1]).all()):
         return network(inputs)[0]

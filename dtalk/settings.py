@@ -9,14 +9,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+AUTO = "auto"
 ENCODERS = ("mel", "cnn")
 RETRIEVALS = ("soft", "hard")
 PRECISIONS = ("float32", "bfloat16")
 
 
-def setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field with a default, its documentation, and its values if they are few."""
-    return field(default=default, metadata={"help": text, "choices": choices})
+def setting(
+    default: Any, text: str, choices: tuple[str, ...] = (), least: float | None = None
+) -> Any:
+    """A dataclass field with a default and its documentation.
+
+    ``choices`` are its values if they are few, ``least`` is the smallest it may have.
+    """
+    return field(default=default, metadata={"help": text, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a clip is to be animated."""
+
+    identity: str = setting(AUTO, "speaking style by name, or auto to hear it in the speech")
+    emotion: str = setting(AUTO, "emotion by name, or auto to hear it in the speech")
+    emotion_strength: float | None = setting(
+        None, "how strongly a named emotion shows; 1 as learned [the model's own]", least=0
+    )
+    seed: int = setting(0, "seed of the noise; equal seeds give equal motion", least=0)
+    steps: int | None = setting(None, "denoising steps [the model's own]", least=1)
+    temperature: float = setting(
+        1.0, "scales how far a sample strays from the mean motion", least=0
+    )
+
+
+DEFAULT_MANNER = Manner()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Which model computes where."""
+
+    weights: Path | None = setting(None, "model file [the one that ships]")  # noqa: RUF009
+    device: str = setting("cpu", "cpu, cuda, mps or auto")
+    threads: int | None = setting(None, "CPU threads [all]", least=1)
 
 
 @dataclass(frozen=True)
@@ -45,8 +79,8 @@ class ModelConfig:
     bidirectional: bool = setting(True, "whether the decoder sees the future")
     steps: int = setting(8, "denoising steps the model is made for")
     noise_shift: float = setting(3.0, "noise of the steps, relative to the cosine schedule's")
-    temperature: float = setting(1.0, "scale of the initial noise of jaw, mouth and tongue")
-    upper_temperature: float = setting(1.0, "scale of the initial noise of the rest of the face")
+    temperature: float = setting(1.0, "how far jaw, mouth and tongue stray from the mean motion")
+    upper_temperature: float = setting(1.0, "the same for the rest of the face")
     emotion_strength: float = setting(1.0, "of an emotion that the user names; 1 is as learned")
     retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)
 
@@ -60,8 +94,8 @@ class TrainingConfig:
     sets: tuple[str, ...] = setting((), "data sets to use; all if not given")
     without: tuple[str, ...] = setting((), "data sets to leave out")
     updates: int = setting(4000, "updates of the weights")
-    batch_frames: int = setting(4000, "padded frames in a batch of clips with motion")
-    audio_only_batch: int = setting(8, "clips without motion beside each batch")
+    batch_frames: int = setting(2000, "padded frames in a batch of clips with motion")
+    audio_only_batch: int = setting(4, "clips without motion beside each batch")
     balance: float = setting(0.7, "a set of n clips is drawn like one of n ** balance")
     augment: float = setting(1.0, "strength of speed, room, noise and band changes; 0 is none")
     learning_rate: float = setting(1e-3, "peak of the learning rate")
@@ -70,8 +104,9 @@ class TrainingConfig:
     ema: float = setting(0.998, "decay of the moving average of the weights")
     reconstruction_weight: float = setting(1.0, "lambda_1 of eq. 15")
     contrast_weight: float = setting(0.007, "lambda_2 of eq. 15")
-    lip_weight: float = setting(1.0, "weight of the lip vertices inside the reconstruction")
-    velocity_weight: float = setting(0.5, "weight of the lip vertices' velocities, likewise")
+    lip_weight: float = setting(2.0, "weight of the lip vertices inside the reconstruction")
+    upper_weight: float = setting(1.0, "weight of the upper-face vertices, likewise")
+    velocity_weight: float = setting(2.0, "weight of the lip vertices' velocities, likewise")
     guide_weight: float = setting(1.0, "weight of predicting motion from the features alone")
     label_share: float = setting(0.5, "share of clips conditioned on their labels")
     match_share: float = setting(0.4, "share conditioned on what is found in the sound")
@@ -80,5 +115,6 @@ class TrainingConfig:
     seed: int = setting(0, "seed of everything random")
     device: str = setting("cpu", "cpu, cuda, mps or auto")
     precision: str = setting("float32", "of products in training", PRECISIONS)
+    init: Path | None = setting(None, "model to start from, to fine-tune it")  # noqa: RUF009
     resume: bool = setting(False, "go on from the state in the output folder")
     model: dict[str, Any] = field(default_factory=dict)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +28,7 @@ from torch.nn.utils.rnn import pad_sequence
 from dtalk import losses
 from dtalk.audio import SAMPLE_RATE, frame_count
 from dtalk.augmentation import augment
-from dtalk.checkpoint import save_model
+from dtalk.checkpoint import load_model, save_model
 from dtalk.datasets import (
     LoadedClip,
     Progress,
@@ -40,7 +43,7 @@ from dtalk.devices import device_of
 from dtalk.diffusion import add_noise, time_grid
 from dtalk.encoders import frame_mask
 from dtalk.errors import CheckpointError, DataError
-from dtalk.evaluation import Scores, evaluate, groups, retrieval, summarise
+from dtalk.evaluation import Scores, evaluate, groups, retrieval, summarise, without_nan
 from dtalk.files import atomic_path
 from dtalk.head import Head, built_in
 from dtalk.model import UNKNOWN, DiffusionTalker, Library, pooled
@@ -92,14 +95,57 @@ def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(torch.tensor(x, dtype=torch.float32) for x in (frames.mean(0), std, covariance))  # type: ignore[return-value]
 
 
-def lip_gram(head: Head, std: Tensor, covariance: Tensor) -> Tensor:
+def region_gram(basis: npt.NDArray[np.float32], std: Tensor, covariance: Tensor) -> Tensor:
     """The ``gram`` of :func:`losses.vertex_error` for standardised coefficients ``[52, 52]``.
 
-    Scaled so that always predicting the mean costs 1.
+    ``basis`` ``[52, V, 3]`` are a region's displacements. Scaled so that always predicting the
+    mean costs 1.
     """
-    basis = torch.from_numpy(head.basis(head.lips)).flatten(1)
-    gram = basis @ basis.T
+    flat = torch.from_numpy(basis).flatten(1)
+    gram = flat @ flat.T
     return std[:, None] * gram * std / (gram * covariance).sum()
+
+
+@dataclass(frozen=True)
+class Grams:
+    """What the errors of the lips and of the upper face cost, ``[52, 52]`` each."""
+
+    lips: Tensor
+    upper_face: Tensor
+
+    @staticmethod
+    def of(head: Head, std: Tensor, covariance: Tensor, device: torch.device) -> Grams:
+        """The costs for a head and the statistics of the data."""
+        lips, upper = (
+            region_gram(head.basis(region), std, covariance).to(device)
+            for region in (head.lips, head.upper_face)
+        )
+        return Grams(lips, upper)
+
+
+@torch.no_grad()
+def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
+    """Start a model from another: all weights that fit, library entries by their labels.
+
+    Raises:
+        CheckpointError: the networks differ in more than their libraries.
+    """
+    theirs = source.state_dict()
+    for name, value in model.state_dict().items():
+        if name.endswith(".entries"):
+            continue
+        if name not in theirs or theirs[name].shape != value.shape:
+            raise CheckpointError(
+                f"cannot start from {source.name or 'this model'}: {name} differs; "
+                "give the same settings of the model"
+            )
+        value.copy_(theirs[name])
+    for kind in ("identity", "emotion"):
+        mine, other = getattr(model.personalizer, kind), getattr(source.personalizer, kind)
+        mine.entries[-1] = other.entries[-1]
+        for index, label in enumerate(mine.labels):
+            if label in other.labels:
+                mine.entries[index] = other.entries[other.labels.index(label)]
 
 
 class BatchMaker:
@@ -181,7 +227,7 @@ def condition(
 def losses_of(
     model: DiffusionTalker,
     batch: Batch,
-    gram: Tensor,
+    grams: Grams,
     generator: torch.Generator,
     config: TrainingConfig,
 ) -> dict[str, Tensor]:
@@ -205,17 +251,19 @@ def losses_of(
     draw = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving
     draw = draw[torch.randperm(moving, generator=generator)]
     grid = time_grid(model.config.steps, model.device, model.config.noise_shift)[:-1]
-    times = grid[(draw * model.config.steps).long().to(model.device)]
+    # A draw just below 1 is rounded up to it in float32.
+    index = (draw * model.config.steps).long().clamp(max=model.config.steps - 1)
+    times = grid[index.to(model.device)]
     noise = torch.randn(target.shape, generator=generator).to(model.device)
     noisy, embedding = add_noise(target, noise, times), personalizer(*weights)
     with _precision(model.device, config.precision):
         predicted = model.decoder(noisy, times, features, embedding, lengths).float()
     guided = model.decoder.guided(features, embedding)
     parts = {
-        **_motion_errors(predicted, target, gram, mask),
+        **_motion_errors(predicted, target, grams, mask),
         "identity": contrasts[0],
         "emotion": contrasts[1],
-        "guide": _weighted(_motion_errors(guided, target, gram, mask), config),
+        "guide": _weighted(_motion_errors(guided, target, grams, mask), config),
     }
     rec = _weighted(parts, config) + config.guide_weight * parts["guide"]
     total = losses.teacher_loss(
@@ -225,12 +273,13 @@ def losses_of(
 
 
 def _motion_errors(
-    predicted: Tensor, target: Tensor, gram: Tensor, mask: Tensor
+    predicted: Tensor, target: Tensor, grams: Grams, mask: Tensor
 ) -> dict[str, Tensor]:
     return {
         "coefficients": losses.reconstruction(predicted, target, mask),
-        "lips": losses.vertex_error(predicted, target, gram, mask),
-        "velocity": losses.velocity_error(predicted, target, gram, mask),
+        "lips": losses.vertex_error(predicted, target, grams.lips, mask),
+        "upper_face": losses.vertex_error(predicted, target, grams.upper_face, mask),
+        "velocity": losses.velocity_error(predicted, target, grams.lips, mask),
     }
 
 
@@ -238,6 +287,7 @@ def _weighted(errors: dict[str, Tensor], config: TrainingConfig) -> Tensor:
     return (
         errors["coefficients"]
         + config.lip_weight * errors["lips"]
+        + config.upper_weight * errors["upper_face"]
         + config.velocity_weight * errors["velocity"]
     )
 
@@ -251,6 +301,33 @@ def _contrast(library: Library, audio: Tensor, labels: Tensor) -> Tensor:
     if not library.labels:
         return audio.new_zeros(())
     return losses.contrast(*library.contrast_features(audio), labels, library.temperature)
+
+
+class _HeldInterrupts:
+    """Ctrl-C, remembered until the weights are in step with their average and their number."""
+
+    def __init__(self) -> None:
+        self.met = False
+
+    def note(self, *_: object) -> None:
+        self.met = True
+
+    def raise_if_any(self) -> None:
+        if self.met:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[_HeldInterrupts]:
+    held = _HeldInterrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield held  # only the main thread may, and need, handle signals
+        return
+    before = signal.signal(signal.SIGINT, held.note)
+    try:
+        yield held
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Average:
@@ -287,7 +364,10 @@ class Trainer:
         self.model = DiffusionTalker(model_config).to(device_of(config.device))
         self.model.mean.copy_(mean)
         self.model.std.copy_(std)
-        self.gram = lip_gram(built_in(), std, covariance).to(self.model.device)
+        if config.init is not None:
+            adopt(self.model, load_model(config.init, self.model.device))
+        std = self.model.std.cpu()
+        self.grams = Grams.of(built_in(), std, covariance, self.model.device)
         self.average = Average(self.model, config.ema)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -303,7 +383,7 @@ class Trainer:
         saved = started = time.monotonic()
         before, first = self.seconds, self.update
         source = self.batches(self.update)
-        try:
+        with _held_interrupts() as interrupts, self._saving(), closing(source):
             while self.update < self.config.updates:
                 parts = self.step(next(source))
                 self.seconds = before + time.monotonic() - started
@@ -314,10 +394,15 @@ class Trainer:
                 if time.monotonic() - saved > 60 * self.config.save_minutes:
                     self.save()
                     saved = time.monotonic()
-            if self.update % self.config.validate_every:
+                interrupts.raise_if_any()
+            if self.update > first and self.update % self.config.validate_every:
                 self.validate({})
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        try:
+            yield
         finally:
-            source.close()
             self.save()
 
     def step(self, batch: Batch) -> dict[str, float]:
@@ -328,7 +413,7 @@ class Trainer:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.update, self.config)
-        parts = losses_of(self.model, batch, self.gram, generator, self.config)
+        parts = losses_of(self.model, batch, self.grams, generator, self.config)
         self.optimizer.zero_grad(set_to_none=True)
         parts["total"].backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
@@ -366,7 +451,7 @@ class Trainer:
             "update": self.update,
             "best": self.best,
             "seconds": self.seconds,
-            "config": json.dumps(_settings(self.config), sort_keys=True),
+            "config": json.dumps(self._identity(), sort_keys=True),
             "model": self.model.state_dict(),
             "average": self.average.weights,
             "optimizer": self.optimizer.state_dict(),
@@ -384,18 +469,26 @@ class Trainer:
     def _restore(self, path: Path) -> None:
         try:
             state = torch.load(path, map_location=self.model.device, weights_only=True)
+            differing = _differences(json.loads(state["config"]), self._identity())
+            if differing:
+                raise CheckpointError(f"cannot resume from {path}: other settings: {differing}")
+            self.model.load_state_dict(state["model"])
+            self.average.weights = state["average"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.update, self.best, self.seconds = state["update"], state["best"], state["seconds"]
         except FileNotFoundError as error:
             raise CheckpointError(f"nothing to resume: {path} does not exist") from error
-        except Exception as error:
+        except CheckpointError:
+            raise
+        except Exception as error:  # torch and its unpickler raise many kinds
             raise CheckpointError(f"cannot resume from {path}: damaged or foreign") from error
-        differing = _differences(json.loads(state["config"]), _settings(self.config))
-        if differing:
-            raise CheckpointError(f"cannot resume from {path}: other settings: {differing}")
-        self.model.load_state_dict(state["model"])
-        self.average.weights = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.update, self.best, self.seconds = state["update"], state["best"], state["seconds"]
         self.observer.note(f"going on after update {self.update}")
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a run to go on: the settings, and what the labels stand for."""
+        config = self.model.config
+        labels = {"identities": list(config.identities), "emotions": list(config.emotions)}
+        return {**_settings(self.config), **labels}
 
     def _about(self, tables: dict[str, Scores]) -> dict[str, Any]:
         return {
@@ -409,7 +502,7 @@ class Trainer:
     def _log(self, entry: dict[str, Any]) -> None:
         self.config.out.mkdir(parents=True, exist_ok=True)
         with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps(without_nan(entry)) + "\n")
 
 
 def load_data(
@@ -433,9 +526,9 @@ def load_data(
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
-    """What must be equal for a run to go on: everything but places and devices."""
+    """The settings that shape the result: all but places and devices."""
     plain = dataclasses.asdict(config)
-    for name in ("data", "out", "device", "resume", "save_minutes"):
+    for name in ("data", "out", "init", "device", "resume", "save_minutes"):
         del plain[name]
     return json.loads(json.dumps(plain))
 
