@@ -21,7 +21,6 @@ from dtalk.settings import AUTO, DEFAULT_MANNER, Manner
 DEFAULT_WEIGHTS = "direct.safetensors"
 
 
-@lru_cache(maxsize=2)
 def load(weights: str | Path | None = None, device: str = "cpu") -> DiffusionTalker:
     """A model, ready to animate; the one that ships with dtalk if ``weights`` is None.
 
@@ -30,6 +29,13 @@ def load(weights: str | Path | None = None, device: str = "cpu") -> DiffusionTal
         DataError: no such device.
     """
     path = Path(weights) if weights is not None else weights_path(DEFAULT_WEIGHTS)
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    return _load(path, changed, device)
+
+
+@lru_cache(maxsize=2)
+def _load(path: Path, changed: int, device: str) -> DiffusionTalker:
+    """Kept for the next call, as long as the file does not change."""
     model = load_model(path, device_of(device))
     model.name = path.stem
     return model
@@ -97,7 +103,10 @@ def animate(
     chosen = Manner(**manner)
     if isinstance(speech, (str, Path)):
         return animate_file(model, Path(speech), chosen)
-    samples = np.ascontiguousarray(speech, dtype=np.float32)
+    samples = np.asarray(speech)
+    if samples.dtype.kind != "f":
+        raise DtalkError(f"speech samples must be floats in [-1, 1], not {samples.dtype}")
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         raise DtalkError("speech samples must be finite, of shape [S] with S >= 1")
     return animate_waveform(model, samples, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtalk.errors import DtalkError, OutputExistsError
+
+_FILE_SUFFIXES = frozenset(
+    {".npz", ".csv", ".json", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav"}
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ def plan(
         DtalkError: two inputs would write the same file.
     """
     named = out is not None and len(found) == 1 and [out.suffix.lower()] == list(suffixes)
+    if out is not None and not named:
+        _refuse_file(out, len(found), suffixes)
     jobs = []
     for source, relative in found:
         place = source if out is None else out / relative
@@ -52,16 +59,31 @@ def plan(
     return jobs
 
 
+def _refuse_file(out: Path, inputs: int, suffixes: Sequence[str]) -> None:
+    """``out`` must be a folder: refuse what looks like a file that cannot be meant.
+
+    Raises:
+        DtalkError: a suffix of a motion, sound or video file, and no such folder exists.
+    """
+    if out.suffix.lower() not in _FILE_SUFFIXES or out.is_dir():
+        return
+    wanted = " and ".join(suffixes)
+    if out.suffix.lower() in suffixes:
+        raise DtalkError(f"-o {out} names one file, but there are {inputs} inputs; name a folder")
+    raise DtalkError(f"-o {out}: {wanted} is written; name a {wanted} file or a folder")
+
+
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     writers: dict[Path, Path] = {}
     for job in jobs:
         for output in job.outputs:
-            if output in writers:
+            place = Path(os.path.realpath(output))  # the same file may be spelled in two ways
+            if place in writers:
                 raise DtalkError(
-                    f"{writers[output]} and {job.source} would both write {output}; "
+                    f"{writers[place]} and {job.source} would both write {output}; "
                     "rename one or run them apart with -o"
                 )
-            writers[output] = job.source
+            writers[place] = job.source
 
 
 def run(jobs: Sequence[Job], work: Callable[[Job], int], force: bool = False) -> Iterator[Outcome]:

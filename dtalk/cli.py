@@ -27,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # markup would swallow "[npz]", and its tables cut long flags short
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -47,7 +48,9 @@ def _flag(field: Field[Any], kind: Any) -> inspect.Parameter:
         kind = Literal[field.metadata["choices"]]
     elif isinstance(default, tuple):
         kind, default = list[str], []
-    option = typer.Option(help=field.metadata["help"], min=field.metadata["least"])
+    number = kind in (int, float, int | None, float | None)
+    limits = {"min": field.metadata["least"], "max": field.metadata["most"]} if number else {}
+    option = typer.Option(help=field.metadata["help"], **limits)
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(
         field.name, keyword, default=default, annotation=Annotated[kind, option]
@@ -86,9 +89,6 @@ def main() -> None:
 
         fail(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -205,7 +205,7 @@ def evaluate(
     weights: Annotated[
         list[Path] | None, typer.Option(help="model file; may be repeated [the one that ships]")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, val or test")] = "val",
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="of the data")] = "val",
     sets: Annotated[list[str] | None, typer.Option(help="only these data sets; repeatable")] = None,
     samples: Annotated[
         int, typer.Option(help="samples a clip; above 1 their mean is judged too", min=1)
@@ -223,15 +223,19 @@ def evaluate(
     from dtalk.evaluation import groups, retrieval, summarise, write_figures
     from dtalk.head import built_in
 
+    paths: Sequence[Path | None] = weights or [None]
+    models = [_load_model(path, device, threads) for path in paths]
+    names = [model.name for model in models]
     clips = select(read_index(data), split, sets or ())
+    if not any(clip.motion for clip in clips):
+        raise DtalkError(f"{data} has no clip with motion in its {split} split to compare with")
     with counting("reading clips", "clips") as progress:
         loaded, failures = load_clips(clips, progress)
     for line in failures:
         warn(f"left out: {line}")
     everything: dict[str, Any] = {}
-    paths: Sequence[Path | None] = weights or [None]
-    for path in paths:
-        model = _load_model(path, device, threads)
+    for model, path in zip(models, paths):
+        name = model.name if names.count(model.name) == 1 else str(path)
         with counting("scoring", "clips") as progress:
             results = score_model(model, loaded, built_in(), samples, seed, steps, progress)
         tables: dict[str, Any] = {}
@@ -240,10 +244,10 @@ def evaluate(
             tables[kind] = {name: summarise(r, kind == "mean") for name, r in named.items()}
             heading = "one sample" if kind == "sample" else f"mean of {samples} samples"
             rows = [(f"{n} ({len(named[n])})", s) for n, s in tables[kind].items()]
-            out.print(score_table(f"{model.name}, {split}, {heading}", rows))
+            out.print(score_table(f"{name}, {split}, {heading}", rows))
         tables["retrieval"] = retrieval(model, loaded)
         out.print("retrieval, top-1:", {k: round(v, 3) for k, v in tables["retrieval"].items()})
-        everything[model.name] = tables
+        everything[name] = tables
     if json is not None:
         write_figures(everything, json)
 
@@ -275,7 +279,8 @@ def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:
     """The suffixes to write: of the formats asked for, else of the output file, else npz."""
     from dtalk.motion_files import FORMATS
 
-    unknown = [name for name in formats or () if name not in FORMATS]
+    formats = [name.lower().removeprefix(".") for name in formats or ()]
+    unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise DtalkError(f"unknown format {unknown[0]!r}; there are {', '.join(FORMATS)}")
     named = out.suffix.lower().lstrip(".") if out is not None and not out.is_dir() else ""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -28,8 +29,8 @@ FIGURES = (
     ("lve", "LVE mm²"),
     ("eve_of_static", "EVE"),
     ("fdd_mm_of_static", "FDD-mm"),
-    ("opening_r", "opening r"),
-    ("rounding_r", "rounding r"),
+    ("opening_r", "open r"),
+    ("rounding_r", "round r"),
     ("closure_recall", "closure"),
     ("acceleration", "accel."),
 )
@@ -58,6 +59,7 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     )
 
 
@@ -162,9 +164,11 @@ def _summary(outcomes: Sequence[Outcome], base: Path) -> Table:
     for heading in ("input", "frames", "seconds", "result"):
         table.add_column(heading, overflow="fold")
     for outcome in outcomes:
-        result = "[red]failed[/red]" if outcome.error else outcome.job.outputs[0].name
+        result = "[red]failed[/red]" if outcome.error else escape(outcome.job.outputs[0].name)
         frames = "" if outcome.error else str(outcome.frames)
-        table.add_row(_short(outcome.job.source, base), frames, f"{outcome.seconds:.1f}", result)
+        table.add_row(
+            escape(_short(outcome.job.source, base)), frames, f"{outcome.seconds:.1f}", result
+        )
     return table
 
 
@@ -174,10 +178,10 @@ def _short(path: Path, base: Path) -> str:
 
 def score_table(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Table:
     """A table of scores, a row a name."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
+    table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
     for _, heading in FIGURES:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, scores in rows:
-        table.add_row(name, *(f"{scores[key]:.3f}" for key, _ in FIGURES))
+        table.add_row(escape(name), *(f"{scores[key]:.3f}" for key, _ in FIGURES))
     return table

@@ -28,16 +28,25 @@ class Performance:
 
 
 def without_own_audio(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    """Inputs less the speech files that a motion file of the same name goes with.
+    """Inputs less those that another of the same name stands for: npz, csv, json, then speech.
 
-    In a folder that ``dtalk animate`` has filled, the curves are rendered, not the speech again.
+    In a folder that ``dtalk animate`` has filled, the curves are rendered, once, and the speech is
+    not animated again.
     """
-    animated = {file.with_suffix("") for file, _ in found if is_motion(file)}
+    chosen: dict[Path, Path] = {}
+    for file, _ in sorted(found, key=lambda pair: _rank(pair[0])):
+        chosen.setdefault(file.with_suffix(""), file)
     return [
         (file, relative)
         for file, relative in found
-        if is_motion(file) or file.with_suffix("") not in animated
+        if chosen[file.with_suffix("")] == file or not is_motion(chosen[file.with_suffix("")])
     ]
+
+
+def _rank(path: Path) -> int:
+    """The order of :data:`FORMATS`, the exact one first; sound last."""
+    kind = path.suffix.lower().removeprefix(".")
+    return list(FORMATS).index(kind) if kind in FORMATS else len(FORMATS)
 
 
 def is_motion(path: Path) -> bool:

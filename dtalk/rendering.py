@@ -89,6 +89,8 @@ class Renderer:
         self._canvas: Any = None
         self.head = head if head is not None else built_in()
         self.width, self.height = _checked_size(size)
+        if not np.isfinite(yaw):
+            raise RenderError(f"yaw must be a number of degrees, got {yaw}")
         self._factor = _checked_factor(supersample, (self.width, self.height))
         if Renderer._open is not None and Renderer._open() is not None:
             raise RenderError("another renderer is open in this process; close it first")

@@ -16,13 +16,20 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def setting(
-    default: Any, text: str, choices: tuple[str, ...] = (), least: float | None = None
+    default: Any,
+    text: str,
+    choices: tuple[str, ...] = (),
+    least: float = 0,
+    most: float | None = None,
 ) -> Any:
     """A dataclass field with a default and its documentation.
 
-    ``choices`` are its values if they are few, ``least`` is the smallest it may have.
+    ``choices`` are its values if they are few; a number may be ``least`` to ``most``.
     """
-    return field(default=default, metadata={"help": text, "choices": choices, "least": least})
+    return field(
+        default=default,
+        metadata={"help": text, "choices": choices, "least": least, "most": most},
+    )
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,11 @@ class Manner:
     identity: str = setting(AUTO, "speaking style by name, or auto to hear it in the speech")
     emotion: str = setting(AUTO, "emotion by name, or auto to hear it in the speech")
     emotion_strength: float | None = setting(
-        None, "how strongly a named emotion shows; 1 as learned [the model's own]", least=0
+        None, "how strongly a named emotion shows; 1 as learned [the model's own]"
     )
-    seed: int = setting(0, "seed of the noise; equal seeds give equal motion", least=0)
+    seed: int = setting(0, "seed of the noise; equal seeds give equal motion", most=2**63 - 1)
     steps: int | None = setting(None, "denoising steps [the model's own]", least=1)
-    temperature: float = setting(
-        1.0, "scales how far a sample strays from the mean motion", least=0
-    )
+    temperature: float = setting(1.0, "scales how far a sample strays from the mean motion")
 
 
 DEFAULT_MANNER = Manner()
@@ -66,18 +71,18 @@ class ModelConfig:
     identities: tuple[str, ...]
     emotions: tuple[str, ...]
     encoder: str = setting("mel", "front end of the speech encoder", ENCODERS)
-    encoder_width: int = setting(192, "channels inside the speech encoder")
-    feature_width: int = setting(128, "channels of the speech features")
-    tokens: int = setting(4, "tokens of a library entry")
-    token_width: int = setting(64, "width of a library token")
-    contrast_width: int = setting(64, "width of the vectors that are contrasted")
-    embedding_width: int = setting(64, "width of the personalized embedding p")
-    step_width: int = setting(64, "width of the step embedding")
-    hidden_width: int = setting(192, "width of the decoder's GRU, each direction")
-    layers: int = setting(3, "layers of the decoder's GRU")
-    dropout: float = setting(0.1, "dropout in encoder and decoder")
+    encoder_width: int = setting(192, "channels inside the speech encoder", least=1)
+    feature_width: int = setting(128, "channels of the speech features", least=1)
+    tokens: int = setting(4, "tokens of a library entry", least=1)
+    token_width: int = setting(64, "width of a library token", least=1)
+    contrast_width: int = setting(64, "width of the vectors that are contrasted", least=1)
+    embedding_width: int = setting(64, "width of the personalized embedding p", least=1)
+    step_width: int = setting(64, "width of the step embedding", least=1)
+    hidden_width: int = setting(192, "width of the decoder's GRU, each direction", least=1)
+    layers: int = setting(3, "layers of the decoder's GRU", least=1)
+    dropout: float = setting(0.1, "dropout in encoder and decoder", most=0.99)
     bidirectional: bool = setting(True, "whether the decoder sees the future")
-    steps: int = setting(8, "denoising steps the model is made for")
+    steps: int = setting(8, "denoising steps the model is made for", least=1)
     noise_shift: float = setting(3.0, "noise of the steps, relative to the cosine schedule's")
     temperature: float = setting(1.0, "how far jaw, mouth and tongue stray from the mean motion")
     upper_temperature: float = setting(1.0, "the same for the rest of the face")
@@ -93,8 +98,8 @@ class TrainingConfig:
     out: Path
     sets: tuple[str, ...] = setting((), "data sets to use; all if not given")
     without: tuple[str, ...] = setting((), "data sets to leave out")
-    updates: int = setting(4000, "updates of the weights")
-    batch_frames: int = setting(2000, "padded frames in a batch of clips with motion")
+    updates: int = setting(4000, "updates of the weights", least=1)
+    batch_frames: int = setting(2000, "padded frames in a batch of clips with motion", least=1)
     audio_only_batch: int = setting(4, "clips without motion beside each batch")
     balance: float = setting(0.7, "a set of n clips is drawn like one of n ** balance")
     augment: float = setting(1.0, "strength of speed, room, noise and band changes; 0 is none")
@@ -110,9 +115,9 @@ class TrainingConfig:
     guide_weight: float = setting(1.0, "weight of predicting motion from the features alone")
     label_share: float = setting(0.5, "share of clips conditioned on their labels")
     match_share: float = setting(0.4, "share conditioned on what is found in the sound")
-    validate_every: int = setting(400, "updates between validations")
+    validate_every: int = setting(400, "updates between validations", least=1)
     save_minutes: float = setting(3.0, "minutes between checkpoints")
-    seed: int = setting(0, "seed of everything random")
+    seed: int = setting(0, "seed of everything random", most=2**40)
     device: str = setting("cpu", "cpu, cuda, mps or auto")
     precision: str = setting("float32", "of products in training", PRECISIONS)
     init: Path | None = setting(None, "model to start from, to fine-tune it")  # noqa: RUF009

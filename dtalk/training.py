@@ -465,6 +465,10 @@ class Trainer:
             self._restore(path)
         elif path.exists():
             raise DataError(f"{path} exists: add --resume to go on, or choose another --out")
+        try:
+            self.config.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to {self.config.out}: {error.strerror}") from error
 
     def _restore(self, path: Path) -> None:
         try:

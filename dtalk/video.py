@@ -38,8 +38,8 @@ _REPRODUCIBLE = ("-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bite
 
 def render_video(
     motion: Motion,
-    path: Path,
-    audio: Path | None = None,
+    path: Path | str,
+    audio: Path | str | None = None,
     size: Size = DEFAULT_SIZE,
     head: Head | None = None,
     progress: Callable[[int], None] | None = None,
@@ -65,7 +65,11 @@ def render_video(
 
 
 def write_video(
-    frames: Iterable[Frame], path: Path, fps: float, audio: Path | None = None, crf: int = CRF
+    frames: Iterable[Frame],
+    path: Path | str,
+    fps: float,
+    audio: Path | str | None = None,
+    crf: int = CRF,
 ) -> None:
     """Encode frames, uint8 [H, W, 3] sRGB each, as H.264 (yuv420p) with AAC sound in an mp4.
 

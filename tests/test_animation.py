@@ -100,6 +100,12 @@ def test_bad_samples(weights: Path, samples: np.ndarray) -> None:
         dtalk.animate(samples, weights=weights)
 
 
+@pytest.mark.parametrize("samples", [np.zeros(9, np.int16), ["a"], [None], b"ab"])
+def test_samples_that_are_no_floats(weights: Path, samples: object) -> None:
+    with pytest.raises(DtalkError, match="must be floats"):
+        dtalk.animate(samples, weights=weights)
+
+
 def test_bad_files(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("this is no sound")
     for name in ("missing.wav", "text.wav", "."):

@@ -63,6 +63,12 @@ def test_two_inputs_to_one_output_are_refused(
     assert second[0] in str(caught.value)
 
 
+def test_one_output_spelled_in_two_ways_is_refused() -> None:
+    found = [(Path("a.wav"), Path("a.wav")), (Path("x/../a.wav"), Path("a.wav"))]
+    with pytest.raises(DtalkError, match="both write"):
+        plan(found, None, [".npz"])
+
+
 def jobs_in(folder: Path, *names: str) -> list[Job]:
     return [Job(folder / f"{name}.wav", (folder / f"{name}.npz",)) for name in names]
 

@@ -164,6 +164,7 @@ def test_help_of_commands(call: Callable[..., Result], command: str) -> None:
     assert (result.status, result.err) == (0, "")
     assert "Usage:" in result.out
     assert "--threads" in result.out
+    assert command == "train" or "[all]" in result.out
 
 
 def test_every_option_is_explained() -> None:
@@ -208,11 +209,13 @@ print("loaded:", sorted(large & set(sys.modules)))
         ["animate", "a.wav", "--nonsense"],
         ["animate", "a.wav", "--seed", "-1"],
         ["animate", "a.wav", "--seed", "one"],
+        ["animate", "a.wav", "--seed", str(2**63)],
         ["animate", "a.wav", "--steps", "0"],
         ["animate", "a.wav", "--temperature", "-0.5"],
         ["animate", "a.wav", "--threads", "0"],
         ["render"],
         ["evaluate"],
+        ["evaluate", "--data", "d", "--split", "exam"],
         ["train", "--data", "d"],
         ["train", "--data", "d", "--out", "o", "--encoder", "ear"],
     ],
@@ -366,6 +369,28 @@ def test_format_against_suffix(animate: Callable[..., Result]) -> None:
     result = animate("hello.wav", "--format", "npz", "-o", "x.csv")
     assert result.status == 1
     assert "x.csv is a csv file, but --format says npz" in result.error
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.wav"])
+def test_out_of_a_foreign_kind(animate: Callable[..., Result], name: str) -> None:
+    write_speech("hello.wav")
+    result = animate("hello.wav", "-o", name)
+    assert result.status == 1
+    assert result.error == f"-o {name}: .npz is written; name a .npz file or a folder"
+    assert files() == ["hello.wav"]
+
+
+def test_several_inputs_to_one_file(animate: Callable[..., Result]) -> None:
+    write_speech("a.wav")
+    write_speech("b.wav")
+    result = animate("a.wav", "b.wav", "-o", "x.csv")
+    assert result.status == 1
+    assert "names one file, but there are 2 inputs" in result.error
+
+
+def test_formats_in_capitals(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    assert animate("hello.wav", "--format", "CSV").out == "hello.csv\n"
 
 
 def test_missing_inputs(animate: Callable[..., Result]) -> None:
@@ -558,6 +583,25 @@ def test_render_a_folder_that_holds_both(render: Callable[..., Result]) -> None:
 
 
 @needs_gl
+def test_render_draws_curves_of_several_formats_once(render: Callable[..., Result]) -> None:
+    for name in ("in/a.npz", "in/a.csv", "in/a.json"):
+        write_curves(name)
+    write_speech("in/a.wav")
+    result = render("in")
+    assert (result.status, result.err) == (0, "")
+    assert "in/a.mp4" in files()
+
+
+@needs_gl
+def test_render_from_nowhere(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    write_speech("a.wav")
+    result = render("a.npz", "--yaw", "nan")
+    assert result.status == 1
+    assert result.error == "yaw must be a number of degrees, got nan"
+
+
+@needs_gl
 def test_render_with_a_sound_of_choice(render: Callable[..., Result]) -> None:
     write_curves("a.npz")
     write_speech("elsewhere/music.ogg")
@@ -671,7 +715,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def train(call: Callable[..., Result], data: Path) -> Callable[..., Result]:
     """``dtalk train`` of a tiny model on a tiny data set."""
-    Path("run").mkdir()
     return lambda *arguments: call("train", "--data", data, "--out", "run", *SMALL, *arguments)
 
 
@@ -796,6 +839,22 @@ def test_evaluate(call: Callable[..., Result], data: Path, weights: Path) -> Non
     assert figures["sample"]["all"]["lve"] > 0
     assert figures["sample"]["all"]["lve_of_static"] > 0
     assert figures["mean"] != figures["sample"]
+
+
+def test_evaluate_keeps_models_of_one_name_apart(
+    call: Callable[..., Result], data: Path, weights: Path
+) -> None:
+    save_model(tiny_model(1), Path("tiny.safetensors"))
+    flags = ("--weights", weights, "--weights", "tiny.safetensors", "--json", "figures.json")
+    assert call("evaluate", "--data", data, *flags).status == 0
+    figures = json.loads(Path("figures.json").read_text())
+    assert list(figures) == [str(weights), "tiny.safetensors"]
+
+
+def test_evaluate_needs_motion(call: Callable[..., Result], data: Path, weights: Path) -> None:
+    result = call("evaluate", "--data", data, "--weights", weights, "--split", "test")
+    assert result.status == 1
+    assert "no clip with motion in its test split" in result.error
 
 
 def test_evaluate_is_repeatable(call: Callable[..., Result], data: Path, weights: Path) -> None:

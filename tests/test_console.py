@@ -58,6 +58,21 @@ def test_failures_count(wide: io.StringIO) -> None:
     assert lines[-1] == "2 done, 1 failed"
 
 
+def test_brackets_in_names_are_no_markup(wide: io.StringIO) -> None:
+    report([done("[a] b"), done("[b]c")], Path("/base"))
+    text = wide.getvalue()
+    assert "[a] b.wav" in text
+    assert "[b]c.npz" in text
+
+
+def test_a_score_table_fits_a_usual_terminal() -> None:
+    page = io.StringIO()
+    score = {**SCORES, "lve": 254.567, "rounding_r": -0.217}
+    Console(file=page, width=80).print(score_table("t", [("unseen speakers (19)", score)]))
+    (line,) = [line for line in page.getvalue().splitlines() if "unseen speakers (19)" in line]
+    assert all(f"{value:.3f}" in line for value in score.values())
+
+
 def test_files_elsewhere_keep_their_whole_path(wide: io.StringIO) -> None:
     report([done("a"), done("b")], Path("/other"))
     assert str(Path("/base/a.wav")) in wide.getvalue()

@@ -50,6 +50,17 @@ def test_speech_with_curves_of_its_name_is_left_out() -> None:
     assert kept == ["a.csv", "b.wav", str(Path("deep/a.wav")), str(Path("deep/c.json"))]
 
 
+def test_of_several_formats_the_exact_one_is_taken() -> None:
+    found = pairs("a.csv", "a.json", "a.npz", "a.wav", "b.csv", "b.json")
+    assert [str(relative) for _, relative in without_own_audio(found)] == ["a.npz", "b.csv"]
+
+
+def test_speech_of_one_name_stays() -> None:
+    """Two sounds are two inputs: that they collide is for the user to solve."""
+    found = pairs("a.flac", "a.wav")
+    assert without_own_audio(found) == found
+
+
 def test_speech_alone_stays() -> None:
     found = pairs("a.wav", "b.wav")
     assert without_own_audio(found) == found
