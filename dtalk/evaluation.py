@@ -18,7 +18,7 @@ from dtalk.datasets import LoadedClip
 from dtalk.diffusion import sample_ddim
 from dtalk.files import atomic_path
 from dtalk.head import MILLIMETRES, Head
-from dtalk.model import DiffusionTalker, draw_noise
+from dtalk.model import DiffusionTalker, draw_noise, noise_generator
 from dtalk.motion import ARKIT_NAMES, UPPER_FACE_NAMES
 
 Array = npt.NDArray[np.float32]
@@ -119,7 +119,7 @@ def predict(
         denoise = model.denoiser(features, embedding, lengths)
         samples = []
         for seed in seeds:
-            noise = _padded_noise(lengths, seed).to(model.device)
+            noise = _padded_noise(group, seed).to(model.device)
             count = model.config.steps if steps is None else steps
             x = sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
             samples.append(model.denormalise(x).cpu().numpy())
@@ -142,8 +142,8 @@ def _by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
         yield group
 
 
-def _padded_noise(lengths: torch.Tensor, seed: int) -> torch.Tensor:
-    noises = [draw_noise(int(n), torch.Generator().manual_seed(seed)) for n in lengths]
+def _padded_noise(clips: Sequence[LoadedClip], seed: int) -> torch.Tensor:
+    noises = [draw_noise(clip.frames, noise_generator(clip.waveform, seed)) for clip in clips]
     return torch.nn.utils.rnn.pad_sequence(noises, batch_first=True)
 
 

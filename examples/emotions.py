@@ -20,6 +20,7 @@ CAPTION = 28  # pixels
 
 
 def main() -> None:
+    """Draw the stills and paste them together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("speech", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=Path("emotions.png"))
