@@ -30,6 +30,7 @@ from dtalk.recurrent import FastGRU, run_recurrent
 from dtalk.settings import ModelConfig
 
 COEFFICIENTS = len(ARKIT_NAMES)
+NEUTRAL = "neutral"
 UNKNOWN = -1
 """The label of a clip whose identity or emotion is not known; it has a library entry of its own."""
 
@@ -355,9 +356,7 @@ class DiffusionTalker(nn.Module):
         how = self._choose(personalizer.emotion, emotion, found[1], "emotion")
         denoise = self.denoiser(features, personalizer(who, how), lengths)
         if emotion is not None:
-            plain = personalizer(
-                who, personalizer.emotion.weights_of(torch.full_like(lengths, UNKNOWN))
-            )
+            plain = personalizer(who, personalizer.emotion.weights_of(self._calm(lengths)))
             strength = (
                 self.config.emotion_strength if emotion_strength is None else emotion_strength
             )
@@ -388,6 +387,11 @@ class DiffusionTalker(nn.Module):
         if ancestral:
             return sample_ancestral(denoise, noise[0], steps, noise[1:], shift, spread)
         return sample_ddim(denoise, noise[0], steps, shift, spread)
+
+    def _calm(self, like: Tensor) -> Tensor:
+        """The emotion that named ones are measured from: neutral, or else "unknown"."""
+        labels = self.personalizer.emotion.labels
+        return torch.full_like(like, labels.index(NEUTRAL) if NEUTRAL in labels else UNKNOWN)
 
     @staticmethod
     def _choose(library: Library, label: str | None, found: Tensor, kind: str) -> Tensor:

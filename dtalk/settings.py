@@ -115,6 +115,7 @@ class TrainingConfig:
     guide_weight: float = setting(1.0, "weight of predicting motion from the features alone")
     label_share: float = setting(0.5, "share of clips conditioned on their labels")
     match_share: float = setting(0.4, "share conditioned on what is found in the sound")
+    deaf_share: float = setting(0.0, "share of clips whose motion is learned from labels alone")
     validate_every: int = setting(400, "updates between validations", least=1)
     save_minutes: float = setting(3.0, "minutes between checkpoints")
     seed: int = setting(0, "seed of everything random", most=2**40)

@@ -246,6 +246,8 @@ def losses_of(
         contrasts.append(_contrast(library, audio, labels))
         choice = torch.rand(len(labels), generator=generator).to(model.device)
         weights.append(condition(library, audio, labels, choice, config)[:moving])
+    hears = torch.rand(moving, generator=generator) >= config.deaf_share
+    features = features * hears.to(features)[:, None, None]
     lengths, target = batch.lengths[:moving], batch.target
     mask = frame_mask(lengths, target.shape[1])
     draw = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving

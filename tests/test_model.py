@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 
 import numpy as np
@@ -22,10 +24,12 @@ from dtalk.model import (
     Library,
     cross_attention,
     draw_noise,
+    noise_generator,
     pooled,
     step_embedding,
 )
 from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
+from dtalk.settings import AUTO, Manner
 
 kinds = pytest.mark.parametrize("kind", ["mel", "cnn"])
 
@@ -121,6 +125,30 @@ def test_tokens_are_the_weighted_entries():
     assert found.shape == (2, 3, 6)
     torch.testing.assert_close(found[0], 0.25 * ours.entries[0] + 0.75 * ours.entries[1])
     torch.testing.assert_close(found[1], ours.entries[2])
+
+
+def test_check_names_what_the_library_holds():
+    ours = library("ann", "bob")
+    ours.check("bob", "identity")
+    with pytest.raises(DataError, match="^unknown mood 'eve'; this model knows: ann, bob$"):
+        ours.check("eve", "mood")
+    for label in ("", "Ann", "ann "):
+        with pytest.raises(DataError, match=f"^unknown identity '{label}'"):
+            ours.check(label, "identity")
+    with pytest.raises(DataError, match="^unknown emotion 'sad'; this model knows: none$"):
+        library().check("sad", "emotion")
+
+
+@pytest.mark.parametrize(
+    ("weights", "label"),
+    [([1, 0, 0], "ann"), ([0.2, 0.8, 0], "bob"), ([0, 0, 1], ""), ([0.3, 0.3, 0.4], "")],
+)
+def test_label_of_the_largest_weight(weights, label):
+    assert library("ann", "bob").label_of(torch.tensor(weights)) == label
+
+
+def test_label_of_a_library_without_labels():
+    assert library().label_of(torch.tensor([1.0])) == ""
 
 
 def test_contrast_features_are_unit_vectors_of_sound_and_known_entries():
@@ -265,12 +293,15 @@ def test_denormalise_by_hand():
     torch.testing.assert_close(model.normalise(torch.full((52,), 0.6)), torch.full((52,), 2.0))
 
 
-def test_noise_scale_tells_mouth_from_the_rest():
+def test_spread_tells_mouth_from_the_rest():
     model = tiny_model(temperature=0.5, upper_temperature=2.0)
-    scale = dict(zip(ARKIT_NAMES, model.default_noise_scale().tolist()))
-    assert scale["jawOpen"] == scale["mouthSmileLeft"] == scale["tongueOut"] == 0.5
-    assert scale["browInnerUp"] == scale["eyeLookInLeft"] == scale["noseSneerRight"] == 2.0
-    assert sum(value == 0.5 for value in scale.values()) == len(MOUTH_NAMES)
+    spread = dict(zip(ARKIT_NAMES, model.spread().tolist(), strict=True))
+    assert spread["jawOpen"] == spread["mouthSmileLeft"] == spread["tongueOut"] == 0.5
+    assert spread["browInnerUp"] == spread["eyeLookInLeft"] == spread["noseSneerRight"] == 2.0
+    assert {name for name, value in spread.items() if value == 0.5} == set(MOUTH_NAMES)
+    assert sum(value == 2.0 for value in spread.values()) == 52 - len(MOUTH_NAMES)
+    assert model.spread().dtype == torch.float32
+    assert model.spread().device == model.device
 
 
 # Retrieval ---------------------------------------------------------------------------------------
@@ -423,22 +454,69 @@ def test_animate_leaves_the_global_generator_alone():
 
 
 @pytest.mark.parametrize("ancestral", [False, True])
-def test_temperature_0_makes_all_seeds_equal(ancestral):
+def test_temperature_0_gives_the_first_prediction(ancestral):
+    """The mean of the motions that suit the sound, which a single step gives as well."""
     model, sound = tiny_model(), speech(4000)
-    cold = [
-        model.animate(sound, seed=seed, temperature=0, ancestral=ancestral, steps=3).coefficients
+    options = {"seed": 1, "ancestral": ancestral}
+    cold = model.animate(sound, temperature=0, steps=3, **options).coefficients
+    assert np.array_equal(cold, model.animate(sound, steps=1, **options).coefficients)
+    warm = model.animate(sound, steps=3, **options).coefficients
+    assert np.abs(warm - cold).max() > 1e-3
+
+
+@pytest.mark.parametrize("ancestral", [False, True])
+def test_temperature_0_makes_seeds_equal_if_the_network_sees_no_motion_in_noise(
+    ancestral, monkeypatch
+):
+    model, sound = tiny_model(), speech(4000)
+    plain = model.decoder.forward
+
+    def knowing(noisy, time, *rest):
+        return plain(torch.where(time == 1, 0.0, 1.0)[:, None, None] * noisy, time, *rest)
+
+    monkeypatch.setattr(model.decoder, "forward", knowing)
+    cold, also_cold, warm, also_warm = (
+        model.animate(
+            sound, seed=seed, temperature=temperature, ancestral=ancestral, steps=3
+        ).coefficients
+        for temperature in (0, 1)
         for seed in (1, 2)
-    ]
-    assert np.array_equal(*cold)
-    warm = model.animate(sound, seed=1, ancestral=ancestral, steps=3).coefficients
-    assert not np.array_equal(cold[0], warm)
+    )
+    assert np.array_equal(cold, also_cold)
+    assert np.abs(warm - also_warm).max() > 1e-3
+
+
+@pytest.mark.parametrize("ancestral", [False, True])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.5])
+def test_temperature_scales_the_deviation_from_the_mean(ancestral, temperature):
+    """By the model's own factors as well, which differ between the mouth and the rest."""
+    sound, options = speech(4000), {"seed": 2, "ancestral": ancestral, "steps": 3}
+    cold, warm = (
+        tiny_model().animate(sound, temperature=t, **options).coefficients for t in (0.0, 1.0)
+    )
+    model = tiny_model(temperature=0.8, upper_temperature=1.4)
+    found = model.animate(sound, temperature=temperature, **options).coefficients
+    own = np.where(np.isin(ARKIT_NAMES, list(MOUTH_NAMES)), 0.8, 1.4)
+    assert 0 < found.min()
+    assert found.max() < 1
+    np.testing.assert_allclose(found, cold + temperature * own * (warm - cold), atol=1e-6)
 
 
 def test_temperature_scales_the_models_own():
     sound = speech(4000)
     model = tiny_model(temperature=0.5, upper_temperature=0.5)
-    halved = model.animate(sound, temperature=2.0).coefficients
-    np.testing.assert_allclose(halved, tiny_model().animate(sound).coefficients, atol=1e-6)
+    doubled = model.animate(sound, temperature=2.0).coefficients
+    plain = tiny_model().animate(sound).coefficients
+    np.testing.assert_allclose(doubled, plain, atol=1e-7)
+    assert np.abs(model.animate(sound).coefficients - plain).max() > 1e-3
+
+
+def test_a_manner_is_what_animate_takes():
+    """Names and defaults; ``auto`` stands for None."""
+    taken = inspect.signature(DiffusionTalker.animate).parameters
+    for setting in dataclasses.fields(Manner):
+        default = None if setting.default == AUTO else setting.default
+        assert taken[setting.name].default == default, setting.name
 
 
 def test_emotion_strength_exaggerates_what_the_emotion_changes():
@@ -461,6 +539,31 @@ def test_emotion_strength_of_the_configuration():
     strong = tiny_model(emotion_strength=2.5).animate(sound, **options).coefficients
     asked = tiny_model().animate(sound, **options, emotion_strength=2.5).coefficients
     assert np.array_equal(strong, asked)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])
+def test_emotion_strength_guides_every_step(strength):
+    """Away from the entry of the unknown emotion, the identity being the same."""
+    model, sound = tiny_model(steps=3), speech(4000)
+    lengths = torch.tensor([frame_count(len(sound))])
+    features = model.features([sound], lengths)
+    named, unknown = (
+        model.denoiser(features, embedding(model, 0, emotion), lengths) for emotion in (1, -1)
+    )
+    seen = []
+
+    def noting(noisy: Tensor, time: Tensor) -> Tensor:
+        seen.append(noisy)
+        return unknown(noisy, time) + strength * (named(noisy, time) - unknown(noisy, time))
+
+    options = {"identity": "ann", "emotion": "sad"}
+    found = model.animate(sound, **options, emotion_strength=strength)
+    noise = draw_noise(int(lengths), noise_generator(sound, 0))[None]
+    expected = model.denormalise(sample_ddim(noting, noise, 3, model.config.noise_shift))[0]
+    np.testing.assert_allclose(found.coefficients, expected.numpy(), atol=1e-6)
+    assert (found.identity, found.emotion) == ("ann", "sad")
+    assert len(seen) == 3
 
 
 def test_an_inferred_emotion_is_not_exaggerated():
@@ -519,8 +622,35 @@ def test_steps_are_those_asked_for_or_the_models_own(asked, monkeypatch):
     assert times == expected.tolist()
 
 
-def test_the_longest_prefix_of_the_noise_is_shared():
-    """A seed means the same noise whatever the clip's length."""
+@pytest.mark.parametrize("ancestral", [False, True])
+def test_no_steps_are_not_the_models_own(ancestral):
+    if ancestral:
+        pytest.xfail("torch refuses to stack no noise, before the sampler can say why")
+    with pytest.raises(ValueError, match="at least 1 step, not 0"):
+        tiny_model().animate(speech(1000), steps=0, ancestral=ancestral)
+
+
+def test_the_sound_and_the_seed_decide_the_noise():
+    """Clips of equal length must not blink in the same frames for having the same seed."""
+    sound, other = speech(4000), speech(4000, seed=1)
+    nudged = sound.copy()
+    nudged[1234] += 1e-4
+
+    def drawn(waveform, seed=0):
+        return draw_noise(8, noise_generator(waveform, seed))
+
+    assert torch.equal(drawn(sound), drawn(sound.copy()))
+    assert torch.equal(drawn(sound, 2**63 - 1), drawn(sound, 2**63 - 1))
+    found = [drawn(sound), drawn(sound, 1), drawn(sound, 256), drawn(other), drawn(nudged)]
+    for a in range(len(found)):
+        for b in range(a):
+            assert (found[a] - found[b]).abs().min(0).values.max() > 0.1
+    assert torch.cat(found).mean().abs() < 0.1
+    assert torch.cat(found).std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_a_prefix_of_the_noise_is_shared():
+    """A generator gives the same frames whatever the number asked for."""
     short, long = (draw_noise(n, torch.Generator().manual_seed(3)) for n in (4, 9))
     assert torch.equal(short, long[:4])
     assert short.shape == (4, 52)
