@@ -1,4 +1,6 @@
-"""Changes to training clips that a face should survive: speed, room, band, level, noise, mirror.
+"""Changes to training clips: what a face should survive, and silence, in which it should rest.
+
+What it should survive are speed, room, band limits, level, noise and a mirror.
 
 Speed, pitch, equalisation and band limits are one multiplication in the frequency domain. All
 randomness comes from the generator passed in.
@@ -11,9 +13,11 @@ import numpy.typing as npt
 from scipy import fft
 
 from dtalk.audio import SAMPLE_RATE
-from dtalk.motion import MIRROR
+from dtalk.motion import ARKIT_NAMES, FPS, MIRROR, MOUTH_NAMES
 
 Array = npt.NDArray[np.float32]
+
+_MOUTH = [ARKIT_NAMES.index(name) for name in MOUTH_NAMES]
 
 SPEED_RANGE = 0.12  # of the original speed, either way
 TILT_DB = 6.0  # per octave band, at most
@@ -23,6 +27,11 @@ BAND_PROBABILITY = 0.3
 NOISE_PROBABILITY = 0.6
 NOISE_SNR_DB = (5.0, 35.0)
 ROOM_PROBABILITY = 0.25
+SILENCE_PROBABILITY = 0.12  # that a part of the clip, or all of it, loses its speech
+ALL_SILENT = 0.3  # share of those in which it is all
+SILENCE_SECONDS = 0.5  # at least
+SILENCE_LEVEL_DB = (-45.0, 0.0)  # of the noise in its place, relative to the clip's RMS
+REST_RAMP = 4  # frames in which the mouth comes to rest
 ROOM_SECONDS = (0.05, 0.35)  # time in which the reverberation falls by 60 dB
 
 
@@ -43,6 +52,8 @@ def augment(
     if coefficients is None:
         return sound, None
     moved = stretch_motion(coefficients, speed)
+    if generator.random() < SILENCE_PROBABILITY * strength:
+        sound, moved = _silence(sound, moved, generator)
     return sound, moved[:, MIRROR] if generator.random() < 0.5 else moved
 
 
@@ -55,6 +66,35 @@ def stretch_motion(coefficients: Array, speed: float) -> Array:
     right = np.minimum(left + 1, frames - 1)
     weight = (position - left)[:, None].astype(np.float32)
     return coefficients[left] * (1 - weight) + coefficients[right] * weight
+
+
+def _silence(
+    waveform: Array, coefficients: Array, generator: np.random.Generator
+) -> tuple[Array, Array]:
+    """Noise instead of speech from one frame to another, and the mouth at rest meanwhile."""
+    frames = len(coefficients)
+    start, end = 0, frames
+    shortest = round(SILENCE_SECONDS * FPS)
+    if generator.random() > ALL_SILENT and frames > 2 * shortest:
+        start = int(generator.integers(0, frames - shortest))
+        end = int(generator.integers(start + shortest, frames + 1))
+    samples = len(waveform) * np.array([start, end]) // frames
+    quiet = waveform.copy()
+    level = np.sqrt(np.square(waveform).mean()) * 10 ** (generator.uniform(*SILENCE_LEVEL_DB) / 20)
+    quiet[slice(*samples)] = level * _coloured_noise(int(np.diff(samples)[0]), generator)
+    return quiet, coefficients * _rest(frames, start, end)
+
+
+def _rest(frames: int, start: int, end: int) -> Array:
+    """Factors ``[frames, 52]``: the mouth's channels fade to 0 within [start, end)."""
+    time = np.arange(frames)
+    after = time - start if start > 0 else np.full(frames, frames)
+    before = end - 1 - time if end < frames else np.full(frames, frames)
+    inside = np.minimum(after, before)
+    fade = 1 - np.clip((inside + 1) / REST_RAMP, 0, 1)
+    factors = np.ones((frames, len(ARKIT_NAMES)), np.float32)
+    factors[:, _MOUTH] = fade[:, None]
+    return factors
 
 
 def _filter_and_stretch(
@@ -107,12 +147,16 @@ def _add_noise(waveform: Array, strength: float, generator: np.random.Generator)
     """Noise between white and brown at a random distance below the speech."""
     if generator.random() >= NOISE_PROBABILITY * strength:
         return waveform
-    length = fft.next_fast_len(len(waveform), real=True)
+    ratio = 10 ** (-generator.uniform(*NOISE_SNR_DB) / 20)
+    level = ratio * np.sqrt(np.square(waveform).mean())
+    return (waveform + level * _coloured_noise(len(waveform), generator)).astype(np.float32)
+
+
+def _coloured_noise(samples: int, generator: np.random.Generator) -> Array:
+    """Noise of RMS 1 whose amplitude falls with the frequency to a power between 0 and 1."""
+    length = fft.next_fast_len(samples, real=True)
     bins = length // 2 + 1
     noise = generator.standard_normal(bins) + 1j * generator.standard_normal(bins)
     noise *= np.maximum(np.arange(bins), bins / 200) ** -generator.uniform(0, 1)
-    sound = fft.irfft(noise, length)[: len(waveform)]
-    power = np.square(sound).mean() + 1e-20
-    ratio = 10 ** (-generator.uniform(*NOISE_SNR_DB) / 20)
-    gain = ratio * np.sqrt(np.square(waveform).mean() / power)
-    return (waveform + gain * sound).astype(np.float32)
+    sound = fft.irfft(noise, length)[:samples]
+    return (sound / np.sqrt(np.square(sound).mean() + 1e-20)).astype(np.float32)

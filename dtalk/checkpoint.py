@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from dtalk.errors import CheckpointError
 from dtalk.files import atomic_path
@@ -42,7 +42,8 @@ def save_model(model: DiffusionTalker, path: Path, about: dict[str, Any] | None 
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {_KEY: json.dumps(description)})
+        # Not save_file, which makes files that only their owner may read.
+        temporary.write_bytes(serialise(tensors, {_KEY: json.dumps(description)}))
 
 
 def read_description(path: Path) -> dict[str, Any]:
