@@ -122,10 +122,11 @@ def predict(
             noise = _padded_noise(group, seed).to(model.device)
             count = model.config.steps if steps is None else steps
             x = sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
-            samples.append(model.denormalise(x).cpu().numpy())
-        stacked = np.stack(samples, axis=1)
-        for clip, sample in zip(group, stacked):
-            yield clip, sample[:, : clip.frames]
+            samples.append(
+                [model.finish(row[: clip.frames], clip.waveform) for row, clip in zip(x, group)]
+            )
+        for index, clip in enumerate(group):
+            yield clip, torch.stack([sample[index] for sample in samples]).cpu().numpy()
         done += len(group)
         if progress:
             progress(done, len(clips))

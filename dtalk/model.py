@@ -28,6 +28,7 @@ from dtalk.errors import DataError
 from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
 from dtalk.recurrent import FastGRU, run_recurrent
 from dtalk.settings import ModelConfig
+from dtalk.silence import rest_in_silence
 
 COEFFICIENTS = len(ARKIT_NAMES)
 NEUTRAL = "neutral"
@@ -291,6 +292,11 @@ class DiffusionTalker(nn.Module):
         """Standardised -> coefficients, held to [0, 1]."""
         return (standardised * self.std + self.mean).clamp(0, 1)
 
+    def finish(self, standardised: Tensor, waveform: npt.NDArray[np.float32]) -> Tensor:
+        """A sample ``[T, 52]`` -> coefficients in [0, 1], at rest where the sound is silent."""
+        coefficients = self.denormalise(standardised)
+        return rest_in_silence(coefficients, waveform) if self.config.rest else coefficients
+
     def features(self, waveforms: Sequence[npt.NDArray[np.float32]], lengths: Tensor) -> Tensor:
         """F_a ``[B, T, C]`` of 16 kHz waveforms, for clips of ``lengths`` ``[B]`` face frames."""
         prepared = [
@@ -365,7 +371,7 @@ class DiffusionTalker(nn.Module):
         generator = noise_generator(waveform, seed)
         x = self._sample(denoise, frames, generator, count, temperature, ancestral)
         return Animation(
-            self.denormalise(x[0]).cpu().numpy(),
+            self.finish(x[0], waveform).cpu().numpy(),
             personalizer.identity.label_of(who[0]),
             personalizer.emotion.label_of(how[0]),
         )

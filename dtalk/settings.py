@@ -87,6 +87,7 @@ class ModelConfig:
     temperature: float = setting(1.0, "how far jaw, mouth and tongue stray from the mean motion")
     upper_temperature: float = setting(1.0, "the same for the rest of the face")
     emotion_strength: float = setting(1.0, "of an emotion that the user names; 1 is as learned")
+    rest: bool = setting(True, "whether the mouth closes where nobody speaks")
     retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)
 
 
