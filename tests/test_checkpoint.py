@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from helpers import speech, tiny_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from dtalk import checkpoint
 from dtalk.checkpoint import load_model, read_description, save_model
 from dtalk.errors import CheckpointError, DtalkError
 from dtalk.motion import ARKIT_NAMES
@@ -202,16 +202,30 @@ def test_a_configuration_that_does_not_fit_the_tensors(saved):
 def test_an_interrupted_write_leaves_the_old_file(saved, monkeypatch, error):
     before = saved.read_bytes()
 
-    def broken(tensors, path, metadata):
-        Path(path).write_bytes(b"half of it")
+    def broken(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:1000])
         raise error
 
-    monkeypatch.setattr(checkpoint, "save_file", broken)
     expected = DtalkError if isinstance(error, OSError) else error
-    with pytest.raises(expected):
-        save_model(tiny_model(seed=9), saved)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", broken)
+        with pytest.raises(expected):
+            save_model(tiny_model(seed=9), saved)
     assert saved.read_bytes() == before
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_model_may_be_read_by_whom_the_umask_lets(tmp_path, mask):
+    """As any other new file; safetensors' own save_file shuts all others out."""
+    before = os.umask(mask)
+    try:
+        save_model(tiny_model(), tmp_path / "m.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "m.safetensors").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 def test_saving_over_a_model_replaces_it(saved):

@@ -100,6 +100,36 @@ def test_an_index_that_is_none(tmp_path, content):
         read_index(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("c,s,train", r"clips.csv:2: the clip names no audio file"),
+        ("c,s", r"clips.csv:2: split '' is none of"),
+        ("c", r"clips.csv:2: split '' is none of"),
+    ],
+)
+def test_a_row_that_breaks_off_before_what_it_needs(tmp_path, row, message):
+    (tmp_path / "clips.csv").write_text(f"clip,set,split,audio,motion,speaker,emotion\n{row}\n")
+    with pytest.raises(DataError, match=message):
+        read_index(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
+    """Whichever that is; quoted or not."""
+    for first in ("clip", '"clip"'):
+        text = f"\ufeff{first},set,split,audio,motion,speaker,emotion\nc,s,train,c.wav,,zoë,sad\n"
+        (tmp_path / "clips.csv").write_bytes(text.encode())
+        expected = Clip("c", "s", "train", "zoë", "sad", tmp_path / "c.wav", None)
+        assert read_index(tmp_path) == [expected]
+
+
+def test_a_row_with_too_many_fields(tmp_path):
+    (tmp_path / "clips.csv").write_text(
+        "clip,set,split,audio,motion,speaker,emotion\nc,s,train,c.wav,,ann,sad,more,still more\n"
+    )
+    assert read_index(tmp_path)[0].emotion == "sad"
+
+
 def test_a_row_that_breaks_off_has_no_labels(tmp_path):
     """Fields that are not there are as good as empty ones."""
     (tmp_path / "clips.csv").write_text(

@@ -177,9 +177,9 @@ def test_guided_by_hand():
 def test_guided_asks_both_about_the_same():
     """Answers that depend on x_t and t: 2 (3 x + t) - (x - t) = 5 x + 3 t."""
     noisy, time = normal(2, 3, 4), torch.tensor([0.25, 0.75], dtype=torch.float64)
-    found = guided(
-        lambda x, t: 3 * x + t[:, None, None], lambda x, t: x - t[:, None, None], 2.0
-    )(noisy, time)
+    found = guided(lambda x, t: 3 * x + t[:, None, None], lambda x, t: x - t[:, None, None], 2.0)(
+        noisy, time
+    )
     torch.testing.assert_close(found, 5 * noisy + 3 * time[:, None, None])
 
 

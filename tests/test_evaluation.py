@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -23,9 +24,11 @@ from dtalk.evaluation import (
     score,
     static_scores,
     summarise,
+    without_nan,
+    write_figures,
 )
 from dtalk.head import built_in
-from dtalk.motion import ARKIT_NAMES, UPPER_FACE_NAMES
+from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES, UPPER_FACE_NAMES
 
 LIP_CLOSER = ARKIT_NAMES.index("mouthClose")
 PUCKER = ARKIT_NAMES.index("mouthPucker")
@@ -139,6 +142,14 @@ def test_scores_of_a_static_face(geometry):
 # Means -------------------------------------------------------------------------------------------
 
 
+FRACTIONS = {
+    "lve_of_static": "lve",
+    "lve_mm_of_static": "lve_mm",
+    "eve_of_static": "eve",
+    "fdd_mm_of_static": "fdd_mm_abs",
+}
+
+
 def result(clip: LoadedClip, geometry: Geometry, predicted: np.ndarray | None = None):
     reference = clip.coefficients
     assert reference is not None
@@ -159,7 +170,7 @@ def test_mean_scores_leave_out_what_is_undefined():
 def test_the_static_fraction_of_a_static_face_is_1(geometry):
     clips = [loaded_clip("a", 12), loaded_clip("b", 20, seed=1)]
     found = summarise([result(clip, geometry) for clip in clips])
-    for name in ("lve_of_static", "eve_of_static", "fdd_mm_of_static"):
+    for name in FRACTIONS:
         assert found[name] == pytest.approx(1), name
 
 
@@ -170,10 +181,42 @@ def test_fractions_of_static_are_ratios_of_means(geometry):
     calm.coefficients[:] *= 0.1
     results = [result(calm, geometry), result(lively, geometry, lively.coefficients)]
     assert results[1].sample["lve"] == 0
-    static = [r.static["lve"] for r in results]
-    expected = static[0] / (static[0] + static[1])
-    assert summarise(results)["lve_of_static"] == pytest.approx(expected)
-    assert expected < 0.1
+    found = summarise(results)
+    for name, of in FRACTIONS.items():
+        static = [r.static[of] for r in results]
+        expected = static[0] / (static[0] + static[1])
+        assert found[name] == pytest.approx(expected), name
+        assert 0 < expected < 0.15, name
+
+
+def test_fractions_of_static_by_hand():
+    """Means over the clips where a figure is defined, the static one in the denominator."""
+    nan = float("nan")
+    sample = {"lve": 2.0, "lve_mm": 3.0, "eve": 5.0, "fdd_mm_abs": 1.0}
+    static = {"lve": 8.0, "lve_mm": 6.0, "eve": 0.0, "fdd_mm_abs": nan}
+    other = {"lve": 4.0, "lve_mm": nan, "eve": 1.0, "fdd_mm_abs": nan}
+    clip = loaded_clip("a", 2)
+    found = summarise(
+        [ClipResult(clip, sample, None, static), ClipResult(clip, other, None, other)]
+    )
+    assert found["lve_of_static"] == pytest.approx((2 + 4) / (8 + 4))
+    assert found["lve_mm_of_static"] == pytest.approx(3 / 6)
+    assert found["eve_of_static"] == pytest.approx((5 + 1) / (0 + 1))
+    assert math.isnan(found["fdd_mm_of_static"])
+
+
+def test_a_figure_whose_static_one_is_0_has_no_fraction():
+    figures = dict.fromkeys(FRACTIONS.values(), 1.0)
+    still = {**figures, "eve": 0.0}
+    found = summarise([ClipResult(loaded_clip("a", 2), figures, None, still)])
+    assert math.isnan(found["eve_of_static"])
+    assert [found[name] for name in FRACTIONS if name != "eve_of_static"] == [1, 1, 1]
+
+
+def test_a_summary_of_nothing_is_undefined():
+    found = summarise([])
+    assert set(found) == set(FRACTIONS)
+    assert all(math.isnan(value) for value in found.values())
 
 
 @pytest.mark.filterwarnings("error")
@@ -185,7 +228,7 @@ def test_references_that_do_not_move_have_no_fraction_of_static(geometry, frames
     clip.coefficients[:] = 0
     found = summarise([result(clip, geometry)])
     assert found["lve"] == 0
-    for name in ("lve_of_static", "eve_of_static", "fdd_mm_of_static"):
+    for name in FRACTIONS:
         assert math.isnan(found[name]), name
 
 
@@ -197,8 +240,12 @@ def test_summaries_of_samples_and_of_their_mean(geometry):
     both = [ClipResult(clip, sample, mean, static_scores(clip.coefficients, geometry))]
     assert summarise(both)["lve"] == sample["lve"]
     assert summarise(both, mean_of_samples=True)["lve"] == mean["lve"] < sample["lve"]
-    assert summarise(both)["lve_of_static"] == pytest.approx(0.25, rel=1e-3)
-    assert summarise(both, True)["lve_of_static"] == pytest.approx(0.04, rel=1e-3)
+    for mean_of_samples, error in ((False, 0.5), (True, 0.2)):
+        found = summarise(both, mean_of_samples)
+        assert found["lve_of_static"] == pytest.approx(error**2, rel=1e-4)
+        assert found["lve_mm_of_static"] == pytest.approx(error, rel=1e-4)
+        assert found["eve_of_static"] == pytest.approx(error**2, rel=1e-4)
+        assert found["fdd_mm_of_static"] == pytest.approx(error, rel=1e-4)
 
 
 def test_groups():
@@ -252,6 +299,38 @@ def test_predict_with_other_steps():
     expected = model.animate(clips[0].waveform, steps=5).coefficients
     np.testing.assert_allclose(sample[0], expected, atol=1e-5)
     assert np.abs(expected - model.animate(clips[0].waveform).coefficients).max() > 1e-4
+
+
+def test_no_steps_are_not_the_models_own():
+    with pytest.raises(ValueError, match="at least 1 step, not 0"):
+        next(predict(tiny_model(), clips_of(6), [0], steps=0))
+
+
+def test_predict_strays_as_far_as_the_model_says():
+    """By channel: none of the mouth's deviations from the mean, twice all others."""
+    clips = clips_of(6, 9)
+    still, plain, found = (
+        {c.clip.name: sample[0] for c, sample in predict(tiny_model(steps=3, **own), clips, [4])}
+        for own in (
+            {"temperature": 0.0, "upper_temperature": 0.0},
+            {},
+            {"temperature": 0.0, "upper_temperature": 2.0},
+        )
+    )
+    factor = np.where(np.isin(ARKIT_NAMES, list(MOUTH_NAMES)), 0, 2)
+    for name, mean in still.items():
+        deviation = plain[name] - mean
+        assert np.abs(deviation).max() > 1e-3
+        np.testing.assert_allclose(found[name], mean + factor * deviation, atol=1e-6)
+
+
+def test_clips_of_one_length_have_noise_of_their_own():
+    """In one batch and with one seed."""
+    first, second = loaded_clip("a", 8), loaded_clip("b", 8, seed=1)
+    noise = evaluation._padded_noise([first, second, first], 3)
+    assert noise.shape == (3, 8, 52)
+    assert torch.equal(noise[0], noise[2])
+    assert (noise[0] - noise[1]).abs().mean() > 0.5
 
 
 def test_predict_gives_as_many_frames_as_the_reference():
@@ -362,3 +441,23 @@ def test_retrieval_with_libraries_without_labels():
     model = tiny_model(identities=(), emotions=())
     found = retrieval(model, clips_of(5, 6))
     assert all(math.isnan(value) for value in found.values())
+
+
+# Figures -----------------------------------------------------------------------------------------
+
+
+def test_without_nan():
+    nan = float("nan")
+    found = without_nan({"a": nan, "b": {"c": np.float64("nan"), "d": 0.0}, "e": "nan", "f": 3})
+    assert found == {"a": None, "b": {"c": None, "d": 0.0}, "e": "nan", "f": 3}
+    assert without_nan(nan) is None
+    assert without_nan({}) == {}
+
+
+def test_written_figures_are_strict_json(tmp_path):
+    path = tmp_path / "new" / "figures.json"
+    write_figures({"direct": {"all": {"lve": 1.25, "opening_r": float("nan")}}}, path)
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text) == {"direct": {"all": {"lve": 1.25, "opening_r": None}}}
+    assert "NaN" not in text
+    assert text.endswith("}\n")

@@ -534,6 +534,17 @@ def test_emotion_strength_exaggerates_what_the_emotion_changes():
     assert np.array_equal(face(emotion="sad"), plain)  # the model's own strength is 1
 
 
+def test_no_strength_of_an_emotion_is_neutral():
+    """And neutral is the same however strong."""
+    model, sound = tiny_model(emotions=("happy", "neutral", "sad")), speech(4000)
+    neutral = model.animate(sound, emotion="neutral").coefficients
+    for emotion, strength in (("sad", 0.0), ("happy", 0.0), ("neutral", 0.0), ("neutral", 3.0)):
+        found = model.animate(sound, emotion=emotion, emotion_strength=strength)
+        np.testing.assert_allclose(found.coefficients, neutral, atol=1e-6)
+        assert found.emotion == emotion
+    assert np.abs(model.animate(sound, emotion="sad").coefficients - neutral).max() > 1e-3
+
+
 def test_emotion_strength_of_the_configuration():
     sound, options = speech(4000), {"identity": "ann", "emotion": "sad"}
     strong = tiny_model(emotion_strength=2.5).animate(sound, **options).coefficients
@@ -542,20 +553,24 @@ def test_emotion_strength_of_the_configuration():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("emotions", "calm"),
+    [(("happy", "sad"), -1), (("neutral", "sad"), 0), (("Neutral", "sad"), -1)],
+)
 @pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])
-def test_emotion_strength_guides_every_step(strength):
-    """Away from the entry of the unknown emotion, the identity being the same."""
-    model, sound = tiny_model(steps=3), speech(4000)
+def test_emotion_strength_guides_every_step(strength, emotions, calm):
+    """Away from neutral, or from the unknown emotion, the identity being the same."""
+    model, sound = tiny_model(steps=3, emotions=emotions), speech(4000)
     lengths = torch.tensor([frame_count(len(sound))])
     features = model.features([sound], lengths)
-    named, unknown = (
-        model.denoiser(features, embedding(model, 0, emotion), lengths) for emotion in (1, -1)
+    named, plain = (
+        model.denoiser(features, embedding(model, 0, emotion), lengths) for emotion in (1, calm)
     )
     seen = []
 
     def noting(noisy: Tensor, time: Tensor) -> Tensor:
         seen.append(noisy)
-        return unknown(noisy, time) + strength * (named(noisy, time) - unknown(noisy, time))
+        return plain(noisy, time) + strength * (named(noisy, time) - plain(noisy, time))
 
     options = {"identity": "ann", "emotion": "sad"}
     found = model.animate(sound, **options, emotion_strength=strength)

@@ -263,8 +263,15 @@ def covariance_of(trainer: Trainer) -> np.ndarray:
     return np.cov(np.concatenate(frames), rowvar=False)
 
 
-@pytest.mark.parametrize("draw", [None, 0.0, 1 - 2**-24])
-def test_training_sees_the_times_of_the_sampler(data, tmp_path, monkeypatch, draw):
+@pytest.mark.parametrize(
+    ("draw", "steps"),
+    [
+        (None, [0, 0, 1, 1, 2, 2]),
+        (0.0, [0, 0, 1, 1, 2, 2]),
+        (1 - 2**-24, [0, 1, 1, 2, 2, 2]),  # rounded up to the next step, but never past the last
+    ],
+)
+def test_training_sees_the_times_of_the_sampler(data, tmp_path, monkeypatch, draw, steps):
     """All of them in every batch, as evenly as it goes; also at the ends of what is drawn."""
     trainer = trainer_of(data, tmp_path, model={**WIDTHS, "steps": 3}, batch_frames=1000)
     source = trainer.batches(0)
@@ -284,7 +291,7 @@ def test_training_sees_the_times_of_the_sampler(data, tmp_path, monkeypatch, dra
     generator = torch.Generator().manual_seed(0)
     losses_of(trainer.model, batch, trainer.grams, generator, trainer.config)
     grid = time_grid(3, shift=trainer.model.config.noise_shift)[:-1].tolist()
-    assert sorted(seen) == sorted(2 * grid)
+    assert sorted(seen, reverse=True) == [grid[step] for step in steps]
 
 
 def gradients_of(trainer: Trainer, batch) -> dict[str, torch.Tensor | None]:
@@ -334,6 +341,58 @@ def test_retrieval_is_not_trained_through_the_reconstruction(data, tmp_path):
     entries = found["personalizer.identity.entries"]
     assert entries is not None
     assert entries.abs().max() > 0  # but the entries themselves are
+
+
+def heard(trainer: Trainer, batch, monkeypatch) -> tuple[dict[str, float], torch.Tensor]:
+    """The losses, and the features that the decoder was given."""
+    seen = []
+    plain = trainer.model.decoder.forward
+
+    def noting(noisy, time, features, *rest):
+        seen.append(features.detach())
+        return plain(noisy, time, features, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.model.decoder, "forward", noting)
+        generator = torch.Generator().manual_seed(0)
+        parts = losses_of(trainer.model, batch, trainer.grams, generator, trainer.config)
+    return {name: value.item() for name, value in parts.items()}, seen[0]
+
+
+def test_a_share_of_the_clips_is_learned_without_their_sound(data, tmp_path, monkeypatch):
+    found = {}
+    for share in (0.0, 0.5, 1.0):
+        settings = {"batch_frames": 1000, "deaf_share": share, "augment": 0.0}
+        trainer = trainer_of(data, tmp_path, **settings)
+        source = trainer.batches(0)
+        found[share] = heard(trainer, next(source), monkeypatch)
+        source.close()
+    (hearing, features), (_, some), (deaf, none) = found.values()
+    assert (features.abs().amax((1, 2)) > 0).all()
+    assert none.shape == features.shape
+    assert none.abs().max() == 0
+    kept = some.abs().amax((1, 2)) > 0
+    assert 0 < kept.sum() < len(kept) == 6
+    assert torch.equal(some[kept], features[kept])  # as a whole or not at all
+    for name in ("identity", "emotion"):
+        assert deaf[name] == hearing[name]  # retrieval still listens
+    for name in ("coefficients", "lips", "guide"):
+        assert deaf[name] != hearing[name]
+
+
+def test_without_sound_the_motion_teaches_the_encoder_nothing(data, tmp_path):
+    settings = {"label_share": 1.0, "match_share": 0.0, "contrast_weight": 0.0}
+    for share, learns in ((1.0, False), (0.0, True)):
+        trainer = trainer_of(data, tmp_path, deaf_share=share, **settings)
+        source = trainer.batches(0)
+        found = gradients_of(trainer, next(source))
+        source.close()
+        for name, gradient in found.items():
+            if name.startswith("encoder."):
+                assert (gradient is not None and bool(gradient.abs().max() > 0)) is learns, name
+        entries = found["personalizer.emotion.entries"]
+        assert entries is not None
+        assert entries.abs().max() > 0
 
 
 def test_padding_changes_no_loss(data, tmp_path):
@@ -876,15 +935,27 @@ def test_fine_tuning_weighs_errors_as_the_model_is_standardised(data, tmp_path, 
     )
 
 
-def test_fine_tuning_goes_on_from_what_was_learned(data, tmp_path):
-    """Lower loss at the first update than from scratch, and new weights in the end."""
-    settings = {"updates": 60, "learning_rate": 0.01, "augment": 0.0}
+def test_fine_tuning_goes_on_from_what_was_learned(data, tmp_path, monkeypatch):
+    """The first loss is that of the model as it was, the weights in the end are new."""
+    monkeypatch.setattr(training, "WARM_UP", 1)
     first = Recorder()
-    train(training_config(data, tmp_path / "first", **settings), first)
+    config = training_config(data, tmp_path / "first", updates=40, learning_rate=0.01, augment=0.0)
+    train(config, first)
     init = tmp_path / "first" / MODEL_FILE
-    observer = Recorder()
-    trainer = train(training_config(data, tmp_path / "run", init=init, augment=0.0), observer)
-    assert observer.losses[0] < 0.8 * first.losses[0]
+    config, observer = training_config(data, tmp_path / "run", init=init, augment=0.0), Recorder()
+    trainer = Trainer(config, observer)
+    source = trainer.batches(0)
+    expected = losses_of(
+        load_model(init).train(),
+        next(source),
+        trainer.grams,
+        torch.Generator().manual_seed(0),
+        config,
+    )
+    source.close()
+    trainer.run()
+    assert observer.losses[0] == pytest.approx(expected["total"].item(), rel=1e-6)
+    assert observer.losses[0] < 0.7 * first.losses[0]
     assert not same(load_file(init), load_file(tmp_path / "run" / MODEL_FILE))
     description = read_description(tmp_path / "run" / MODEL_FILE)
     assert str(tmp_path) not in json.dumps(description["settings"])  # no paths of this machine
