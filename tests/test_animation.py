@@ -14,10 +14,11 @@ import soundfile
 from helpers import EMOTIONS, IDENTITIES, JAW, speech, tiny_model
 
 import dtalk
-from dtalk.animation import DEFAULT_WEIGHTS, Manner, animate_file, animate_waveform, load
+from dtalk.animation import DEFAULT_WEIGHTS, animate_file, animate_waveform, load
 from dtalk.checkpoint import save_model
 from dtalk.errors import AudioError, CheckpointError, DataError, DtalkError
 from dtalk.motion import Motion
+from dtalk.settings import Manner
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "speech" / "jfk.flac"
