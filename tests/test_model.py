@@ -30,6 +30,7 @@ from dtalk.model import (
 )
 from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
 from dtalk.settings import AUTO, Manner
+from dtalk.silence import presence
 
 kinds = pytest.mark.parametrize("kind", ["mel", "cnn"])
 
@@ -130,12 +131,12 @@ def test_tokens_are_the_weighted_entries():
 def test_check_names_what_the_library_holds():
     ours = library("ann", "bob")
     ours.check("bob", "identity")
-    with pytest.raises(DataError, match="^unknown mood 'eve'; this model knows: ann, bob$"):
+    with pytest.raises(DataError, match=r"^unknown mood 'eve'; this model knows: ann, bob$"):
         ours.check("eve", "mood")
     for label in ("", "Ann", "ann "):
         with pytest.raises(DataError, match=f"^unknown identity '{label}'"):
             ours.check(label, "identity")
-    with pytest.raises(DataError, match="^unknown emotion 'sad'; this model knows: none$"):
+    with pytest.raises(DataError, match=r"^unknown emotion 'sad'; this model knows: none$"):
         library().check("sad", "emotion")
 
 
@@ -433,6 +434,24 @@ def test_animate_survives_silence():
     assert np.isfinite(tiny_model().animate(np.zeros(3000, np.float32)).coefficients).all()
 
 
+def pausing() -> np.ndarray:
+    """Two seconds of speech between one and two seconds of silence."""
+    return np.concatenate([np.zeros(16000), speech(32000), np.zeros(32000)]).astype(np.float32)
+
+
+def test_the_mouth_rests_where_nobody_speaks():
+    sound, options = pausing(), {"seed": 3, "identity": "ann"}
+    awake = tiny_model(rest=False).animate(sound, **options).coefficients
+    found = tiny_model().animate(sound, **options).coefficients
+    mouth = np.isin(ARKIT_NAMES, list(MOUTH_NAMES))
+    there = presence(sound, 150)[:, None]
+    assert awake.min() > 0
+    assert np.array_equal(found[:, ~mouth], awake[:, ~mouth])
+    np.testing.assert_allclose(found[:, mouth], (awake * there)[:, mouth], atol=1e-7)
+    assert found[:10, mouth].max() == 0
+    assert np.array_equal(found[26:94], awake[26:94])
+
+
 @kinds
 @pytest.mark.parametrize("ancestral", [False, True])
 def test_a_seed_fixes_every_byte(kind, ancestral):
@@ -497,7 +516,7 @@ def test_temperature_scales_the_deviation_from_the_mean(ancestral, temperature):
     model = tiny_model(temperature=0.8, upper_temperature=1.4)
     found = model.animate(sound, temperature=temperature, **options).coefficients
     own = np.where(np.isin(ARKIT_NAMES, list(MOUTH_NAMES)), 0.8, 1.4)
-    assert 0 < found.min()
+    assert found.min() > 0
     assert found.max() < 1
     np.testing.assert_allclose(found, cold + temperature * own * (warm - cold), atol=1e-6)
 
