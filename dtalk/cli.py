@@ -211,7 +211,9 @@ def evaluate(
         int, typer.Option(help="samples a clip; above 1 their mean is judged too", min=1)
     ] = 1,
     seed: Annotated[int, typer.Option(help="seed of the first sample", min=0)] = 0,
-    steps: Annotated[int | None, typer.Option(help="denoising steps [the model's own]")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="denoising steps [the model's own]", min=1)
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     json: Annotated[Path | None, typer.Option(help="write all figures to this file")] = None,

@@ -159,4 +159,4 @@ def _sample(
         x = step(x, clean, times[index], times[index + 1], index)
         clean = denoise(x, times[index + 1].expand(len(x)))
     # sigma_0 = 0: the last step lands on the network's own x_0.
-    return mean + spread * (clean - mean)
+    return torch.lerp(mean, clean, torch.as_tensor(spread, dtype=mean.dtype, device=mean.device))

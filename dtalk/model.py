@@ -58,10 +58,10 @@ def step_embedding(time: Tensor, width: int) -> Tensor:
 
     Source: Vaswani et al. (2017), section 3.5, with 1000 t for the position.
     """
-    half = width // 2
+    half = (width + 1) // 2
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=time.device) / half)
     angles = 1000 * time[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -346,7 +346,7 @@ class DiffusionTalker(nn.Module):
             identity, emotion: a library label, or None to infer it from the sound.
             seed: of the noise. The same input, seed, weights and threads give the same bytes.
             steps: denoising steps; None for the model's own number.
-            temperature: scales the model's own initial noise; 0 gives its most likely motion.
+            temperature: scales how far the sample strays from the mean motion; 0 gives the mean.
             emotion_strength: how strongly a named emotion shows: 1 as learned, more exaggerates,
                 0 is none; None for the model's own. An inferred emotion always has 1.
             ancestral: sample with fresh noise at every step (eq. 3) instead of DDIM.
@@ -386,7 +386,7 @@ class DiffusionTalker(nn.Module):
         ancestral: bool,
     ) -> Tensor:
         """One standardised x_0 ``[1, frames, 52]``."""
-        count = steps if ancestral else 1
+        count = max(1, steps) if ancestral else 1
         noise = torch.stack([draw_noise(frames, generator) for _ in range(count)])[:, None]
         noise = noise.to(self.device)
         shift, spread = self.config.noise_shift, self.spread() * temperature
@@ -413,7 +413,8 @@ def noise_generator(waveform: npt.NDArray[np.float32], seed: int) -> torch.Gener
 
     With the seed alone, all clips of a folder would blink in the same frames.
     """
-    digest = hashlib.sha256(seed.to_bytes(8, "little") + waveform.tobytes()).digest()
+    number = (int(seed) % 2**64).to_bytes(8, "little")
+    digest = hashlib.sha256(number + waveform.tobytes()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 

@@ -83,7 +83,9 @@ class ModelConfig:
     dropout: float = setting(0.1, "dropout in encoder and decoder", most=0.99)
     bidirectional: bool = setting(True, "whether the decoder sees the future")
     steps: int = setting(8, "denoising steps the model is made for", least=1)
-    noise_shift: float = setting(3.0, "noise of the steps, relative to the cosine schedule's")
+    noise_shift: float = setting(
+        3.0, "noise of the steps, relative to the cosine schedule's", least=0.1
+    )
     temperature: float = setting(1.0, "how far jaw, mouth and tongue stray from the mean motion")
     upper_temperature: float = setting(1.0, "the same for the rest of the face")
     emotion_strength: float = setting(1.0, "of an emotion that the user names; 1 is as learned")

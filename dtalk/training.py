@@ -103,7 +103,10 @@ def region_gram(basis: npt.NDArray[np.float32], std: Tensor, covariance: Tensor)
     """
     flat = torch.from_numpy(basis).flatten(1)
     gram = flat @ flat.T
-    return std[:, None] * gram * std / (gram * covariance).sum()
+    moves = (gram * covariance).sum()
+    if moves <= 0:  # nothing there moves in the data, so nothing is to be learned
+        return torch.zeros_like(gram)
+    return std[:, None] * gram * std / moves
 
 
 @dataclass(frozen=True)
@@ -130,22 +133,27 @@ def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
     Raises:
         CheckpointError: the networks differ in more than their libraries.
     """
-    theirs = source.state_dict()
-    for name, value in model.state_dict().items():
-        if name.endswith(".entries"):
-            continue
-        if name not in theirs or theirs[name].shape != value.shape:
-            raise CheckpointError(
-                f"cannot start from {source.name or 'this model'}: {name} differs; "
-                "give the same settings of the model"
-            )
+    mine, theirs = _shared_weights(model), _shared_weights(source)
+    shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
+    differing = [k for k in {**shapes[0], **shapes[1]} if shapes[0].get(k) != shapes[1].get(k)]
+    if differing:
+        raise CheckpointError(
+            f"cannot start from {source.name or 'this model'}: {differing[0]} differs; "
+            "give the same settings of the model"
+        )
+    for name, value in mine.items():
         value.copy_(theirs[name])
     for kind in ("identity", "emotion"):
-        mine, other = getattr(model.personalizer, kind), getattr(source.personalizer, kind)
-        mine.entries[-1] = other.entries[-1]
-        for index, label in enumerate(mine.labels):
+        to, other = getattr(model.personalizer, kind), getattr(source.personalizer, kind)
+        for index, label in enumerate(to.labels):
             if label in other.labels:
-                mine.entries[index] = other.entries[other.labels.index(label)]
+                to.entries[index] = other.entries[other.labels.index(label)]
+
+
+def _shared_weights(model: DiffusionTalker) -> dict[str, Tensor]:
+    """All weights but those that depend on how many labels there are; of those, "unknown"'s."""
+    weights = model.state_dict()
+    return {k: v[-1] if k.endswith(".entries") else v for k, v in weights.items()}
 
 
 class BatchMaker:
@@ -367,9 +375,11 @@ class Trainer:
         self.model.mean.copy_(mean)
         self.model.std.copy_(std)
         if config.init is not None:
-            adopt(self.model, load_model(config.init, self.model.device))
-        std = self.model.std.cpu()
-        self.grams = Grams.of(built_in(), std, covariance, self.model.device)
+            source = load_model(config.init, self.model.device)
+            source.name = config.init.name
+            adopt(self.model, source)
+        self.covariance = covariance
+        self._weigh_regions()
         self.average = Average(self.model, config.ema)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -378,6 +388,11 @@ class Trainer:
         self.best = math.inf
         self.seconds = 0.0
         self.batches = BatchMaker(train, self.model, config)
+
+    def _weigh_regions(self) -> None:
+        """The grams go with the model's standardisation, which may come from another model."""
+        std = self.model.std.cpu()
+        self.grams = Grams.of(built_in(), std, self.covariance, self.model.device)
 
     def run(self) -> None:
         """Train to the end, validating and saving on the way; ctrl-C saves and stops."""
@@ -479,6 +494,7 @@ class Trainer:
             if differing:
                 raise CheckpointError(f"cannot resume from {path}: other settings: {differing}")
             self.model.load_state_dict(state["model"])
+            self._weigh_regions()
             self.average.weights = state["average"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.update, self.best, self.seconds = state["update"], state["best"], state["seconds"]
@@ -502,7 +518,7 @@ class Trainer:
             "settings": _settings(self.config),
             "update": self.update,
             "seconds": round(self.seconds),
-            "validation": tables,
+            "validation": without_nan(tables),
         }
 
     def _log(self, entry: dict[str, Any]) -> None:

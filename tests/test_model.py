@@ -660,9 +660,7 @@ def test_steps_are_those_asked_for_or_the_models_own(asked, monkeypatch):
     "ancestral",
     [
         False,
-        pytest.param(
-            True, marks=pytest.mark.xfail(raises=RuntimeError, reason="torch.stack of no noise")
-        ),
+        True,
     ],
 )
 def test_no_steps_are_not_the_models_own(ancestral):
