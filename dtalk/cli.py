@@ -219,10 +219,9 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="write all figures to this file")] = None,
 ) -> None:
     """Score models on tracked faces; everything is inferred from the sound."""
-    from dtalk.console import counting, out, score_table, warn
+    from dtalk.console import counting, out, retrieval_line, score_table, warn
     from dtalk.datasets import load_clips, read_index, select
-    from dtalk.evaluation import evaluate as score_model
-    from dtalk.evaluation import groups, retrieval, summarise, write_figures
+    from dtalk.evaluation import assess, write_figures
     from dtalk.head import built_in
 
     paths: Sequence[Path | None] = weights or [None]
@@ -239,16 +238,12 @@ def evaluate(
     for model, path in zip(models, paths):
         name = model.name if names.count(model.name) == 1 else str(path)
         with counting("scoring", "clips") as progress:
-            results = score_model(model, loaded, built_in(), samples, seed, steps, progress)
-        tables: dict[str, Any] = {}
-        for kind in ("sample", "mean") if samples > 1 else ("sample",):
-            named = groups(results, model.config.identities)
-            tables[kind] = {name: summarise(r, kind == "mean") for name, r in named.items()}
-            heading = "one sample" if kind == "sample" else f"mean of {samples} samples"
-            rows = [(f"{n} ({len(named[n])})", s) for n, s in tables[kind].items()]
-            out.print(score_table(f"{name}, {split}, {heading}", rows))
-        tables["retrieval"] = retrieval(model, loaded)
-        out.print("retrieval, top-1:", {k: round(v, 3) for k, v in tables["retrieval"].items()})
+            tables = assess(model, loaded, built_in(), samples, seed, steps, progress)
+        titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
+        for kind, title in titles.items():
+            if kind in tables:
+                out.print(score_table(f"{name}, {split}, {title}", tables[kind]))
+        out.print(retrieval_line(tables["retrieval"]["all"]), highlight=False)
         everything[name] = tables
     if json is not None:
         write_figures(everything, json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -138,9 +138,10 @@ class TrainingProgress:
 
     def validated(self, update: int, tables: dict[str, dict[str, float]]) -> None:
         """Scores on the validation split."""
-        out.print(score_table(f"validation after update {update}", list(tables.items())))
-        found = {k: round(v, 3) for k, v in tables["all"].items() if k.endswith("_top1")}
-        out.print("retrieval:", found)
+        out.print(score_table(f"validation after update {update}", tables))
+        suffix = "_top1"
+        found = {k.removesuffix(suffix): v for k, v in tables["all"].items() if suffix in k}
+        out.print(retrieval_line(found), highlight=False)
 
     def note(self, line: str) -> None:
         """Anything else worth a line."""
@@ -176,12 +177,18 @@ def _short(path: Path, base: Path) -> str:
     return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
-def score_table(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Table:
-    """A table of scores, a row a name."""
+def retrieval_line(found: Mapping[str, float]) -> str:
+    """What the personalizer finds right, as one line."""
+    return "retrieval, top-1: " + ", ".join(f"{k} {v:.3f}" for k, v in found.items())
+
+
+def score_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
+    """A table of scores, a row a name, with the number of clips where it is known."""
     table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for _, heading in FIGURES:
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, scores in rows:
-        table.add_row(escape(name), *(f"{scores[key]:.3f}" for key, _ in FIGURES))
+    for name, scores in rows.items():
+        count = f" ({scores['clips']:.0f})" if "clips" in scores else ""
+        table.add_row(escape(name) + count, *(f"{scores[key]:.3f}" for key, _ in FIGURES))
     return table

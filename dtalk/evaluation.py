@@ -236,6 +236,33 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Scores:
     return {name: _defined_mean([float(hit) for hit in found]) for name, found in hits.items()}
 
 
+def assess(
+    model: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    head: Head,
+    samples: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, dict[str, Scores]]:
+    """Tables of one model: ``sample``, ``mean`` (of several samples) and ``retrieval``.
+
+    The first two have a row of :func:`summarise` for each of :func:`groups`, with the number of
+    ``clips`` in it; no row where no clip has motion. The third has one row, ``all``.
+    """
+    results = evaluate(model, clips, head, samples, seed, steps, progress)
+    named = groups(results, model.config.identities)
+    kinds = ("sample", "mean") if samples > 1 else ("sample",)
+    tables = {
+        kind: {
+            name: {**summarise(members, kind == "mean"), "clips": float(len(members))}
+            for name, members in named.items()
+        }
+        for kind in kinds
+    }
+    return {**tables, "retrieval": {"all": retrieval(model, clips)}}
+
+
 def write_figures(figures: Mapping[str, Any], path: Path) -> None:
     """Write figures as json, undefined ones as null.
 

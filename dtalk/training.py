@@ -43,7 +43,7 @@ from dtalk.devices import device_of
 from dtalk.diffusion import add_noise, time_grid
 from dtalk.encoders import frame_mask
 from dtalk.errors import CheckpointError, DataError
-from dtalk.evaluation import Scores, evaluate, groups, retrieval, summarise, without_nan
+from dtalk.evaluation import Scores, assess, without_nan
 from dtalk.files import atomic_path
 from dtalk.head import Head, built_in
 from dtalk.model import UNKNOWN, DiffusionTalker, Library, pooled
@@ -442,12 +442,10 @@ class Trainer:
     def validate(self, parts: dict[str, float]) -> None:
         """Score the averaged weights on the validation split; keep them if they are the best."""
         model = self.averaged()
-        results = evaluate(model, self.validation, built_in())
-        if not results:
+        assessed = assess(model, self.validation, built_in())
+        tables, found = assessed["sample"], assessed["retrieval"]["all"]
+        if not tables:
             return
-        named = groups(results, model.config.identities)
-        tables = {name: summarise(members) for name, members in named.items()}
-        found = retrieval(model, self.validation)
         tables["all"] |= {f"{name}_top1": value for name, value in found.items()}
         self.observer.validated(self.update, tables)
         self._log({"update": self.update, "losses": parts, "validation": tables})

@@ -68,7 +68,9 @@ def test_brackets_in_names_are_no_markup(wide: io.StringIO) -> None:
 def test_a_score_table_fits_a_usual_terminal() -> None:
     page = io.StringIO()
     score = {**SCORES, "lve": 254.567, "rounding_r": -0.217}
-    Console(file=page, width=80).print(score_table("t", [("unseen speakers (19)", score)]))
+    Console(file=page, width=80).print(
+        score_table("t", {"unseen speakers": {**score, "clips": 285.0}})
+    )
     (line,) = [line for line in page.getvalue().splitlines() if "unseen speakers (19)" in line]
     assert all(f"{value:.3f}" in line for value in score.values())
 
@@ -90,18 +92,18 @@ def test_messages_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_score_table(wide: io.StringIO) -> None:
-    console.out.print(score_table("a title", [("all (2)", SCORES), ("grid (1)", SCORES)]))
+    console.out.print(score_table("a title", {"all": {**SCORES, "clips": 2.0}, "grid": SCORES}))
     text = wide.getvalue()
     assert text.startswith("a title")
     for _, heading in FIGURES:
         assert heading in text
-    for name in ("all (2)", "grid (1)"):
+    for name in ("all (2)", "grid "):
         (line,) = [line for line in text.splitlines() if name in line]
         assert all(f"{value:.3f}" in line for value in SCORES.values())
 
 
 def test_undefined_scores_are_shown_as_such(wide: io.StringIO) -> None:
-    console.out.print(score_table("", [("all", {**SCORES, "rounding_r": float("nan")})]))
+    console.out.print(score_table("", {"all": {**SCORES, "rounding_r": float("nan")}}))
     assert "nan" in wide.getvalue()
 
 
@@ -141,5 +143,5 @@ def test_progress_of_training(wide: io.StringIO, monkeypatch: pytest.MonkeyPatch
     assert "loss 0.500" in page.getvalue()
     text = wide.getvalue()
     assert "validation after update 2" in text
-    assert "'emotion_top1': 0.25" in text
+    assert "retrieval, top-1: emotion 0.250" in text
     assert "left out: [b]x[/b]" in text
