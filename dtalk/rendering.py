@@ -1,9 +1,4 @@
-"""Pictures of a head: light in numpy, triangles by pyrender, off screen.
-
-The light is worked out per vertex and drawn unshaded. With a software rasteriser that is
-several times faster than shading every pixel, and it allows what pyrender's shader lacks:
-wrapped skin light, rims, a sky.
-"""
+"""Pictures of a head: light from `dtalk.lighting`, triangles by pyrender, off screen."""
 
 from __future__ import annotations
 
@@ -18,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from dtalk.errors import RenderError
-from dtalk.head import PARTS, FloatArray, Head, IntArray, built_in
+from dtalk.head import FloatArray, Head, IntArray, built_in
+from dtalk.lighting import Light, is_hair, unit
 from dtalk.motion import ARKIT_NAMES
 
 Frame = npt.NDArray[np.uint8]
@@ -34,24 +29,12 @@ SMALLEST, LARGEST = 16, 4096
 # thinner than a pixel would flicker. Above, the card's four samples a pixel do.
 SUPERSAMPLED = 256
 BACKGROUND: Color = (0.565, 0.585, 0.61)  # sRGB
-GAMMA = 2.2
 
 # The camera, from the point midway between the mouth corners, metres and degrees.
 TARGET_FROM_MOUTH = (0.0, 0.059, -0.073)
 CAMERA_FROM_TARGET = (0.0, 0.010, 1.190)
 FIELD_OF_VIEW = 13.2
 NEAR, FAR = 0.3, 3.0
-
-# Light: directions from the face, linear RGB. The key wraps around the cheek, red furthest,
-# which is what light scattered under the skin does.
-KEY_DIRECTION, KEY_COLOR = (0.62, 0.62, 1.0), (0.800, 0.764, 0.720)
-KEY_WRAP = (0.33, 0.20, 0.15)
-FILL_DIRECTION, FILL_COLOR = (-1.0, 0.1, 0.75), (0.176, 0.198, 0.220)
-SKY, GROUND = (0.258, 0.279, 0.300), (0.186, 0.144, 0.126)
-RIMS = (((-0.80, 0.55, -0.9), 0.9), ((0.95, 0.35, -0.9), 0.5))
-SKIN_GLOSS, LIP_GLOSS, TEETH_GLOSS, TONGUE_GLOSS = 0.055, 0.10, 0.25, 0.12
-# Baked occlusion darkens the cavities: skin darker than this (linear) hardly shines.
-GLOSSY_ALBEDO = 0.25
 
 _LINUX_HELP = "install libegl1 libgl1 libgles2 (or libosmesa6) with apt-get"
 _DESKTOP_HELP = "run it in a desktop session with an OpenGL 3.3 driver"
@@ -96,7 +79,8 @@ class Renderer:
             raise RenderError("another renderer is open in this process; close it first")
         self._pyrender = import_pyrender()
         pose = _camera_pose(self.head, yaw)
-        self._light = _Light(self.head, pose)
+        turn: FloatArray = pose[:3, :3] @ _pose_at(CAMERA_FROM_TARGET)[:3, :3].T
+        self._light = Light(self.head, pose, turn)
         self._scene = _scene(self._pyrender, pose, self.height / self.width, background)
         self._meshes = _split(self.head, self._pyrender, self._scene)
         pixels = (self._factor * self.width, self._factor * self.height)
@@ -208,104 +192,6 @@ def _shrunk(picture: Frame, factor: int) -> Frame:
     return mean
 
 
-# --- light ------------------------------------------------------------------------------------
-
-
-class _Light:
-    """Vertex colours of a deformed head, in sRGB. Arrays are [3, V]: rows are contiguous."""
-
-    def __init__(self, head: Head, camera_pose: FloatArray) -> None:
-        turn: FloatArray = camera_pose[:3, :3] @ _pose_at(CAMERA_FROM_TARGET)[:3, :3].T
-        self._eye = camera_pose[:3, 3:4]
-        self._key: FloatArray = turn @ _unit(KEY_DIRECTION)
-        self._fill = turn @ _unit(FILL_DIRECTION)
-        self._rims = [(turn @ _unit(direction), power) for direction, power in RIMS]
-        self._albedo = np.ascontiguousarray(head.colors.T)
-        self._soft_gloss, self._hard_gloss = _gloss(head)
-        self._is_hair = _is_hair(head)
-        self._corners = tuple(np.ascontiguousarray(corner) for corner in head.faces.T)
-        self._incidence = _incidence(head)
-
-    def shade(self, vertices: FloatArray) -> FloatArray:
-        """Positions [V, 3] -> sRGB [V, 3], 0 to 1."""
-        positions = np.ascontiguousarray(vertices.T)
-        view = _normalised(self._eye - positions)
-        normal = self._normals(positions)
-        facing = (normal * view).sum(axis=0)
-        # Hairs are flat cards seen from both sides: light the side that is seen.
-        normal *= np.where(self._is_hair & (facing < 0), np.float32(-1), np.float32(1))
-        linear = self._albedo * self._diffuse(normal, np.abs(facing))
-        linear += self._highlight(normal, view)
-        np.clip(linear, 0, 1, out=linear)
-        srgb: FloatArray = np.power(linear, np.float32(1 / GAMMA))
-        return np.ascontiguousarray(srgb.T)
-
-    def _normals(self, positions: FloatArray) -> FloatArray:
-        a, b, c = (positions[:, corner] for corner in self._corners)
-        summed: FloatArray = (self._incidence @ _cross(b - a, c - a).T).T
-        return _normalised(summed)
-
-    def _diffuse(self, normal: FloatArray, facing: FloatArray) -> FloatArray:
-        key, fill = self._key @ normal, self._fill @ normal
-        wrap = _column(KEY_WRAP)
-        light: FloatArray = np.maximum((key + wrap) / (1 + wrap), 0) * _column(KEY_COLOR)
-        light += np.maximum(fill, 0) * _column(FILL_COLOR)
-        light += _column(GROUND) + (_column(SKY) - _column(GROUND)) * (0.5 + 0.5 * normal[1])
-        grazing = (1 - np.minimum(facing, 1)) ** 3
-        for direction, power in self._rims:
-            light += np.float32(power) * np.maximum(direction @ normal, 0) * grazing
-        return light
-
-    def _highlight(self, normal: FloatArray, view: FloatArray) -> FloatArray:
-        """Blinn's highlight of the key light, with exponents 20 and 40."""
-        half = _normalised(view + self._key[:, None])
-        cosine = np.maximum((half * normal).sum(axis=0), 0)
-        soft = cosine**20
-        shine: FloatArray = self._soft_gloss * soft + self._hard_gloss * soft * soft
-        return shine
-
-
-def _gloss(head: Head) -> tuple[FloatArray, FloatArray]:
-    """Strength of the soft (skin, lips) and of the hard highlight (teeth, tongue), [V]."""
-    soft = np.where(head.parts == PARTS.index("skin"), SKIN_GLOSS, 0.0)
-    soft[head.lips] = LIP_GLOSS
-    hard = np.where(head.parts == PARTS.index("teeth"), TEETH_GLOSS, 0.0)
-    hard[head.parts == PARTS.index("tongue")] = TONGUE_GLOSS
-    lit = np.clip(head.colors.max(axis=1) / GLOSSY_ALBEDO, 0, 1) ** 2
-    return (soft * lit).astype(np.float32), (hard * lit).astype(np.float32)
-
-
-def _incidence(head: Head) -> sparse.csr_array:
-    """[V, F]: 1 where a face touches a vertex; times face normals, vertex normals."""
-    faces = len(head.faces)
-    rows, columns = head.faces.ravel(), np.repeat(np.arange(faces), 3)
-    ones = np.ones(3 * faces, dtype=np.float32)
-    return sparse.csr_array((ones, (rows, columns)), shape=(len(head.vertices), faces))
-
-
-def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Cross product of [3, N]; numpy's own is 2.5 times slower."""
-    return np.stack(
-        (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
-    )
-
-
-def _normalised(vectors: FloatArray) -> FloatArray:
-    length = np.sqrt((vectors * vectors).sum(axis=0))
-    unit: FloatArray = vectors / np.maximum(length, np.float32(1e-12))
-    return unit
-
-
-def _unit(vector: tuple[float, float, float]) -> FloatArray:
-    array = np.array(vector, dtype=np.float32)
-    unit: FloatArray = array / np.float32(np.linalg.norm(array))
-    return unit
-
-
-def _column(values: tuple[float, float, float]) -> FloatArray:
-    return np.array(values, dtype=np.float32)[:, None]
-
-
 # --- camera and scene -------------------------------------------------------------------------
 
 
@@ -319,7 +205,7 @@ def _camera_pose(head: Head, yaw: float) -> FloatArray:
 
 def _pose_at(position: tuple[float, float, float]) -> FloatArray:
     """The pose of a camera at ``position`` that looks at the origin, y up."""
-    backward = _unit(position)
+    backward = unit(position)
     right = np.cross([0.0, 1.0, 0.0], backward)
     right /= np.linalg.norm(right)
     pose = np.eye(4, dtype=np.float32)
@@ -404,16 +290,12 @@ class _MovingMesh:
 
 def _split(head: Head, pyrender: Any, scene: Any) -> list[_MovingMesh]:
     """The head in the scene: its closed surfaces, and the hairs, seen from both sides."""
-    hairy = _is_hair(head)[head.faces[:, 0]]
+    hairy = is_hair(head)[head.faces[:, 0]]
     return [
         _MovingMesh(pyrender, scene, head, head.faces[hairy == hairs], hairs)
         for hairs in (False, True)
         if (hairy == hairs).any()
     ]
-
-
-def _is_hair(head: Head) -> npt.NDArray[np.bool_]:
-    return np.isin(head.parts, (PARTS.index("brow"), PARTS.index("lash")))
 
 
 # --- the GL platform --------------------------------------------------------------------------

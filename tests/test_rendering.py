@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dtalk import rendering
+from dtalk import lighting, rendering
 from dtalk.errors import RenderError
 from dtalk.head import PARTS, built_in
+from dtalk.lighting import Light
 from dtalk.motion import ARKIT_NAMES
 from dtalk.rendering import BACKGROUND, Renderer, render_frames, render_still
 
@@ -227,20 +228,20 @@ def test_bad_coefficients() -> None:
 def test_light_falls_from_the_upper_left() -> None:
     """Hand-worked: white skin without gloss, seen and lit along known normals."""
     head = built_in()
-    light = rendering._Light(head, rendering._camera_pose(head, 0))
-    toward_key = rendering._unit(rendering.KEY_DIRECTION)[:, None]
+    light = Light(head, rendering._camera_pose(head, 0), np.eye(3, dtype=np.float32))
+    toward_key = lighting.unit(lighting.KEY_DIRECTION)[:, None]
     diffuse = light._diffuse(toward_key, np.ones(1, np.float32))[:, 0]
     # Key in full (n.l = 1); the fill at cos = (-.62 + .062 + .75) / (1.3307 * 1.2540).
-    fill = np.array(rendering.FILL_COLOR) * 0.11506
+    fill = np.array(lighting.FILL_COLOR) * 0.11506
     up = 0.5 + 0.5 * toward_key[1, 0]
-    ambient = np.array(rendering.GROUND) * (1 - up) + np.array(rendering.SKY) * up
-    np.testing.assert_allclose(diffuse, rendering.KEY_COLOR + fill + ambient, rtol=1e-4)
+    ambient = np.array(lighting.GROUND) * (1 - up) + np.array(lighting.SKY) * up
+    np.testing.assert_allclose(diffuse, lighting.KEY_COLOR + fill + ambient, rtol=1e-4)
     assert diffuse.dtype == np.float32
 
 
 def test_normals_of_the_eyeballs_point_outward() -> None:
     head = built_in()
-    light = rendering._Light(head, rendering._camera_pose(head, 0))
+    light = Light(head, rendering._camera_pose(head, 0), np.eye(3, dtype=np.float32))
     normals = light._normals(np.ascontiguousarray(head.vertices.T)).T
     left = (head.parts == PARTS.index("eye")) & (head.vertices[:, 0] > 0)
     # The ball's centre is where all its normals meet: least squares over n x (p - c) = 0.
