@@ -12,41 +12,32 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from dtalk import losses
-from dtalk.audio import SAMPLE_RATE, frame_count
-from dtalk.augmentation import augment
+from dtalk.batching import Batch, BatchMaker
 from dtalk.checkpoint import load_model, save_model
 from dtalk.datasets import (
     LoadedClip,
     Progress,
-    batches,
-    draw_epoch,
     labels_of,
     load_clips,
     read_index,
     select,
 )
 from dtalk.devices import device_of
-from dtalk.diffusion import add_noise, time_grid
-from dtalk.encoders import frame_mask
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation import Scores, assess, without_nan
 from dtalk.files import atomic_path
-from dtalk.head import Head, built_in
-from dtalk.model import UNKNOWN, DiffusionTalker, Library, pooled
+from dtalk.head import built_in
+from dtalk.model import DiffusionTalker
+from dtalk.objective import Grams, losses_of
 from dtalk.settings import ModelConfig, TrainingConfig
 
 MODEL_FILE = "model.safetensors"
@@ -55,7 +46,6 @@ STATE_FILE = "training.pt"
 LOG_FILE = "metrics.jsonl"
 
 MINIMUM_STD = 0.02  # channels that never move would else be scaled up without bound
-AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
 FINAL_RATE = 0.02  # of the learning rate, at the last update
 WARM_UP = 100  # updates
 
@@ -72,58 +62,12 @@ class Observer(Protocol):
     def note(self, line: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Clips with motion first, then clips of sound only.
-
-    inputs: the encoder's, a tensor a clip; lengths ``[B]`` in face frames; target ``[M, T, 52]``
-    standardised, of the M clips with motion; identity and emotion ``[B]``, -1 unknown.
-    """
-
-    inputs: list[Tensor]
-    lengths: Tensor
-    target: Tensor
-    identity: Tensor
-    emotion: Tensor
-
-
 def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
     """Mean ``[52]``, standard deviation ``[52]`` and covariance ``[52, 52]`` over all frames."""
     frames = np.concatenate([c.coefficients for c in clips if c.coefficients is not None])
     covariance = np.cov(frames, rowvar=False)
     std = np.sqrt(np.diag(covariance)).clip(min=MINIMUM_STD)
     return tuple(torch.tensor(x, dtype=torch.float32) for x in (frames.mean(0), std, covariance))  # type: ignore[return-value]
-
-
-def region_gram(basis: npt.NDArray[np.float32], std: Tensor, covariance: Tensor) -> Tensor:
-    """The ``gram`` of :func:`losses.vertex_error` for standardised coefficients ``[52, 52]``.
-
-    ``basis`` ``[52, V, 3]`` are a region's displacements. Scaled so that always predicting the
-    mean costs 1.
-    """
-    flat = torch.from_numpy(basis).flatten(1)
-    gram = flat @ flat.T
-    moves = (gram * covariance).sum()
-    if moves <= 0:  # nothing there moves in the data, so nothing is to be learned
-        return torch.zeros_like(gram)
-    return std[:, None] * gram * std / moves
-
-
-@dataclass(frozen=True)
-class Grams:
-    """What the errors of the lips and of the upper face cost, ``[52, 52]`` each."""
-
-    lips: Tensor
-    upper_face: Tensor
-
-    @staticmethod
-    def of(head: Head, std: Tensor, covariance: Tensor, device: torch.device) -> Grams:
-        """The costs for a head and the statistics of the data."""
-        lips, upper = (
-            region_gram(head.basis(region), std, covariance).to(device)
-            for region in (head.lips, head.upper_face)
-        )
-        return Grams(lips, upper)
 
 
 @torch.no_grad()
@@ -154,163 +98,6 @@ def _shared_weights(model: DiffusionTalker) -> dict[str, Tensor]:
     """All weights but those that depend on how many labels there are; of those, "unknown"'s."""
     weights = model.state_dict()
     return {k: v[-1] if k.endswith(".entries") else v for k, v in weights.items()}
-
-
-class BatchMaker:
-    """Turns update numbers into batches, ahead of time in a thread."""
-
-    def __init__(self, clips: Sequence[LoadedClip], model: DiffusionTalker, config: TrainingConfig):
-        self._moving = [c for c in clips if c.coefficients is not None]
-        self._sounding = [c for c in clips if c.coefficients is None]
-        self._model, self._config = model, config
-        self._identity = {s: i for i, s in enumerate(model.config.identities)}
-        self._emotion = {e: i for i, e in enumerate(model.config.emotions)}
-
-    def __call__(self, start: int) -> Generator[Batch, None, None]:
-        """Batches from update ``start`` on, without end."""
-        with ThreadPoolExecutor(1) as pool:
-            plan = self._plan(start)
-            ahead = [pool.submit(self._make, *next(plan)) for _ in range(3)]
-            while True:
-                yield ahead.pop(0).result()
-                ahead.append(pool.submit(self._make, *next(plan)))
-
-    def _plan(self, start: int) -> Iterator[tuple[int, list[LoadedClip]]]:
-        """(update, clips) from ``start`` on; epochs before it are planned and passed over."""
-        update, epoch = 0, 0
-        while True:
-            generator = np.random.default_rng([self._config.seed, 1, epoch])
-            drawn = draw_epoch(self._moving, self._config.balance, generator)
-            for group in batches(drawn, self._config.batch_frames, generator):
-                if update >= start:
-                    yield update, group
-                update += 1
-            epoch += 1
-
-    def _make(self, update: int, moving: list[LoadedClip]) -> Batch:
-        generator = np.random.default_rng([self._config.seed, 2, update])
-        count = min(self._config.audio_only_batch, len(self._sounding))
-        extra = [self._sounding[i] for i in generator.choice(len(self._sounding), count, False)]
-        made = [self._vary(clip, generator) for clip in (*moving, *extra)]
-        targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
-        device, labels = self._model.device, [clip.clip for clip in (*moving, *extra)]
-        lengths = [
-            len(motion) if motion is not None else frame_count(len(sound)) for sound, motion in made
-        ]
-        return Batch(
-            [self._model.encoder.prepare(torch.from_numpy(sound)).to(device) for sound, _ in made],
-            torch.tensor(lengths, device=device),
-            self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
-            self._indices([label.speaker for label in labels], self._identity),
-            self._indices([label.emotion for label in labels], self._emotion),
-        )
-
-    def _vary(
-        self, clip: LoadedClip, generator: np.random.Generator
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-        sound, motion = augment(clip.waveform, clip.coefficients, self._config.augment, generator)
-        if motion is None:
-            sound = sound[: AUDIO_ONLY_FRAMES * SAMPLE_RATE // 30]
-        return sound, motion
-
-    def _indices(self, labels: Sequence[str], table: dict[str, int]) -> Tensor:
-        return torch.tensor([table.get(x, UNKNOWN) for x in labels], device=self._model.device)
-
-
-def condition(
-    library: Library, audio: Tensor, labels: Tensor, choice: Tensor, config: TrainingConfig
-) -> Tensor:
-    """Weights over library entries ``[B, M + 1]``: by label, by match with the sound, or unknown.
-
-    ``choice`` ``[B]`` is uniform in [0, 1). A clip without a label is matched instead. The match is
-    not trained through: retrieval learns from eqs. 5 and 6 alone.
-    """
-    by_label = (choice < config.label_share) & (labels >= 0)
-    unknown = choice >= config.label_share + config.match_share
-    known = library.weights_of(torch.where(by_label, labels, UNKNOWN))
-    matched = library.weights_of_match(library.match(audio).detach(), "soft")
-    return torch.where((by_label | unknown)[:, None], known, matched)
-
-
-def losses_of(
-    model: DiffusionTalker,
-    batch: Batch,
-    grams: Grams,
-    generator: torch.Generator,
-    config: TrainingConfig,
-) -> dict[str, Tensor]:
-    """The loss of one batch (``total``, eq. 15) and its parts."""
-    personalizer, moving = model.personalizer, len(batch.target)
-    with _precision(model.device, config.precision):
-        features = model.encoder(batch.inputs[:moving], batch.lengths[:moving]).float()
-    audio = pooled(features, batch.lengths[:moving])
-    if len(batch.inputs) > moving:  # apart, since they are longer: less padding
-        with _precision(model.device, config.precision):
-            extra = model.encoder(batch.inputs[moving:], batch.lengths[moving:]).float()
-        audio = torch.cat([audio, pooled(extra, batch.lengths[moving:])])
-    contrasts, weights = [], []
-    libraries = ((personalizer.identity, batch.identity), (personalizer.emotion, batch.emotion))
-    for library, labels in libraries:
-        contrasts.append(_contrast(library, audio, labels))
-        choice = torch.rand(len(labels), generator=generator).to(model.device)
-        weights.append(condition(library, audio, labels, choice, config)[:moving])
-    hears = torch.rand(moving, generator=generator) >= config.deaf_share
-    features = features * hears.to(features)[:, None, None]
-    lengths, target = batch.lengths[:moving], batch.target
-    mask = frame_mask(lengths, target.shape[1])
-    draw = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving
-    draw = draw[torch.randperm(moving, generator=generator)]
-    grid = time_grid(model.config.steps, model.device, model.config.noise_shift)[:-1]
-    # A draw just below 1 is rounded up to it in float32.
-    index = (draw * model.config.steps).long().clamp(max=model.config.steps - 1)
-    times = grid[index.to(model.device)]
-    noise = torch.randn(target.shape, generator=generator).to(model.device)
-    noisy, embedding = add_noise(target, noise, times), personalizer(*weights)
-    with _precision(model.device, config.precision):
-        predicted = model.decoder(noisy, times, features, embedding, lengths).float()
-    guided = model.decoder.guided(features, embedding)
-    parts = {
-        **_motion_errors(predicted, target, grams, mask),
-        "identity": contrasts[0],
-        "emotion": contrasts[1],
-        "guide": _weighted(_motion_errors(guided, target, grams, mask), config),
-    }
-    rec = _weighted(parts, config) + config.guide_weight * parts["guide"]
-    total = losses.teacher_loss(
-        rec, contrasts, config.reconstruction_weight, config.contrast_weight
-    )
-    return {"total": total, **parts}
-
-
-def _motion_errors(
-    predicted: Tensor, target: Tensor, grams: Grams, mask: Tensor
-) -> dict[str, Tensor]:
-    return {
-        "coefficients": losses.reconstruction(predicted, target, mask),
-        "lips": losses.vertex_error(predicted, target, grams.lips, mask),
-        "upper_face": losses.vertex_error(predicted, target, grams.upper_face, mask),
-        "velocity": losses.velocity_error(predicted, target, grams.lips, mask),
-    }
-
-
-def _weighted(errors: dict[str, Tensor], config: TrainingConfig) -> Tensor:
-    return (
-        errors["coefficients"]
-        + config.lip_weight * errors["lips"]
-        + config.upper_weight * errors["upper_face"]
-        + config.velocity_weight * errors["velocity"]
-    )
-
-
-def _precision(device: torch.device, name: str) -> torch.autocast:
-    """Products of encoder and decoder in bfloat16 where asked; parameters stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
-
-
-def _contrast(library: Library, audio: Tensor, labels: Tensor) -> Tensor:
-    if not library.labels:
-        return audio.new_zeros(())
-    return losses.contrast(*library.contrast_features(audio), labels, library.temperature)
 
 
 class _HeldInterrupts:

@@ -31,6 +31,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from dtalk import settings, training
+from dtalk.batching import BatchMaker
 from dtalk.checkpoint import load_model, read_description, save_model
 from dtalk.datasets import labels_of
 from dtalk.devices import device_of
@@ -40,6 +41,7 @@ from dtalk.head import built_in
 from dtalk.model import Library
 from dtalk.motion import ARKIT_NAMES, Motion
 from dtalk.motion_files import write_motion
+from dtalk.objective import Grams, condition, losses_of, region_gram
 from dtalk.training import (
     BEST_FILE,
     FINAL_RATE,
@@ -49,15 +51,10 @@ from dtalk.training import (
     STATE_FILE,
     WARM_UP,
     Average,
-    BatchMaker,
-    Grams,
     Trainer,
     adopt,
-    condition,
     learning_rate,
     load_data,
-    losses_of,
-    region_gram,
     statistics,
 )
 

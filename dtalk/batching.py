@@ -1,0 +1,100 @@
+"""Training batches: clips drawn, varied, prepared and padded, ahead of time in a thread.
+
+What a batch holds depends on the seed and on the number of the update alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from dtalk.audio import SAMPLE_RATE, frame_count
+from dtalk.augmentation import augment
+from dtalk.datasets import LoadedClip, batches, draw_epoch
+from dtalk.model import UNKNOWN, DiffusionTalker
+from dtalk.settings import TrainingConfig
+
+AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips with motion first, then clips of sound only.
+
+    inputs: the encoder's, a tensor a clip; lengths ``[B]`` in face frames; target ``[M, T, 52]``
+    standardised, of the M clips with motion; identity and emotion ``[B]``, -1 unknown.
+    """
+
+    inputs: list[Tensor]
+    lengths: Tensor
+    target: Tensor
+    identity: Tensor
+    emotion: Tensor
+
+
+class BatchMaker:
+    """Turns update numbers into batches, ahead of time in a thread."""
+
+    def __init__(self, clips: Sequence[LoadedClip], model: DiffusionTalker, config: TrainingConfig):
+        self._moving = [c for c in clips if c.coefficients is not None]
+        self._sounding = [c for c in clips if c.coefficients is None]
+        self._model, self._config = model, config
+        self._identity = {s: i for i, s in enumerate(model.config.identities)}
+        self._emotion = {e: i for i, e in enumerate(model.config.emotions)}
+
+    def __call__(self, start: int) -> Generator[Batch, None, None]:
+        """Batches from update ``start`` on, without end."""
+        with ThreadPoolExecutor(1) as pool:
+            plan = self._plan(start)
+            ahead = [pool.submit(self._make, *next(plan)) for _ in range(3)]
+            while True:
+                yield ahead.pop(0).result()
+                ahead.append(pool.submit(self._make, *next(plan)))
+
+    def _plan(self, start: int) -> Iterator[tuple[int, list[LoadedClip]]]:
+        """(update, clips) from ``start`` on; epochs before it are planned and passed over."""
+        update, epoch = 0, 0
+        while True:
+            generator = np.random.default_rng([self._config.seed, 1, epoch])
+            drawn = draw_epoch(self._moving, self._config.balance, generator)
+            for group in batches(drawn, self._config.batch_frames, generator):
+                if update >= start:
+                    yield update, group
+                update += 1
+            epoch += 1
+
+    def _make(self, update: int, moving: list[LoadedClip]) -> Batch:
+        generator = np.random.default_rng([self._config.seed, 2, update])
+        count = min(self._config.audio_only_batch, len(self._sounding))
+        extra = [self._sounding[i] for i in generator.choice(len(self._sounding), count, False)]
+        made = [self._vary(clip, generator) for clip in (*moving, *extra)]
+        targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
+        device, labels = self._model.device, [clip.clip for clip in (*moving, *extra)]
+        lengths = [
+            len(motion) if motion is not None else frame_count(len(sound)) for sound, motion in made
+        ]
+        return Batch(
+            [self._model.encoder.prepare(torch.from_numpy(sound)).to(device) for sound, _ in made],
+            torch.tensor(lengths, device=device),
+            self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
+            self._indices([label.speaker for label in labels], self._identity),
+            self._indices([label.emotion for label in labels], self._emotion),
+        )
+
+    def _vary(
+        self, clip: LoadedClip, generator: np.random.Generator
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        sound, motion = augment(clip.waveform, clip.coefficients, self._config.augment, generator)
+        if motion is None:
+            sound = sound[: AUDIO_ONLY_FRAMES * SAMPLE_RATE // 30]
+        return sound, motion
+
+    def _indices(self, labels: Sequence[str], table: dict[str, int]) -> Tensor:
+        return torch.tensor([table.get(x, UNKNOWN) for x in labels], device=self._model.device)
