@@ -25,3 +25,16 @@ def shared() -> Path:
     if not (folder / "data" / "clips.csv").is_file():
         pytest.skip(f"no data: {folder} does not hold data/clips.csv")
     return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random model as a file."""
+    # Imported here: what this file imports would be loaded before the threads are set.
+    from helpers import tiny_model
+
+    from dtalk.checkpoint import save_model
+
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(tiny_model(), path)
+    return path

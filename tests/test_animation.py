@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers import EMOTIONS, IDENTITIES, JAW, speech, tiny_model
+from helpers import EMOTIONS, IDENTITIES, JAW, speech
 
 import dtalk
 from dtalk.animation import DEFAULT_WEIGHTS, animate_file, animate_waveform, load
-from dtalk.checkpoint import save_model
 from dtalk.errors import AudioError, CheckpointError, DataError, DtalkError
 from dtalk.motion import Motion
 from dtalk.settings import Manner
@@ -25,13 +24,6 @@ EXAMPLE = ROOT / "examples" / "speech" / "jfk.flac"
 SHIPPED = ROOT / "weights" / DEFAULT_WEIGHTS
 RATE = 16000
 TEMPERATURES: tuple[dict[str, float], ...] = ({}, {"temperature": 1.0}, {"temperature": 0.0})
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(tiny_model(), path)
-    return path
 
 
 @pytest.fixture

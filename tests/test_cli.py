@@ -20,6 +20,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile
+from gl import needs_gl
 from helpers import EMOTIONS, WIDTHS, smooth_motion, speech, tiny_model, write_data
 from typer.main import get_command
 
@@ -27,10 +28,8 @@ import dtalk
 from dtalk import animation
 from dtalk.checkpoint import save_model
 from dtalk.cli import app, main
-from dtalk.errors import RenderError
 from dtalk.motion import Motion
 from dtalk.motion_files import read_motion, write_motion
-from dtalk.rendering import Renderer
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("animate", "render", "evaluate", "train")
@@ -38,18 +37,6 @@ RATE = 16000
 FRAMES = 8  # of the clips here
 SMALL = [f"--{name.replace('_', '-')}={value}" for name, value in WIDTHS.items()]
 SMALL += ["--batch-frames=45", "--audio-only-batch=2"]
-
-
-def renderer_missing() -> str:
-    try:
-        with Renderer(size=16):
-            return ""
-    except RenderError as error:
-        return str(error)
-
-
-MISSING = renderer_missing()
-needs_gl = pytest.mark.skipif(bool(MISSING), reason=MISSING or "a renderer is here")
 
 
 @dataclass(frozen=True)
@@ -88,13 +75,6 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         return Result(status, out.getvalue(), err.getvalue())
 
     return called
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(tiny_model(), path)
-    return path
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gl import needs_gl
 
 from dtalk import lighting, rendering
 from dtalk.errors import RenderError
@@ -19,18 +20,6 @@ from dtalk.rendering import BACKGROUND, Renderer, render_frames, render_still
 
 SIZE = 96
 NEUTRAL = np.zeros(52, dtype=np.float32)
-
-
-def renderer_missing() -> str:
-    try:
-        with Renderer(size=16):
-            return ""
-    except RenderError as error:
-        return str(error)
-
-
-MISSING = renderer_missing()
-needs_gl = pytest.mark.skipif(bool(MISSING), reason=MISSING or "a renderer is here")
 
 
 def weights(**values: float) -> np.ndarray:
