@@ -35,6 +35,7 @@ TARGET_FROM_MOUTH = (0.0, 0.059, -0.073)
 CAMERA_FROM_TARGET = (0.0, 0.010, 1.190)
 FIELD_OF_VIEW = 13.2
 NEAR, FAR = 0.3, 3.0
+NEARER = 1e-6  # of the way to the camera: hairs are drawn last
 
 _LINUX_HELP = "install libegl1 libgl1 libgles2 (or libosmesa6) with apt-get"
 _DESKTOP_HELP = "run it in a desktop session with an OpenGL 3.3 driver"
@@ -243,16 +244,20 @@ class _MovingMesh:
             # Closed surfaces hide their backs: not drawing those saves a third.
             doubleSided=hairs,
         )
+        # pyrender keeps meshes in a set and draws them by the distance of their origins. Without
+        # a difference the order, and with it a pixel here and there, changes from run to run.
+        self._pose = np.eye(4)
+        self._pose[:3, 3] = NEARER * hairs * scene.get_pose(scene.main_camera_node)[:3, 3]
         self._buffer = np.ones((len(self._chosen), 7), dtype=np.float32)
         self._fill(head.vertices, head.colors)
-        self._node = scene.add(self._mesh())
+        self._node = scene.add(self._mesh(), pose=self._pose)
 
     def move(self, vertices: FloatArray, colors: FloatArray, in_place: bool) -> None:
         """Show other positions and colours; in place only while the context is current."""
         self._fill(vertices, colors)
         if not (in_place and self._rewrite_buffer()):
             self._scene.remove_node(self._node)
-            self._node = self._scene.add(self._mesh())
+            self._node = self._scene.add(self._mesh(), pose=self._pose)
 
     def _fill(self, vertices: FloatArray, colors: FloatArray) -> None:
         """Lay positions and colours out as the vertex buffer has them: x y z r g b a."""

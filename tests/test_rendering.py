@@ -265,3 +265,15 @@ def test_the_user_s_platform_is_respected() -> None:
     assert result.returncode == 1
     assert last.startswith("dtalk.errors.RenderError: no renderer on nonsense")
     assert "install" in last
+
+
+@needs_gl
+def test_hairs_are_drawn_last() -> None:
+    """pyrender draws by distance, and in any order at equal distance: pixels would differ."""
+    with Renderer(size=16) as renderer:
+        solid, hairs = renderer._meshes
+        nodes = renderer._canvas._renderer._sorted_mesh_nodes(renderer._scene)
+        assert nodes == [solid._node, hairs._node]
+        camera = renderer._scene.get_pose(renderer._scene.main_camera_node)[:3, 3]
+        distances = [np.linalg.norm(camera - mesh._pose[:3, 3]) for mesh in (solid, hairs)]
+        assert 1e-7 < distances[0] - distances[1] < 1e-5  # metres: told apart, never seen
