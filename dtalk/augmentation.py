@@ -13,11 +13,9 @@ import numpy.typing as npt
 from scipy import fft
 
 from dtalk.audio import SAMPLE_RATE
-from dtalk.motion import ARKIT_NAMES, FPS, MIRROR, MOUTH_NAMES
+from dtalk.motion import ARKIT_NAMES, FPS, MIRROR, MOUTH_CHANNELS
 
 Array = npt.NDArray[np.float32]
-
-_MOUTH = [ARKIT_NAMES.index(name) for name in MOUTH_NAMES]
 
 SPEED_RANGE = 0.12  # of the original speed, either way
 TILT_DB = 6.0  # per octave band, at most
@@ -93,7 +91,7 @@ def _rest(frames: int, start: int, end: int) -> Array:
     inside = np.minimum(after, before)
     fade = 1 - np.clip((inside + 1) / REST_RAMP, 0, 1)
     factors = np.ones((frames, len(ARKIT_NAMES)), np.float32)
-    factors[:, _MOUTH] = fade[:, None]
+    factors[:, MOUTH_CHANNELS] = fade[:, None]
     return factors
 
 

@@ -19,6 +19,7 @@ from dtalk.audio import SAMPLE_RATE, frame_count
 from dtalk.augmentation import augment
 from dtalk.datasets import LoadedClip, batches, draw_epoch
 from dtalk.model import UNKNOWN, DiffusionTalker
+from dtalk.motion import FPS
 from dtalk.settings import TrainingConfig
 
 AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
@@ -93,7 +94,7 @@ class BatchMaker:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         sound, motion = augment(clip.waveform, clip.coefficients, self._config.augment, generator)
         if motion is None:
-            sound = sound[: AUDIO_ONLY_FRAMES * SAMPLE_RATE // 30]
+            sound = sound[: round(AUDIO_ONLY_FRAMES * SAMPLE_RATE / FPS)]
         return sound, motion
 
     def _indices(self, labels: Sequence[str], table: dict[str, int]) -> Tensor:

@@ -222,6 +222,7 @@ def evaluate(
     from dtalk.console import counting, out, retrieval_line, score_table, warn
     from dtalk.datasets import load_clips, read_index, select
     from dtalk.evaluation import assess, write_figures
+    from dtalk.evaluation import evaluate as score
     from dtalk.head import built_in
 
     paths: Sequence[Path | None] = weights or [None]
@@ -238,7 +239,8 @@ def evaluate(
     for model, path in zip(models, paths):
         name = model.name if names.count(model.name) == 1 else str(path)
         with counting("scoring", "clips") as progress:
-            tables = assess(model, loaded, built_in(), samples, seed, steps, progress)
+            results = score(model, loaded, built_in(), samples, seed, steps, progress)
+        tables = assess(model, loaded, results)
         titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
         for kind, title in titles.items():
             if kind in tables:

@@ -19,7 +19,7 @@ from dtalk.diffusion import sample_ddim
 from dtalk.files import atomic_path
 from dtalk.head import MILLIMETRES, Head
 from dtalk.model import DiffusionTalker, draw_noise, noise_generator
-from dtalk.motion import ARKIT_NAMES, UPPER_FACE_NAMES
+from dtalk.motion import UPPER_FACE_CHANNELS
 
 Array = npt.NDArray[np.float32]
 Scores = dict[str, float]
@@ -33,7 +33,6 @@ _OF_STATIC = {
     "eve_of_static": "eve",
     "fdd_mm_of_static": "fdd_mm_abs",
 }
-_UPPER_CHANNELS = [ARKIT_NAMES.index(name) for name in UPPER_FACE_NAMES]
 
 
 class Region:
@@ -79,7 +78,7 @@ def score(predicted: Array, reference: Array, geometry: Geometry) -> Scores:
         "lve": metrics.maximum_vertex_error(lips, lips_reference),
         "lve_mm": metrics.maximum_vertex_distance(lips, lips_reference),
         "eve": metrics.emotional_vertex_error(
-            predicted[:, _UPPER_CHANNELS], reference[:, _UPPER_CHANNELS]
+            predicted[:, UPPER_FACE_CHANNELS], reference[:, UPPER_FACE_CHANNELS]
         ),
         "eve_v": metrics.maximum_vertex_error(upper, upper_reference),
         "fdd": fdd,
@@ -117,16 +116,15 @@ def predict(
         features = model.features([clip.waveform for clip in group], lengths)
         embedding = model.personalizer(*model.infer_weights(features, lengths))
         denoise = model.denoiser(features, embedding, lengths)
-        samples = []
+        count = model.config.steps if steps is None else steps
+        drawn = []
         for seed in seeds:
             noise = _padded_noise(group, seed).to(model.device)
-            count = model.config.steps if steps is None else steps
-            x = sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
-            samples.append(
-                [model.finish(row[: clip.frames], clip.waveform) for row, clip in zip(x, group)]
+            drawn.append(
+                sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
             )
-        for index, clip in enumerate(group):
-            yield clip, torch.stack([sample[index] for sample in samples]).cpu().numpy()
+        for clip, samples in zip(group, torch.stack(drawn, 1)):
+            yield clip, model.finish(samples[:, : clip.frames], clip.waveform).cpu().numpy()
         done += len(group)
         if progress:
             progress(done, len(clips))
@@ -237,22 +235,16 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Scores:
 
 
 def assess(
-    model: DiffusionTalker,
-    clips: Sequence[LoadedClip],
-    head: Head,
-    samples: int = 1,
-    seed: int = 0,
-    steps: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    model: DiffusionTalker, clips: Sequence[LoadedClip], results: Sequence[ClipResult]
 ) -> dict[str, dict[str, Scores]]:
-    """Tables of one model: ``sample``, ``mean`` (of several samples) and ``retrieval``.
+    """Tables of one model: ``sample``, ``mean`` (of several, if drawn) and ``retrieval``.
 
     The first two have a row of :func:`summarise` for each of :func:`groups`, with the number of
     ``clips`` in it; no row where no clip has motion. The third has one row, ``all``.
     """
-    results = evaluate(model, clips, head, samples, seed, steps, progress)
     named = groups(results, model.config.identities)
-    kinds = ("sample", "mean") if samples > 1 else ("sample",)
+    several = any(result.mean is not None for result in results)
+    kinds = ("sample", "mean") if several else ("sample",)
     tables = {
         kind: {
             name: {**summarise(members, kind == "mean"), "clips": float(len(members))}

@@ -25,7 +25,7 @@ from dtalk.audio import frame_count
 from dtalk.diffusion import Denoiser, guided, sample_ancestral, sample_ddim, schedule
 from dtalk.encoders import SmallEncoder, frame_mask
 from dtalk.errors import DataError
-from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
+from dtalk.motion import ARKIT_NAMES, MOUTH_CHANNELS
 from dtalk.recurrent import FastGRU, run_recurrent
 from dtalk.settings import ModelConfig
 from dtalk.silence import rest_in_silence
@@ -293,7 +293,7 @@ class DiffusionTalker(nn.Module):
         return (standardised * self.std + self.mean).clamp(0, 1)
 
     def finish(self, standardised: Tensor, waveform: npt.NDArray[np.float32]) -> Tensor:
-        """A sample ``[T, 52]`` -> coefficients in [0, 1], at rest where the sound is silent."""
+        """Samples ``[..., T, 52]`` -> coefficients in [0, 1], at rest where the sound is silent."""
         coefficients = self.denormalise(standardised)
         return rest_in_silence(coefficients, waveform) if self.config.rest else coefficients
 
@@ -323,9 +323,9 @@ class DiffusionTalker(nn.Module):
 
     def spread(self) -> Tensor:
         """The configuration's temperatures per channel ``[52]``: of the mouth, of all the rest."""
-        mouth, rest = self.config.temperature, self.config.upper_temperature
-        scales = [mouth if name in MOUTH_NAMES else rest for name in ARKIT_NAMES]
-        return torch.tensor(scales, device=self.device)
+        scales = torch.full((COEFFICIENTS,), self.config.upper_temperature, device=self.device)
+        scales[MOUTH_CHANNELS] = self.config.temperature
+        return scales
 
     @torch.inference_mode()
     def animate(

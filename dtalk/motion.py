@@ -79,6 +79,9 @@ UPPER_FACE_NAMES: tuple[str, ...] = tuple(
 MOUTH_NAMES: tuple[str, ...] = tuple(
     name for name in ARKIT_NAMES if name.startswith(_MOUTH_PREFIXES)
 )
+#: Where these stand among ``ARKIT_NAMES``.
+UPPER_FACE_CHANNELS: list[int] = [ARKIT_NAMES.index(name) for name in UPPER_FACE_NAMES]
+MOUTH_CHANNELS: list[int] = [ARKIT_NAMES.index(name) for name in MOUTH_NAMES]
 
 
 def _mirrored(name: str) -> str:

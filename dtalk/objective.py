@@ -73,13 +73,7 @@ def losses_of(
 ) -> dict[str, Tensor]:
     """The loss of one batch (``total``, eq. 15) and its parts."""
     personalizer, moving = model.personalizer, len(batch.target)
-    with _precision(model.device, config.precision):
-        features = model.encoder(batch.inputs[:moving], batch.lengths[:moving]).float()
-    audio = pooled(features, batch.lengths[:moving])
-    if len(batch.inputs) > moving:  # apart, since they are longer: less padding
-        with _precision(model.device, config.precision):
-            extra = model.encoder(batch.inputs[moving:], batch.lengths[moving:]).float()
-        audio = torch.cat([audio, pooled(extra, batch.lengths[moving:])])
+    features, audio = _encoded(model, batch, config)
     contrasts, weights = [], []
     libraries = ((personalizer.identity, batch.identity), (personalizer.emotion, batch.emotion))
     for library, labels in libraries:
@@ -90,12 +84,7 @@ def losses_of(
     features = features * hears.to(features)[:, None, None]
     lengths, target = batch.lengths[:moving], batch.target
     mask = frame_mask(lengths, target.shape[1])
-    draw = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving
-    draw = draw[torch.randperm(moving, generator=generator)]
-    grid = time_grid(model.config.steps, model.device, model.config.noise_shift)[:-1]
-    # A draw just below 1 is rounded up to it in float32.
-    index = (draw * model.config.steps).long().clamp(max=model.config.steps - 1)
-    times = grid[index.to(model.device)]
+    times = _drawn_times(model, moving, generator)
     noise = torch.randn(target.shape, generator=generator).to(model.device)
     noisy, embedding = add_noise(target, noise, times), personalizer(*weights)
     with _precision(model.device, config.precision):
@@ -112,6 +101,27 @@ def losses_of(
         rec, contrasts, config.reconstruction_weight, config.contrast_weight
     )
     return {"total": total, **parts}
+
+
+def _encoded(model: DiffusionTalker, batch: Batch, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+    """F_a ``[M, T, C]`` of the clips with motion, and pooled features ``[B, 2C]`` of all."""
+    moving = len(batch.target)
+    # Clips of sound only go apart, since they are longer: less padding.
+    parts = [slice(None, moving)] + [slice(moving, None)] * (len(batch.inputs) > moving)
+    with _precision(model.device, config.precision):
+        features = [model.encoder(batch.inputs[p], batch.lengths[p]).float() for p in parts]
+    audio = [pooled(f, batch.lengths[p]) for f, p in zip(features, parts)]
+    return features[0], torch.cat(audio)
+
+
+def _drawn_times(model: DiffusionTalker, count: int, generator: torch.Generator) -> Tensor:
+    """Times ``[count]`` of the sampler's steps, as evenly spread over a batch as they can be."""
+    draw = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    draw = draw[torch.randperm(count, generator=generator)]
+    steps = model.config.steps
+    # A draw just below 1 is rounded up to it in float32.
+    index = (draw * steps).long().clamp(max=steps - 1).to(model.device)
+    return time_grid(steps, model.device, model.config.noise_shift)[:-1][index]
 
 
 def _motion_errors(

@@ -12,24 +12,23 @@ import torch
 from torch import Tensor
 
 from dtalk.encoders import SPEECH_LEVEL, level
-from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
+from dtalk.motion import MOUTH_CHANNELS
 
 QUIET_DB = -20.0  # below the loud frames; between grid's pauses (-27) and its faintest speech
 SHORTEST = 3  # frames; a shorter sound is a click
 HOLD = 4  # frames around speech in which the mouth is free
 FADE = 10  # frames in which it comes to rest
 
-_MOUTH = torch.tensor([name in MOUTH_NAMES for name in ARKIT_NAMES])
-
 
 def rest_in_silence(coefficients: Tensor, waveform: npt.NDArray[np.float32]) -> Tensor:
-    """Coefficients ``[T, 52]`` with the mouth's channels faded out where nobody speaks.
+    """Coefficients ``[..., T, 52]`` with the mouth's channels faded out where nobody speaks.
 
     ``waveform`` is the whole clip's, 16 kHz ``[S]``.
     """
-    present = torch.from_numpy(presence(waveform, len(coefficients))).to(coefficients)
-    mouth = _MOUTH.to(coefficients.device)
-    return torch.where(mouth, coefficients * present[:, None], coefficients)
+    present = torch.from_numpy(presence(waveform, coefficients.shape[-2])).to(coefficients)
+    rested = coefficients.clone()
+    rested[..., MOUTH_CHANNELS] *= present[:, None]
+    return rested
 
 
 def presence(waveform: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.float32]:

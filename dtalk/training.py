@@ -33,7 +33,7 @@ from dtalk.datasets import (
 )
 from dtalk.devices import device_of
 from dtalk.errors import CheckpointError, DataError
-from dtalk.evaluation import Scores, assess, without_nan
+from dtalk.evaluation import Scores, assess, evaluate, without_nan
 from dtalk.files import atomic_path
 from dtalk.head import built_in
 from dtalk.model import DiffusionTalker
@@ -211,9 +211,10 @@ class Trainer:
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One update of the weights; the losses before it."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.update)
+        number = self.config.seed * 1_000_003 + self.update
+        generator = torch.Generator().manual_seed(number)
         # Dropout draws from the global generator, which therefore is seeded here too.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.update)
+        torch.manual_seed(number)
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.update, self.config)
@@ -229,7 +230,8 @@ class Trainer:
     def validate(self, parts: dict[str, float]) -> None:
         """Score the averaged weights on the validation split; keep them if they are the best."""
         model = self.averaged()
-        assessed = assess(model, self.validation, built_in())
+        results = evaluate(model, self.validation, built_in())
+        assessed = assess(model, self.validation, results)
         tables, found = assessed["sample"], assessed["retrieval"]["all"]
         if not tables:
             return
@@ -307,7 +309,6 @@ class Trainer:
         }
 
     def _log(self, entry: dict[str, Any]) -> None:
-        self.config.out.mkdir(parents=True, exist_ok=True)
         with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(entry)) + "\n")
 
