@@ -12,8 +12,10 @@ import numpy.typing as npt
 from dtalk.audio import load_audio
 from dtalk.checkpoint import load_model
 from dtalk.devices import device_of
-from dtalk.errors import DtalkError
+from dtalk.errors import CheckpointError, DtalkError
+from dtalk.feature_cache import FeatureCache
 from dtalk.files import weights_path
+from dtalk.large_encoders import load_large_encoder
 from dtalk.model import DiffusionTalker
 from dtalk.motion import Motion
 from dtalk.settings import AUTO, DEFAULT_MANNER, Manner
@@ -21,23 +23,58 @@ from dtalk.settings import AUTO, DEFAULT_MANNER, Manner
 DEFAULT_WEIGHTS = "direct.safetensors"
 
 
-def load(weights: str | Path | None = None, device: str = "cpu") -> DiffusionTalker:
+def load(
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    encoder: str | None = None,
+    cache: Path | None = None,
+) -> DiffusionTalker:
     """A model, ready to animate; the one that ships with dtalk if ``weights`` is None.
 
+    Args:
+        weights: model file.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        encoder: the large speech encoder of a teacher, folder or hub id; others need none.
+        cache: folder for its features; the user's cache folder if None.
+
     Raises:
-        CheckpointError: the file is missing, damaged or no dtalk model.
+        CheckpointError: the file is missing, damaged or no dtalk model, or the encoder is missing
+            or another one.
         DataError: no such device.
     """
     path = Path(weights) if weights is not None else weights_path(DEFAULT_WEIGHTS)
     changed = path.stat().st_mtime_ns if path.exists() else 0
-    return _load(path, changed, device)
+    return _load(path, changed, device, encoder, cache)
 
 
 @lru_cache(maxsize=2)
-def _load(path: Path, changed: int, device: str) -> DiffusionTalker:
+def _load(
+    path: Path, changed: int, device: str, encoder: str | None, cache: Path | None
+) -> DiffusionTalker:
     """Kept for the next call, as long as the file does not change."""
+    return read_model(path, device, encoder, cache)
+
+
+def read_model(
+    path: Path,
+    device: str = "cpu",
+    encoder: str | None = None,
+    cache: Path | None = None,
+    precision: str = "float32",
+) -> DiffusionTalker:
+    """A model from its file, with its large encoder attached if it has one; see :func:`load`."""
     model = load_model(path, device_of(device))
     model.name = path.stem
+    config = model.config
+    if not config.hears_large:
+        return model
+    if encoder is None:
+        raise CheckpointError(
+            f"{path} hears through {config.encoder}, which is not in its file: "
+            "name its folder or hub id with --encoder"
+        )
+    large = load_large_encoder(encoder, config.layer, model.device, precision)
+    model.attach(FeatureCache(large, cache))
     return model
 
 
@@ -52,6 +89,8 @@ def animate_waveform(
     Raises:
         DataError: a label that the model does not know.
     """
+    if manner.rest is not None:
+        model = model.changed(rest=manner.rest)
     made = model.animate(
         waveform,
         None if manner.identity == AUTO else manner.identity,
@@ -94,7 +133,7 @@ def animate(
         speech: the file or the samples.
         weights, device: see :func:`load`.
         manner: any of the settings of :class:`dtalk.settings.Manner`: ``identity``, ``emotion``,
-            ``emotion_strength``, ``seed``, ``steps``, ``temperature``.
+            ``emotion_strength``, ``seed``, ``steps``, ``temperature``, ``rest``.
 
     Raises:
         DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.

@@ -5,6 +5,7 @@ What a batch holds depends on the seed and on the number of the update alone.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dtalk.model import UNKNOWN, DiffusionTalker
 from dtalk.motion import FPS
 from dtalk.settings import TrainingConfig
 
+LARGE_VARIANTS = 8  # versions of a clip whose large features are kept, if nothing else is asked for
 AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
 
 
@@ -29,11 +31,13 @@ AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
 class Batch:
     """Clips with motion first, then clips of sound only.
 
-    inputs: the encoder's, a tensor a clip; lengths ``[B]`` in face frames; target ``[M, T, 52]``
-    standardised, of the M clips with motion; identity and emotion ``[B]``, -1 unknown.
+    inputs: the encoder's, a tensor a clip; large: those of a first teacher, in distillation;
+    lengths ``[B]`` in face frames; target ``[M, T, 52]`` standardised, of the M clips with motion;
+    identity and emotion ``[B]``, -1 unknown.
     """
 
     inputs: list[Tensor]
+    large: list[Tensor]
     lengths: Tensor
     target: Tensor
     identity: Tensor
@@ -43,12 +47,21 @@ class Batch:
 class BatchMaker:
     """Turns update numbers into batches, ahead of time in a thread."""
 
-    def __init__(self, clips: Sequence[LoadedClip], model: DiffusionTalker, config: TrainingConfig):
+    def __init__(
+        self,
+        clips: Sequence[LoadedClip],
+        model: DiffusionTalker,
+        config: TrainingConfig,
+        first_teacher: DiffusionTalker | None = None,
+    ):
         self._moving = [c for c in clips if c.coefficients is not None]
         self._sounding = [c for c in clips if c.coefficients is None]
-        self._model, self._config = model, config
-        self._identity = {s: i for i, s in enumerate(model.config.identities)}
-        self._emotion = {e: i for i, e in enumerate(model.config.emotions)}
+        self._model, self._first_teacher, self._config = model, first_teacher, config
+        named = first_teacher or model
+        few = LARGE_VARIANTS if named.config.hears_large else 0
+        self._variants = few if config.variants is None else config.variants
+        self._identity = {s: i for i, s in enumerate(named.config.identities)}
+        self._emotion = {e: i for i, e in enumerate(named.config.emotions)}
 
     def __call__(self, start: int) -> Generator[Batch, None, None]:
         """Batches from update ``start`` on, without end."""
@@ -75,18 +88,31 @@ class BatchMaker:
         generator = np.random.default_rng([self._config.seed, 2, update])
         count = min(self._config.audio_only_batch, len(self._sounding))
         extra = [self._sounding[i] for i in generator.choice(len(self._sounding), count, False)]
-        made = [self._vary(clip, generator) for clip in (*moving, *extra)]
+        made = [self._vary(clip, self._version(clip, generator)) for clip in (*moving, *extra)]
         targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
         device, labels = self._model.device, [clip.clip for clip in (*moving, *extra)]
         lengths = [
             len(motion) if motion is not None else frame_count(len(sound)) for sound, motion in made
         ]
+        sounds = [torch.from_numpy(sound).to(device) for sound, _ in made]
+        teacher = self._first_teacher
         return Batch(
-            [self._model.encoder.prepare(torch.from_numpy(sound)).to(device) for sound, _ in made],
+            [self._model.encoder.prepare(sound) for sound in sounds],
+            [] if teacher is None else [teacher.encoder.prepare(sound) for sound in sounds],
             torch.tensor(lengths, device=device),
             self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
             self._indices([label.speaker for label in labels], self._identity),
             self._indices([label.emotion for label in labels], self._emotion),
+        )
+
+    def _version(self, clip: LoadedClip, generator: np.random.Generator) -> np.random.Generator:
+        """What a changed version of a clip is drawn from; of few versions, each is drawn again and
+        again, so that a large encoder's features of it can be kept."""
+        if not self._variants:
+            return generator
+        name = zlib.crc32(f"{clip.clip.set}/{clip.clip.name}".encode())
+        return np.random.default_rng(
+            [self._config.seed, 3, name, int(generator.integers(self._variants))]
         )
 
     def _vary(

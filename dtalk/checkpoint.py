@@ -22,7 +22,7 @@ from dtalk.model import DiffusionTalker
 from dtalk.motion import ARKIT_NAMES
 from dtalk.settings import ModelConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KEY = "dtalk"
 
 

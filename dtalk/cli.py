@@ -5,20 +5,30 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, asdict, fields
+from enum import Enum
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
 from dtalk import __version__
 from dtalk.errors import DtalkError
-from dtalk.settings import AUTO, Engine, Manner, ModelConfig, TrainingConfig
+from dtalk.settings import (
+    AUTO,
+    DistillationConfig,
+    Engine,
+    Hearing,
+    Manner,
+    ModelConfig,
+    TrainingConfig,
+)
 
 if TYPE_CHECKING:
     from dtalk.batch import Job, Outcome
     from dtalk.console import Bars
+    from dtalk.datasets import LoadedClip
     from dtalk.model import DiffusionTalker
     from dtalk.motion import Motion
 
@@ -43,11 +53,13 @@ def _flagged(settings: type) -> list[Field[Any]]:
 
 def _flag(field: Field[Any], kind: Any) -> inspect.Parameter:
     """A settings field as an option of type ``kind``, with its default and its help."""
-    default = field.default
-    if field.metadata["choices"]:
-        kind = Literal[field.metadata["choices"]]
-    elif isinstance(default, tuple):
-        kind, default = list[str], []
+    default, choices = field.default, field.metadata["choices"]
+    if isinstance(default, tuple):
+        # Typer knows no lists of literals.
+        single: Any = Enum("Choice", {c: c for c in choices}) if choices else get_args(kind)[0]
+        kind, default = list[single], []
+    elif choices:
+        kind = Literal[choices]
     number = kind in (int, float, int | None, float | None)
     limits = {"min": field.metadata["least"], "max": field.metadata["most"]} if number else {}
     option = typer.Option(help=field.metadata["help"], **limits)
@@ -200,10 +212,12 @@ def render(
 
 
 @app.command()
+@_takes(Hearing)
 def evaluate(
     data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
     weights: Annotated[
-        list[Path] | None, typer.Option(help="model file; may be repeated [the one that ships]")
+        list[str] | None,
+        typer.Option(help="model file, or FILE@STEPS; may be repeated [the one that ships]"),
     ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="of the data")] = "val",
     sets: Annotated[list[str] | None, typer.Option(help="only these data sets; repeatable")] = None,
@@ -214,20 +228,20 @@ def evaluate(
     steps: Annotated[
         int | None, typer.Option(help="denoising steps [the model's own]", min=1)
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
+    rest: Annotated[
+        bool | None, typer.Option(help="mouth closed where nobody speaks [the model's own]")
+    ] = None,
+    speed: Annotated[bool, typer.Option(help="also measure speed and size")] = False,
     json: Annotated[Path | None, typer.Option(help="write all figures to this file")] = None,
+    hearing: Settings = {},  # noqa: B006
 ) -> None:
     """Score models on tracked faces; everything is inferred from the sound."""
-    from dtalk.console import counting, out, retrieval_line, score_table, warn
+    from dtalk.console import comparison_table, counting, out, retrieval_line, score_table, warn
     from dtalk.datasets import load_clips, read_index, select
-    from dtalk.evaluation import assess, write_figures
-    from dtalk.evaluation import evaluate as score
-    from dtalk.head import built_in
+    from dtalk.evaluation import write_figures
 
-    paths: Sequence[Path | None] = weights or [None]
-    models = [_load_model(path, device, threads) for path in paths]
-    names = [model.name for model in models]
+    specs = [_model_and_steps(text, steps) for text in weights or [""]]
+    models = [_load_model(path, **hearing) for path, _ in specs]
     clips = select(read_index(data), split, sets or ())
     if not any(clip.motion for clip in clips):
         raise DtalkError(f"{data} has no clip with motion in its {split} split to compare with")
@@ -236,19 +250,63 @@ def evaluate(
     for line in failures:
         warn(f"left out: {line}")
     everything: dict[str, Any] = {}
-    for model, path in zip(models, paths):
-        name = model.name if names.count(model.name) == 1 else str(path)
-        with counting("scoring", "clips") as progress:
-            results = score(model, loaded, built_in(), samples, seed, steps, progress)
-        tables = assess(model, loaded, results)
+    for model, (path, count), name in zip(models, specs, _names(models, specs)):
+        if rest is not None:
+            model = model.changed(rest=rest)
+        tables = _assessed(model, loaded, samples, seed, count)
         titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
-        for kind, title in titles.items():
-            if kind in tables:
-                out.print(score_table(f"{name}, {split}, {title}", tables[kind]))
-        out.print(retrieval_line(tables["retrieval"]["all"]), highlight=False)
+        for kind in [kind for kind in titles if kind in tables]:
+            out.print(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))
+        for group, found in tables["retrieval"].items():
+            out.print(retrieval_line(group, found), highlight=False)
+        if speed:
+            tables["cost"] = _cost(model, path, count)
         everything[name] = tables
+    if len(everything) > 1 or speed:
+        out.print(comparison_table(f"{split}, one sample", everything))
     if json is not None:
         write_figures(everything, json)
+
+
+def _assessed(
+    model: DiffusionTalker, clips: list[LoadedClip], samples: int, seed: int, steps: int | None
+) -> dict[str, Any]:
+    from dtalk.console import counting
+    from dtalk.evaluation import assess, evaluate
+    from dtalk.head import built_in
+
+    with counting("scoring", "clips") as progress:
+        results = evaluate(model, clips, built_in(), samples, seed, steps, progress)
+    return dict(assess(model, clips, results))
+
+
+def _cost(model: DiffusionTalker, path: Path | None, steps: int | None) -> dict[str, Any]:
+    from dtalk.animation import DEFAULT_WEIGHTS
+    from dtalk.benchmark import cost
+    from dtalk.files import weights_path
+
+    return asdict(cost(model, path or weights_path(DEFAULT_WEIGHTS), steps))
+
+
+def _model_and_steps(text: str, steps: int | None) -> tuple[Path | None, int | None]:
+    """``FILE@STEPS`` as the file and the number of steps; without ``@``, ``steps``."""
+    place, _, count = text.rpartition("@")
+    if place and count.isdecimal() and not Path(text).exists():
+        return Path(place), max(1, int(count))
+    return Path(text) if text else None, steps
+
+
+def _names(
+    models: Sequence[DiffusionTalker], specs: Sequence[tuple[Path | None, int | None]]
+) -> list[str]:
+    """A name for each row: the file's, or its whole path where several are called alike."""
+    stems = [model.name for model in models]
+    paths = {path for path, _ in specs}
+    alike = len({path.stem for path in paths if path}) < len([path for path in paths if path])
+    return [
+        (str(path) if alike and path else stem) + (f"@{count}" if count else "")
+        for stem, (path, count) in zip(stems, specs)
+    ]
 
 
 @app.command()
@@ -267,11 +325,42 @@ def train(
     from dtalk.training import Trainer
 
     _set_threads(threads)
-    plain: Settings = {k: tuple(v) if isinstance(v, list) else v for k, v in training_flags.items()}
-    config = TrainingConfig(data, out, model=model_flags, **plain)
+    model = _tuples(model_flags)
+    config = TrainingConfig(data, out, model=model, **_tuples(training_flags))
     command = shlex.join(["dtalk", *sys.argv[1:]])
     with TrainingProgress() as observer:
         Trainer(config, observer, command).run()
+
+
+@app.command()
+@_takes(DistillationConfig)
+def distill(
+    teacher: Annotated[Path, typer.Option(help="model file of the teacher")],
+    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for students, states and logs")],
+    threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
+    flags: Settings = {},  # noqa: B006
+) -> None:
+    """Distil a teacher, halving its steps round by round (eq. 16); --resume goes on exactly."""
+    import shlex
+
+    from dtalk.console import TrainingProgress
+    from dtalk.distillation import distil
+
+    _set_threads(threads)
+    config = DistillationConfig(data=data, out=out, teacher=teacher, **_tuples(flags))
+    command = shlex.join(["dtalk", *sys.argv[1:]])
+    with TrainingProgress() as observer:
+        distil(config, observer, command)
+
+
+def _tuples(flags: Settings) -> Settings:
+    """Repeatable flags as tuples, as the settings have them."""
+
+    def plain(value: Any) -> Any:
+        return value.value if isinstance(value, Enum) else value
+
+    return {k: tuple(map(plain, v)) if isinstance(v, list) else v for k, v in flags.items()}
 
 
 def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:
@@ -303,11 +392,17 @@ def _set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _load_model(weights: Path | None, device: str, threads: int | None) -> DiffusionTalker:
+def _load_model(
+    weights: Path | None,
+    encoder: str | None,
+    cache: Path | None,
+    device: str,
+    threads: int | None,
+) -> DiffusionTalker:
     from dtalk.animation import load
 
     _set_threads(threads)
-    return load(weights, device)
+    return load(weights, device, encoder, cache)
 
 
 def _manner(model: DiffusionTalker | None, flags: Settings) -> Manner:

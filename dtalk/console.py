@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -141,7 +142,7 @@ class TrainingProgress:
         out.print(score_table(f"validation after update {update}", tables))
         suffix = "_top1"
         found = {k.removesuffix(suffix): v for k, v in tables["all"].items() if suffix in k}
-        out.print(retrieval_line(found), highlight=False)
+        out.print(retrieval_line("all", found), highlight=False)
 
     def note(self, line: str) -> None:
         """Anything else worth a line."""
@@ -177,15 +178,43 @@ def _short(path: Path, base: Path) -> str:
     return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
-def retrieval_line(found: Mapping[str, float]) -> str:
+def retrieval_line(group: str, found: Mapping[str, float]) -> str:
     """What the personalizer finds right, as one line."""
-    return "retrieval, top-1: " + ", ".join(f"{k} {v:.3f}" for k, v in found.items())
+    return f"retrieval, top-1, {group}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.items())
+
+
+def comparison_table(title: str, models: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A row a model: scores of one sample over all clips, retrieval, and cost where measured.
+
+    ``models`` maps names to the tables of :func:`dtalk.evaluation.assess`, with ``cost`` beside
+    them where speed and size were measured.
+    """
+    table = _plain_table(title)
+    costs = any("cost" in tables for tables in models.values())
+    headings = [heading for _, heading in FIGURES] + ["identity", "emotion"]
+    for heading in [*headings, *(["frames/s", "MB", "MB disk"] if costs else [])]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, tables in models.items():
+        cells = [tables["sample"]["all"][key] for key, _ in FIGURES]
+        cells += list(tables["retrieval"]["all"].values())
+        row = [f"{value:.3f}" for value in cells]
+        if "cost" in tables:
+            cost = tables["cost"]
+            row += [f"{cost['frames_per_second']:.0f}", f"{cost['megabytes']:.1f}"]
+            row += [f"{cost['disk_megabytes']:.1f}"]
+        table.add_row(escape(name), *row)
+    return table
+
+
+def _plain_table(title: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    return table
 
 
 def score_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
     """A table of scores, a row a name, with the number of clips where it is known."""
-    table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
+    table = _plain_table(title)
     for _, heading in FIGURES:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, scores in rows.items():

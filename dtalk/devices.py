@@ -1,4 +1,4 @@
-"""Choosing where torch computes."""
+"""Choosing where torch computes, and how precisely."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def device_of(name: str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         line = str(error).splitlines()[0]
         raise DataError(f"cannot use device {name!r}: {line}; try --device auto") from error
+
+
+def precision_of(device: torch.device, name: str) -> torch.autocast:
+    """A context in which products are taken in bfloat16 where asked; parameters stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")

@@ -74,6 +74,23 @@ def ancestral_step(
     return mean + torch.sqrt(variance) * sigma_s / sigma * noise
 
 
+def distillation_target(
+    teacher: Denoiser, noisy: Tensor, time: Tensor, middle: Tensor, earlier: Tensor
+) -> Tensor:
+    """The x_0 with which one step of the student lands where two steps of the teacher do.
+
+    Eqs. 8, 9 and 10, read as in Salimans and Ho, "Progressive Distillation" (2022), algorithm 2
+    (eq. 8 as printed conditions one evaluation on two steps). The teacher goes from ``time`` by
+    ``middle`` to ``earlier``, ``[B]`` each; at ``earlier`` = 0 the target is its last prediction.
+    """
+    halfway = ddim_step(noisy, teacher(noisy, time), time, middle)
+    landed = ddim_step(halfway, teacher(halfway, middle), middle, earlier)
+    alpha, sigma = _scales(time, noisy)
+    alpha_s, sigma_s = _scales(earlier, noisy)
+    ratio = sigma_s / sigma
+    return (landed - ratio * noisy) / (alpha_s - ratio * alpha)
+
+
 def guided(denoise: Denoiser, baseline: Denoiser, strength: float) -> Denoiser:
     """Classifier-free guidance: what a condition changes, ``strength`` times over.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,14 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from dtalk.audio import SAMPLE_RATE
+from dtalk.errors import CheckpointError
 from dtalk.motion import FPS
 from dtalk.recurrent import FastLSTM, run_recurrent
+from dtalk.settings import ModelConfig
+
+if TYPE_CHECKING:
+    from dtalk.feature_cache import FeatureCache
+    from dtalk.large_encoders import LargeEncoder
 
 MEL_BANDS = 80
 MEL_WINDOW = 400  # 25 ms
@@ -172,7 +179,28 @@ class ConvFrontEnd(FrontEnd):
 FRONT_ENDS: dict[str, type[FrontEnd]] = {"mel": MelFrontEnd, "cnn": ConvFrontEnd}
 
 
-class SmallEncoder(nn.Module):
+class SpeechEncoder(nn.Module, ABC):
+    """Speech to features of one length, so that eq. 12's cosine is all there is to compare."""
+
+    @abstractmethod
+    def prepare(self, waveform: Tensor) -> Tensor:
+        """Waveform ``[S]`` (16 kHz mono) -> the network's input ``[F, C]``, no gradients."""
+
+    @abstractmethod
+    def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        """Padded inputs ``[B, F, C]`` of ``lengths`` -> ``[B, T, D]``."""
+
+    def forward(self, inputs: list[Tensor], frame_lengths: Tensor) -> Tensor:
+        """Prepared inputs of B clips and their face frames ``[B]`` -> features ``[B, T, D]``.
+
+        Normalised over the channels: mean 0, variance 1 in every frame.
+        """
+        lengths = torch.tensor([len(x) for x in inputs], device=frame_lengths.device)
+        encoded = self.encode(pad_sequence(inputs, batch_first=True), lengths, frame_lengths)
+        return functional.layer_norm(encoded, encoded.shape[-1:])
+
+
+class SmallEncoder(SpeechEncoder):
     """The student's speech encoder: front end, bidirectional LSTM, fully connected layer.
 
     Paper, section II-D2. The features are brought to the face's frame rate before the LSTM
@@ -180,7 +208,7 @@ class SmallEncoder(nn.Module):
 
     Args:
         front_end: ``mel`` (log-mel 80) or ``cnn`` (HuBERT's seven convolutions).
-        width: channels inside; features: channels C of the result.
+        width: channels inside; features: channels of the result.
     """
 
     def __init__(self, front_end: str, width: int, features: int, dropout: float) -> None:
@@ -191,16 +219,62 @@ class SmallEncoder(nn.Module):
         self.output = nn.Linear(width, features)
 
     def prepare(self, waveform: Tensor) -> Tensor:
-        """Waveform ``[S]`` (16 kHz mono) -> the network's input ``[F, C]``."""
         with torch.no_grad():
             return self.front_end.prepare(waveform)
 
-    def forward(self, inputs: list[Tensor], frame_lengths: Tensor) -> Tensor:
-        """Prepared inputs of B clips and their face frames ``[B]`` -> features ``[B, T, C]``."""
-        lengths = torch.tensor([len(x) for x in inputs], device=frame_lengths.device)
-        hidden, lengths = self.front_end(pad_sequence(inputs, batch_first=True), lengths)
+    def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        hidden, lengths = self.front_end(inputs, lengths)
         hidden = resample_features(
             hidden, lengths, frame_lengths, self.front_end.rate, self.front_end.start
         )
         hidden = run_recurrent(self.recurrent, hidden, frame_lengths)
         return self.output(self.dropout(hidden))
+
+
+class AdaptedEncoder(SpeechEncoder):
+    """The teacher's speech encoder: features of a frozen large one, standardised and made narrower.
+
+    The large encoder itself (:mod:`dtalk.large_encoders`) is no part of the weights: ``source``,
+    set by :meth:`DiffusionTalker.attach`, turns a waveform into its features ``[T, C]``.
+
+    Args:
+        width: channels of the large encoder; features: channels of the result.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int, features: int, dropout: float) -> None:
+        super().__init__()
+        self.source: LargeEncoder | FeatureCache | None = None
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, features)
+
+    def prepare(self, waveform: Tensor) -> Tensor:
+        """See above.
+
+        Raises:
+            CheckpointError: no large encoder was attached.
+        """
+        if self.source is None:
+            raise CheckpointError(
+                "this model hears through a large speech encoder, which is not part of its file: "
+                "name its folder or hub id with --encoder"
+            )
+        return self.source(waveform.cpu().numpy()).to(waveform.device)
+
+    def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        # Already at 30 fps; a clip whose motion is a little longer than its sound holds the last.
+        features = resample_features(inputs, lengths, frame_lengths, FPS, 0.5)
+        return self.output(self.dropout((features - self.mean) / self.std))
+
+
+def build_encoder(config: ModelConfig) -> SpeechEncoder:
+    """The speech encoder that a configuration asks for, untrained."""
+    if config.encoder in FRONT_ENDS:
+        return SmallEncoder(
+            config.encoder, config.encoder_width, config.feature_width, config.dropout
+        )
+    return AdaptedEncoder(config.large_width, config.feature_width, config.dropout)

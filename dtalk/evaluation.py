@@ -216,10 +216,12 @@ def groups(results: Sequence[ClipResult], seen: Iterable[str]) -> dict[str, list
 
 
 @torch.inference_mode()
-def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Scores:
-    """Top-1 accuracy of the personalizer: identity on clips of seen speakers, emotion on clips of
-    unseen ones."""
-    hits: dict[str, list[bool]] = {"identity": [], "emotion": []}
+def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, Scores]:
+    """Top-1 accuracy of the personalizer over ``all`` clips and for each data set.
+
+    Identity is judged on clips of seen speakers, emotion on clips of unseen ones.
+    """
+    hits: dict[str, dict[str, list[bool]]] = {}
     identity, emotion = model.personalizer.identity, model.personalizer.emotion
     for group in _by_length(clips):
         lengths = torch.tensor([clip.frames for clip in group], device=model.device)
@@ -228,10 +230,18 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Scores:
         for clip, who, how in zip(group, found[0].argmax(-1), found[1].argmax(-1)):
             label = clip.clip
             if label.speaker in identity.labels:
-                hits["identity"].append(identity.labels[int(who)] == label.speaker)
+                kind, hit = "identity", identity.labels[int(who)] == label.speaker
             elif label.emotion in emotion.labels:
-                hits["emotion"].append(emotion.labels[int(how)] == label.emotion)
-    return {name: _defined_mean([float(hit) for hit in found]) for name, found in hits.items()}
+                kind, hit = "emotion", emotion.labels[int(how)] == label.emotion
+            else:
+                continue
+            for name in ("all", label.set):
+                hits.setdefault(name, {}).setdefault(kind, []).append(hit)
+    hits.setdefault("all", {})
+    return {
+        name: {kind: _defined_mean(of.get(kind, ())) for kind in ("identity", "emotion")}
+        for name, of in hits.items()
+    }
 
 
 def assess(
@@ -240,7 +250,7 @@ def assess(
     """Tables of one model: ``sample``, ``mean`` (of several, if drawn) and ``retrieval``.
 
     The first two have a row of :func:`summarise` for each of :func:`groups`, with the number of
-    ``clips`` in it; no row where no clip has motion. The third has one row, ``all``.
+    ``clips`` in it; no row where no clip has motion. The third is :func:`retrieval`'s.
     """
     named = groups(results, model.config.identities)
     several = any(result.mean is not None for result in results)
@@ -252,7 +262,7 @@ def assess(
         }
         for kind in kinds
     }
-    return {**tables, "retrieval": {"all": retrieval(model, clips)}}
+    return {**tables, "retrieval": retrieval(model, clips)}
 
 
 def write_figures(figures: Mapping[str, Any], path: Path) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 RECONSTRUCTION_WEIGHT = 1.0  # lambda_1 of eqs. 15 and 16
 CONTRAST_WEIGHT = 0.007  # lambda_2
+DISTILLATION_WEIGHT = 0.1  # lambda_3 of eq. 16
+ENCODER_WEIGHT = 1.0  # lambda_4
+ENHANCER_WEIGHT = 0.05  # lambda_5
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -66,3 +70,49 @@ def teacher_loss(
 ) -> Tensor:
     """lambda_1 L_rec + lambda_2 L_con(identity) + lambda_2 L_con(emotion) (eq. 15)."""
     return sum((contrast_weight * term for term in contrasts), reconstruction_weight * rec)
+
+
+def truncated_snr(alpha: Tensor, sigma: Tensor) -> Tensor:
+    """max(alpha^2 / sigma^2, 1), the weight of eq. 11; sigma > 0."""
+    return (alpha.square() / sigma.square()).clamp(min=1)
+
+
+def distillation(predicted: Tensor, target: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
+    """weight || x^te - x^st ||^2, mean over channels and real frames (eq. 11); weight ``[B]``."""
+    return reconstruction(weigh(predicted, weight), weigh(target, weight), mask)
+
+
+def weigh(sequence: Tensor, weight: Tensor) -> Tensor:
+    """``[B, T, C]`` scaled so that a clip's squared error counts ``weight`` ``[B]`` times."""
+    return weight.sqrt()[:, None, None] * sequence
+
+
+def encoder_alignment(large: Tensor, small: Tensor, mask: Tensor) -> Tensor:
+    """1 - mean cosine of the features of two encoders, ``[B, T, C]`` each (eq. 12)."""
+    return 1 - masked_mean(functional.cosine_similarity(large, small, dim=-1), mask)
+
+
+def personal_contrast(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of M clips' personalized features, teacher against student (eq. 14).
+
+    Both ``[M, D]``, of clips whose identities and emotions all differ; normalised here. Fewer than
+    two clips cannot be told apart: the loss is 0.
+    """
+    if len(teacher) < 2:
+        return student.sum() * 0
+    teacher, student = functional.normalize(teacher, dim=-1), functional.normalize(student, dim=-1)
+    same = torch.arange(len(teacher), device=teacher.device)
+    return functional.cross_entropy(teacher @ student.T / temperature, same)
+
+
+def student_loss(
+    teacher_loss: Tensor,
+    dis: Tensor,
+    ae: Tensor,
+    pc: Tensor,
+    distillation_weight: float = DISTILLATION_WEIGHT,
+    encoder_weight: float = ENCODER_WEIGHT,
+    enhancer_weight: float = ENHANCER_WEIGHT,
+) -> Tensor:
+    """L_tea + lambda_3 L_dis + lambda_4 L_ae + lambda_5 L_pc (eq. 16)."""
+    return teacher_loss + distillation_weight * dis + encoder_weight * ae + enhancer_weight * pc

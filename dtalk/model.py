@@ -10,10 +10,13 @@ padding changes nothing in the real frames.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +26,11 @@ from torch.nn import functional
 
 from dtalk.audio import frame_count
 from dtalk.diffusion import Denoiser, guided, sample_ancestral, sample_ddim, schedule
-from dtalk.encoders import SmallEncoder, frame_mask
-from dtalk.errors import DataError
-from dtalk.motion import ARKIT_NAMES, MOUTH_CHANNELS
+from dtalk.encoders import AdaptedEncoder, build_encoder, frame_mask
+from dtalk.errors import CheckpointError, DataError
+from dtalk.feature_cache import FeatureCache
+from dtalk.large_encoders import LargeEncoder
+from dtalk.motion import ARKIT_NAMES, MOUTH_CHANNELS, UPPER_FACE_CHANNELS
 from dtalk.recurrent import FastGRU, run_recurrent
 from dtalk.settings import ModelConfig
 from dtalk.silence import rest_in_silence
@@ -38,9 +43,16 @@ UNKNOWN = -1
 _MINIMUM_TEMPERATURE, _MAXIMUM_TEMPERATURE = 0.01, 1.0
 
 
-def cross_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d_k)) v (eq. 7): ``[B, Q, D]``, ``[B, K, D]``, ``[B, K, E]``."""
+def cross_attention(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """softmax(q k^T / sqrt(d_k)) v (eqs. 7 and 13): ``[B, Q, D]``, ``[B, K, D]``, ``[B, K, E]``.
+
+    Keys where ``mask`` ``[B, K]`` is false take no part.
+    """
     scores = query @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -math.inf)
     return scores.softmax(-1) @ values
 
 
@@ -157,6 +169,25 @@ class Integrator(nn.Module):
         return self.output((identity + mixed).flatten(1))
 
 
+class Enhancer(nn.Module):
+    """What the upper face shows of a person: p asks, the frames of a motion answer (eq. 13).
+
+    Used in distillation only, with the same weights for teacher and student.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = len(UPPER_FACE_CHANNELS)
+        self.keys = mlp(channels, width, width)
+        self.values = mlp(channels, width, width)
+
+    def forward(self, embedding: Tensor, motion: Tensor, mask: Tensor) -> Tensor:
+        """p ``[M, P]``, x_0 ``[M, T, 52]``, mask ``[M, T]`` -> features ``[M, P]``."""
+        upper = motion[..., UPPER_FACE_CHANNELS]
+        asked = embedding[:, None]
+        return cross_attention(asked, self.keys(upper), self.values(upper), mask)[:, 0]
+
+
 class Personalizer(nn.Module):
     """Who speaks and how they feel, from labels or from the sound (section II-C)."""
 
@@ -173,6 +204,29 @@ class Personalizer(nn.Module):
         )
 
 
+def time_edges(reach: int, bidirectional: bool) -> tuple[int, int]:
+    """Frames before and after, for a filter over ``reach`` frames; none after if it is causal."""
+    return (reach // 2, reach // 2) if bidirectional else (reach - 1, 0)
+
+
+class Guide(nn.Module):
+    """Motion from p and F_a alone, linear: a filter over :attr:`reach` frames of F_a."""
+
+    reach = 9
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.edges = time_edges(self.reach, config.bidirectional)
+        self.constant = nn.Linear(config.embedding_width, COEFFICIENTS)
+        self.heard = nn.Conv1d(config.feature_width, COEFFICIENTS, self.reach, bias=False)
+
+    def forward(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Tensor:
+        """F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` -> mu ``[B, T, 52]``."""
+        real = features * frame_mask(lengths, features.shape[1])[..., None]
+        heard = self.heard(functional.pad(real.transpose(1, 2), self.edges))
+        return heard.transpose(1, 2) + self.constant(embedding)[:, None]
+
+
 class LinearDenoiser(nn.Module):
     """What a linear filter can tell of x_0 from x_t: a start that the GRU corrects.
 
@@ -183,9 +237,9 @@ class LinearDenoiser(nn.Module):
 
     reach = 9
 
-    def __init__(self, step_width: int, causal: bool) -> None:
+    def __init__(self, step_width: int, bidirectional: bool) -> None:
         super().__init__()
-        self.edges = (self.reach - 1, 0) if causal else (self.reach // 2, self.reach // 2)
+        self.edges = time_edges(self.reach, bidirectional)
         self.smooth = nn.Conv1d(COEFFICIENTS, COEFFICIENTS, self.reach)
         self.gains = nn.Linear(step_width, 2 * COEFFICIENTS)
         with torch.no_grad():
@@ -208,9 +262,9 @@ class LinearDenoiser(nn.Module):
 class MotionDecoder(nn.Module):
     """Predicts x_0: concat(p, F_a, x_t, step embedding) -> LayerNorm -> GRU -> MLP.
 
-    What the MLP gives is added to a guide mu, a linear map from p and F_a to motion, and to what a
-    :class:`LinearDenoiser` makes of x_t. The guide is trained on its own as well, so that sound
-    teaches the encoder at every step of the diffusion, also where x_t gives the motion away.
+    What the MLP gives is added to the :class:`Guide` mu, and to what a :class:`LinearDenoiser`
+    makes of x_t. The guide is trained on its own as well, so that sound teaches the encoder at
+    every step of the diffusion, also where x_t gives the motion away.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -218,8 +272,8 @@ class MotionDecoder(nn.Module):
         self.step_width = config.step_width
         self.embed_step = mlp(config.step_width, config.step_width, config.step_width)
         given = config.embedding_width + config.feature_width
-        self.guide = nn.Linear(given, COEFFICIENTS)
-        self.linear = LinearDenoiser(config.step_width, causal=not config.bidirectional)
+        self.guide = Guide(config)
+        self.linear = LinearDenoiser(config.step_width, config.bidirectional)
         self.norm = nn.LayerNorm(given + COEFFICIENTS + config.step_width)
         self.recurrent = FastGRU(
             given + COEFFICIENTS + config.step_width,
@@ -233,17 +287,12 @@ class MotionDecoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.output = mlp(directions * config.hidden_width, config.hidden_width, COEFFICIENTS)
 
-    def guided(self, features: Tensor, embedding: Tensor) -> Tensor:
-        """Motion from F_a ``[B, T, C]`` and p ``[B, P]`` alone, linear: ``[B, T, 52]``."""
-        repeated = embedding[:, None].expand(-1, features.shape[1], -1)
-        return self.guide(torch.cat([repeated, features], -1))
-
     def forward(
         self, noisy: Tensor, time: Tensor, features: Tensor, embedding: Tensor, lengths: Tensor
     ) -> Tensor:
         """x_t ``[B, T, 52]``, t ``[B]``, F_a ``[B, T, C]``, p ``[B, P]`` -> x_0 ``[B, T, 52]``."""
         step = self.embed_step(step_embedding(time, self.step_width))
-        guide = self.guided(features, embedding)
+        guide = self.guide(features, embedding, lengths)
         real = frame_mask(lengths, noisy.shape[1])[..., None]
         deviation = (noisy - schedule(time)[0][:, None, None] * guide) * real
         constant = torch.cat([embedding, step], -1)[:, None].expand(-1, noisy.shape[1], -1)
@@ -272,9 +321,7 @@ class DiffusionTalker(nn.Module):
         super().__init__()
         self.config = config
         self.name = ""
-        self.encoder = SmallEncoder(
-            config.encoder, config.encoder_width, config.feature_width, config.dropout
-        )
+        self.encoder = build_encoder(config)
         self.personalizer = Personalizer(config)
         self.decoder = MotionDecoder(config)
         self.register_buffer("mean", torch.zeros(COEFFICIENTS))
@@ -283,6 +330,47 @@ class DiffusionTalker(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.mean.device
+
+    @property
+    def large_source(self) -> LargeEncoder | FeatureCache | None:
+        """What is attached, if the model hears through a large encoder."""
+        return self.encoder.source if isinstance(self.encoder, AdaptedEncoder) else None
+
+    @property
+    def large_encoder(self) -> LargeEncoder | None:
+        """The large encoder itself, if one is attached."""
+        source = self.large_source
+        return source.encoder if isinstance(source, FeatureCache) else source
+
+    def attach(self, source: LargeEncoder | FeatureCache) -> None:
+        """Give the model the large encoder that it hears through.
+
+        Raises:
+            CheckpointError: the model has a small one of its own, or was made with another.
+        """
+        if not isinstance(self.encoder, AdaptedEncoder):
+            raise CheckpointError("this model has a small speech encoder and takes no other")
+        large = source.encoder if isinstance(source, FeatureCache) else source
+        heard = (large.fingerprint, large.layers)
+        if heard != (self.config.large_fingerprint, self.config.layer):
+            raise CheckpointError(
+                f"this model was made with {_layers(self.config.layer)} of {self.config.encoder}; "
+                f"{_layers(large.layers)} of {large.name} are others"
+            )
+        self.encoder.source = source
+
+    def twin(self, **changes: Any) -> DiffusionTalker:
+        """An untrained model of the same configuration but for ``changes``, which hears alike."""
+        other = DiffusionTalker(dataclasses.replace(self.config, **changes)).to(self.device)
+        if self.large_source is not None:
+            other.attach(self.large_source)
+        return other
+
+    def changed(self, **changes: Any) -> DiffusionTalker:
+        """A view of the same weights with other settings, which must not touch the network."""
+        other = copy.copy(self)
+        other.config = dataclasses.replace(self.config, **changes)
+        return other
 
     def normalise(self, coefficients: Tensor) -> Tensor:
         """Coefficients in [0, 1] -> standardised, any shape ending in 52."""
@@ -406,6 +494,10 @@ class DiffusionTalker(nn.Module):
         library.check(label, kind)
         index = torch.tensor([library.labels.index(label)], device=found.device)
         return library.weights_of(index)
+
+
+def _layers(numbers: Sequence[int]) -> str:
+    return "layers " + ", ".join(map(str, numbers))
 
 
 def noise_generator(waveform: npt.NDArray[np.float32], seed: int) -> torch.Generator:

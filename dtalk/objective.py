@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dtalk import losses
 from dtalk.batching import Batch
+from dtalk.devices import precision_of
 from dtalk.diffusion import add_noise, time_grid
 from dtalk.encoders import frame_mask
 from dtalk.head import Head
@@ -55,13 +56,93 @@ def condition(
     """Weights over library entries ``[B, M + 1]``: by label, by match with the sound, or unknown.
 
     ``choice`` ``[B]`` is uniform in [0, 1). A clip without a label is matched instead. The match is
-    not trained through: retrieval learns from eqs. 5 and 6 alone.
+    not trained through: retrieval learns from eqs. 5 and 6 alone. A library without labels knows
+    none of them.
     """
+    if not library.labels:
+        labels = torch.full_like(labels, UNKNOWN)
     by_label = (choice < config.label_share) & (labels >= 0)
     unknown = choice >= config.label_share + config.match_share
     known = library.weights_of(torch.where(by_label, labels, UNKNOWN))
     matched = library.weights_of_match(library.match(audio).detach(), "soft")
     return torch.where((by_label | unknown)[:, None], known, matched)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is random in one update, the same for a student and its teacher.
+
+    choices: how identity and emotion are given, uniform ``[2, B]``; hears: which clips with motion
+    are heard at all ``[M]``; step: of the sampler's ``[M]``; noise ``[M, T, 52]``.
+    """
+
+    choices: Tensor
+    hears: Tensor
+    step: Tensor
+    noise: Tensor
+
+    @staticmethod
+    def of(batch: Batch, steps: int, generator: torch.Generator, config: TrainingConfig) -> Draw:
+        """Drawn on the CPU, so that a seed means the same everywhere."""
+        moving, device = len(batch.target), batch.target.device
+        choices = torch.rand(2, len(batch.lengths), generator=generator)
+        hears = torch.rand(moving, generator=generator) >= config.deaf_share
+        # As evenly spread over a batch as they can be.
+        spread = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving
+        spread = spread[torch.randperm(moving, generator=generator)]
+        # A draw just below 1 is rounded up to it in float32.
+        step = (spread * steps).long().clamp(max=steps - 1)
+        noise = torch.randn(batch.target.shape, generator=generator)
+        return Draw(choices.to(device), hears.to(device), step.to(device), noise.to(device))
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a model makes of a batch's sound.
+
+    features: F_a ``[M, T, C]`` of the clips with motion, and ``[B - M, T', C]`` of the others if
+    there are any; audio: pooled, of all ``[B, 2C]``; embedding: p ``[M, P]``.
+    """
+
+    features: list[Tensor]
+    audio: Tensor
+    embedding: Tensor
+
+    def conditions(self, draw: Draw) -> Tensor:
+        """F_a ``[M, T, C]`` for the decoder: 0 where the clip's sound is not to be heard."""
+        return self.features[0] * draw.hears.to(self.features[0])[:, None, None]
+
+
+def parts_of(batch: Batch) -> list[slice]:
+    """Clips with motion, then those of sound only: apart, since they are longer."""
+    moving = len(batch.target)
+    return [slice(None, moving)] + [slice(moving, None)] * (len(batch.lengths) > moving)
+
+
+def hear(
+    model: DiffusionTalker, inputs: list[Tensor], batch: Batch, draw: Draw, config: TrainingConfig
+) -> Heard:
+    """Encode the batch's sound from the model's own ``inputs``, and personalize."""
+    with precision_of(model.device, config.precision):
+        features = [model.encoder(inputs[p], batch.lengths[p]).float() for p in parts_of(batch)]
+    audio = torch.cat([pooled(f, batch.lengths[p]) for f, p in zip(features, parts_of(batch))])
+    moving, personalizer = len(batch.target), model.personalizer
+    weights = [
+        condition(library, audio, labels, choice, config)[:moving]
+        for library, labels, choice in zip(
+            (personalizer.identity, personalizer.emotion),
+            (batch.identity, batch.emotion),
+            draw.choices,
+        )
+    ]
+    return Heard(features, audio, personalizer(*weights))
+
+
+def noised(model: DiffusionTalker, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
+    """x_t ``[M, T, 52]`` and t ``[M]`` at the drawn steps of the model's sampler."""
+    config = model.config
+    times = time_grid(config.steps, model.device, config.noise_shift)[:-1][draw.step]
+    return add_noise(batch.target, draw.noise, times), times
 
 
 def losses_of(
@@ -72,61 +153,64 @@ def losses_of(
     config: TrainingConfig,
 ) -> dict[str, Tensor]:
     """The loss of one batch (``total``, eq. 15) and its parts."""
-    personalizer, moving = model.personalizer, len(batch.target)
-    features, audio = _encoded(model, batch, config)
-    contrasts, weights = [], []
-    libraries = ((personalizer.identity, batch.identity), (personalizer.emotion, batch.emotion))
-    for library, labels in libraries:
-        contrasts.append(_contrast(library, audio, labels))
-        choice = torch.rand(len(labels), generator=generator).to(model.device)
-        weights.append(condition(library, audio, labels, choice, config)[:moving])
-    hears = torch.rand(moving, generator=generator) >= config.deaf_share
-    features = features * hears.to(features)[:, None, None]
-    lengths, target = batch.lengths[:moving], batch.target
-    mask = frame_mask(lengths, target.shape[1])
-    times = _drawn_times(model, moving, generator)
-    noise = torch.randn(target.shape, generator=generator).to(model.device)
-    noisy, embedding = add_noise(target, noise, times), personalizer(*weights)
-    with _precision(model.device, config.precision):
-        predicted = model.decoder(noisy, times, features, embedding, lengths).float()
-    guided = model.decoder.guided(features, embedding)
+    draw = Draw.of(batch, model.config.steps, generator, config)
+    heard = hear(model, batch.inputs, batch, draw, config)
+    predicted = denoised(model, heard, batch, draw, config)
+    return teacher_losses(model, heard, predicted, batch, draw, grams, config)
+
+
+def denoised(
+    model: DiffusionTalker, heard: Heard, batch: Batch, draw: Draw, config: TrainingConfig
+) -> Tensor:
+    """The predicted x_0 ``[M, T, 52]``."""
+    noisy, times = noised(model, batch, draw)
+    lengths = batch.lengths[: len(batch.target)]
+    denoise = model.denoiser(heard.conditions(draw), heard.embedding, lengths)
+    with precision_of(model.device, config.precision):
+        return denoise(noisy, times).float()
+
+
+def teacher_losses(
+    model: DiffusionTalker,
+    heard: Heard,
+    predicted: Tensor,
+    batch: Batch,
+    draw: Draw,
+    grams: Grams,
+    config: TrainingConfig,
+) -> dict[str, Tensor]:
+    """Eq. 15 (``total``) and its parts, given the predicted x_0 ``[M, T, 52]``."""
+    lengths = batch.lengths[: len(batch.target)]
+    mask = frame_mask(lengths, batch.target.shape[1])
+    guide = model.decoder.guide(heard.conditions(draw), heard.embedding, lengths)
     parts = {
-        **_motion_errors(predicted, target, grams, mask),
-        "identity": contrasts[0],
-        "emotion": contrasts[1],
-        "guide": _weighted(_motion_errors(guided, target, grams, mask), config),
+        **motion_errors(predicted, batch.target, grams, mask),
+        **contrasts(model, heard.audio, batch),
+        "guide": weighted(motion_errors(guide, batch.target, grams, mask), config),
     }
-    rec = _weighted(parts, config) + config.guide_weight * parts["guide"]
+    rec = weighted(parts, config) + config.guide_weight * parts["guide"]
     total = losses.teacher_loss(
-        rec, contrasts, config.reconstruction_weight, config.contrast_weight
+        rec,
+        (parts["identity"], parts["emotion"]),
+        config.reconstruction_weight,
+        config.contrast_weight,
     )
     return {"total": total, **parts}
 
 
-def _encoded(model: DiffusionTalker, batch: Batch, config: TrainingConfig) -> tuple[Tensor, Tensor]:
-    """F_a ``[M, T, C]`` of the clips with motion, and pooled features ``[B, 2C]`` of all."""
-    moving = len(batch.target)
-    # Clips of sound only go apart, since they are longer: less padding.
-    parts = [slice(None, moving)] + [slice(moving, None)] * (len(batch.inputs) > moving)
-    with _precision(model.device, config.precision):
-        features = [model.encoder(batch.inputs[p], batch.lengths[p]).float() for p in parts]
-    audio = [pooled(f, batch.lengths[p]) for f, p in zip(features, parts)]
-    return features[0], torch.cat(audio)
+def contrasts(model: DiffusionTalker, audio: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Eqs. 5 and 6 from pooled features ``[B, 2C]``."""
+    personalizer = model.personalizer
+    return {
+        "identity": _contrast(personalizer.identity, audio, batch.identity),
+        "emotion": _contrast(personalizer.emotion, audio, batch.emotion),
+    }
 
 
-def _drawn_times(model: DiffusionTalker, count: int, generator: torch.Generator) -> Tensor:
-    """Times ``[count]`` of the sampler's steps, as evenly spread over a batch as they can be."""
-    draw = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    draw = draw[torch.randperm(count, generator=generator)]
-    steps = model.config.steps
-    # A draw just below 1 is rounded up to it in float32.
-    index = (draw * steps).long().clamp(max=steps - 1).to(model.device)
-    return time_grid(steps, model.device, model.config.noise_shift)[:-1][index]
-
-
-def _motion_errors(
+def motion_errors(
     predicted: Tensor, target: Tensor, grams: Grams, mask: Tensor
 ) -> dict[str, Tensor]:
+    """How far ``[B, T, 52]`` is from its target, in coefficients and on the head's surface."""
     return {
         "coefficients": losses.reconstruction(predicted, target, mask),
         "lips": losses.vertex_error(predicted, target, grams.lips, mask),
@@ -135,18 +219,14 @@ def _motion_errors(
     }
 
 
-def _weighted(errors: dict[str, Tensor], config: TrainingConfig) -> Tensor:
+def weighted(errors: dict[str, Tensor], config: TrainingConfig) -> Tensor:
+    """The sum of :func:`motion_errors` by the weights of the configuration."""
     return (
         errors["coefficients"]
         + config.lip_weight * errors["lips"]
         + config.upper_weight * errors["upper_face"]
         + config.velocity_weight * errors["velocity"]
     )
-
-
-def _precision(device: torch.device, name: str) -> torch.autocast:
-    """Products of encoder and decoder in bfloat16 where asked; parameters stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
 
 
 def _contrast(library: Library, audio: Tensor, labels: Tensor) -> Tensor:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 AUTO = "auto"
-ENCODERS = ("mel", "cnn")
+SMALL_ENCODERS = ("mel", "cnn")
 RETRIEVALS = ("soft", "hard")
 PRECISIONS = ("float32", "bfloat16")
+LIBRARIES = ("identity", "emotion")
+PARTS = (*LIBRARIES, "enhancer", "distillation", "compression")
 
 
 def setting(
@@ -44,18 +46,27 @@ class Manner:
     seed: int = setting(0, "seed of the noise; equal seeds give equal motion", most=2**63 - 1)
     steps: int | None = setting(None, "denoising steps [the model's own]", least=1)
     temperature: float = setting(1.0, "scales how far a sample strays from the mean motion")
+    rest: bool | None = setting(None, "mouth closed where nobody speaks [the model's own]")
 
 
 DEFAULT_MANNER = Manner()
 
 
 @dataclass(frozen=True)
-class Engine:
+class Hearing:
+    """Where a model computes, and what a teacher hears through."""
+
+    encoder: str | None = setting(None, "large speech encoder of a teacher: folder or hub id")
+    cache: Path | None = setting(None, "folder for its features [the user's cache]")  # noqa: RUF009
+    device: str = setting("cpu", "cpu, cuda, mps or auto")
+    threads: int | None = setting(None, "CPU threads [all]", least=1)
+
+
+@dataclass(frozen=True)
+class Engine(Hearing):
     """Which model computes where."""
 
     weights: Path | None = setting(None, "model file [the one that ships]")  # noqa: RUF009
-    device: str = setting("cpu", "cpu, cuda, mps or auto")
-    threads: int | None = setting(None, "CPU threads [all]", least=1)
 
 
 @dataclass(frozen=True)
@@ -64,13 +75,17 @@ class ModelConfig:
 
     Attributes:
         identities, emotions: labels of the two libraries, in order.
+        large_width, large_fingerprint: of the large encoder, whose name is ``encoder``.
 
     The other attributes are documented where they are defined.
     """
 
     identities: tuple[str, ...]
     emotions: tuple[str, ...]
-    encoder: str = setting("mel", "front end of the speech encoder", ENCODERS)
+    encoder: str = setting(
+        "mel", "speech encoder: mel, cnn, or the folder or hub id of a Whisper or HuBERT model"
+    )
+    layer: tuple[int, ...] = setting((), "layers of a large speech encoder to take [the last]")
     encoder_width: int = setting(192, "channels inside the speech encoder", least=1)
     feature_width: int = setting(128, "channels of the speech features", least=1)
     tokens: int = setting(4, "tokens of a library entry", least=1)
@@ -91,6 +106,13 @@ class ModelConfig:
     emotion_strength: float = setting(1.0, "of an emotion that the user names; 1 is as learned")
     rest: bool = setting(True, "whether the mouth closes where nobody speaks")
     retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)
+    large_width: int = 0
+    large_fingerprint: str = ""
+
+    @property
+    def hears_large(self) -> bool:
+        """Whether the speech encoder is a large one, which does not lie in the model's file."""
+        return self.encoder not in SMALL_ENCODERS
 
 
 @dataclass(frozen=True)
@@ -100,12 +122,16 @@ class TrainingConfig:
     data: Path
     out: Path
     sets: tuple[str, ...] = setting((), "data sets to use; all if not given")
-    without: tuple[str, ...] = setting((), "data sets to leave out")
+    without_sets: tuple[str, ...] = setting((), "data sets to leave out")
+    without: tuple[str, ...] = setting((), "parts to do without, repeatable", LIBRARIES)
     updates: int = setting(4000, "updates of the weights", least=1)
     batch_frames: int = setting(2000, "padded frames in a batch of clips with motion", least=1)
     audio_only_batch: int = setting(4, "clips without motion beside each batch")
     balance: float = setting(0.7, "a set of n clips is drawn like one of n ** balance")
     augment: float = setting(1.0, "strength of speed, room, noise and band changes; 0 is none")
+    variants: int | None = setting(
+        None, "changed versions of a clip, 0 for no end [8 with a large encoder, else 0]"
+    )
     learning_rate: float = setting(1e-3, "peak of the learning rate")
     weight_decay: float = setting(0.02, "AdamW's weight decay")
     clip_gradient: float = setting(1.0, "largest norm of the gradient")
@@ -124,6 +150,30 @@ class TrainingConfig:
     seed: int = setting(0, "seed of everything random", most=2**40)
     device: str = setting("cpu", "cpu, cuda, mps or auto")
     precision: str = setting("float32", "of products in training", PRECISIONS)
+    cache: Path | None = setting(None, "folder for large features [the user's]")  # noqa: RUF009
     init: Path | None = setting(None, "model to start from, to fine-tune it")  # noqa: RUF009
     resume: bool = setting(False, "go on from the state in the output folder")
     model: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationConfig(TrainingConfig):
+    """Settings of a distillation: those of training, which hold in every round, and its own."""
+
+    teacher: Path
+    init: Path | None = None  # no flag: a student starts from its teacher
+    updates: int = setting(1500, "updates of the weights in each round", least=1)
+    without: tuple[str, ...] = setting((), "parts to do without, repeatable (Table III)", PARTS)
+    steps: int = setting(2, "denoising steps of the last student", least=1)
+    speech: tuple[Path, ...] = setting((), "folders of unlabelled speech, repeatable")
+    encoder: str | None = setting(None, "the teacher's large encoder: folder or hub id")
+    front_end: str = setting("mel", "of the student's speech encoder", SMALL_ENCODERS)
+    encoder_width: int = setting(192, "channels inside the student's speech encoder", least=1)
+    encoder_updates: int = setting(1500, "updates of the small encoder alone, before all rounds")
+    distillation_weight: float = setting(0.1, "lambda_3 of eq. 16, on eq. 11")
+    encoder_weight: float = setting(1.0, "lambda_4, on eq. 12")
+    enhancer_weight: float = setting(0.05, "lambda_5, on eq. 14")
+    enhancer_temperature: float = setting(0.1, "tau of eq. 14", least=0.001)
+    match_weight: float = setting(
+        0.0, "of finding in the sound what the teacher finds, labels or not"
+    )

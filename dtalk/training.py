@@ -12,8 +12,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,10 +33,13 @@ from dtalk.datasets import (
     select,
 )
 from dtalk.devices import device_of
+from dtalk.encoders import AdaptedEncoder
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation import Scores, assess, evaluate, without_nan
+from dtalk.feature_cache import FeatureCache
 from dtalk.files import atomic_path
 from dtalk.head import built_in
+from dtalk.large_encoders import load_large_encoder
 from dtalk.model import DiffusionTalker
 from dtalk.objective import Grams, losses_of
 from dtalk.settings import ModelConfig, TrainingConfig
@@ -46,6 +50,7 @@ STATE_FILE = "training.pt"
 LOG_FILE = "metrics.jsonl"
 
 MINIMUM_STD = 0.02  # channels that never move would else be scaled up without bound
+STANDARDISED_CLIPS = 200  # whose large features are measured
 FINAL_RATE = 0.02  # of the learning rate, at the last update
 WARM_UP = 100  # updates
 
@@ -72,12 +77,19 @@ def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
-    """Start a model from another: all weights that fit, library entries by their labels.
+    """Start a model from another: all weights, library entries by their labels.
+
+    A speech encoder of another kind is left as it is.
 
     Raises:
-        CheckpointError: the networks differ in more than their libraries.
+        CheckpointError: the networks differ in more than their libraries and kinds of encoders.
     """
     mine, theirs = _shared_weights(model), _shared_weights(source)
+    if model.config.encoder != source.config.encoder:
+        mine, theirs = (
+            {name: value for name, value in weights.items() if not name.startswith("encoder.")}
+            for weights in (mine, theirs)
+        )
     shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
     differing = [k for k in {**shapes[0], **shapes[1]} if shapes[0].get(k) != shapes[1].get(k)]
     if differing:
@@ -98,6 +110,40 @@ def _shared_weights(model: DiffusionTalker) -> dict[str, Tensor]:
     """All weights but those that depend on how many labels there are; of those, "unknown"'s."""
     weights = model.state_dict()
     return {k: v[-1] if k.endswith(".entries") else v for k, v in weights.items()}
+
+
+def new_model(model_config: ModelConfig, config: TrainingConfig) -> DiffusionTalker:
+    """An untrained model, with its large encoder attached if it has one.
+
+    Raises:
+        CheckpointError: the large encoder cannot be loaded.
+    """
+    device = device_of(config.device)
+    if not model_config.hears_large:
+        return DiffusionTalker(model_config).to(device)
+    large = load_large_encoder(model_config.encoder, model_config.layer, device, config.precision)
+    described = dataclasses.replace(
+        model_config,
+        encoder=large.name,
+        layer=large.layers,
+        large_width=large.width,
+        large_fingerprint=large.fingerprint,
+    )
+    model = DiffusionTalker(described).to(device)
+    model.attach(FeatureCache(large, config.cache))
+    return model
+
+
+@torch.no_grad()
+def standardise_features(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
+    """Measure mean and spread of a large encoder's channels on some of the clips."""
+    encoder = model.encoder
+    if not isinstance(encoder, AdaptedEncoder):
+        return
+    chosen = clips[:: max(1, len(clips) // STANDARDISED_CLIPS)]
+    features = torch.cat([encoder.prepare(torch.from_numpy(clip.waveform)) for clip in chosen])
+    encoder.mean.copy_(features.mean(0))
+    encoder.std.copy_(features.std(0).clamp(min=1e-3))
 
 
 class _HeldInterrupts:
@@ -148,33 +194,70 @@ def learning_rate(update: int, config: TrainingConfig) -> float:
     return config.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * fall)
 
 
-class Trainer:
-    """One run: everything that is trained, and where it is kept."""
+@dataclass(frozen=True)
+class Data:
+    """The clips of one run, in memory."""
 
-    def __init__(self, config: TrainingConfig, observer: Observer, command: str = "") -> None:
+    train: list[LoadedClip]
+    validation: list[LoadedClip]
+
+
+class Trainer:
+    """One run: everything that is trained, and where it is kept.
+
+    ``helpers`` are trained beside the model and saved with the run's state, not with the model.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        observer: Observer,
+        command: str = "",
+        data: Data | None = None,
+    ) -> None:
         self.config, self.observer, self.command = config, observer, command
-        train, self.validation = load_data(config, observer)
-        identities, emotions = labels_of([clip.clip for clip in train])
-        mean, std, covariance = statistics(train)
+        self.data = data or load_data(config, observer)
+        self.covariance = statistics(self.data.train)[2]
         torch.manual_seed(config.seed)
-        model_config = ModelConfig(identities, emotions, **config.model)
-        self.model = DiffusionTalker(model_config).to(device_of(config.device))
-        self.model.mean.copy_(mean)
-        self.model.std.copy_(std)
-        if config.init is not None:
-            source = load_model(config.init, self.model.device)
-            source.name = config.init.name
-            adopt(self.model, source)
-        self.covariance = covariance
+        self.model = self.build()
+        self.helpers = nn.ModuleDict()
         self._weigh_regions()
         self.average = Average(self.model, config.ema)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
-        )
         self.update = 0
         self.best = math.inf
         self.seconds = 0.0
-        self.batches = BatchMaker(train, self.model, config)
+        self.batches: Callable[[int], Generator[Batch, None, None]] = BatchMaker(
+            self.data.train, self.model, config
+        )
+        self.optimise()
+
+    def build(self) -> DiffusionTalker:
+        """The model as training starts."""
+        train, config = self.data.train, self.config
+        identities, emotions = labels_of([clip.clip for clip in train])
+        identities = () if "identity" in config.without else identities
+        emotions = () if "emotion" in config.without else emotions
+        model = new_model(ModelConfig(identities, emotions, **config.model), config)
+        mean, std, _ = statistics(train)
+        model.mean.copy_(mean)
+        model.std.copy_(std)
+        standardise_features(model, train)
+        if config.init is not None:
+            source = load_model(config.init, model.device)
+            source.name = config.init.name
+            adopt(model, source)
+        return model
+
+    def optimise(self) -> None:
+        """Give all trainable weights to a new optimiser: the model's and its helpers'."""
+        weights = [*self.model.parameters(), *self.helpers.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            weights, self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """``total``, which is minimised, and its parts."""
+        return losses_of(self.model, batch, self.grams, generator, self.config)
 
     def _weigh_regions(self) -> None:
         """The grams go with the model's standardisation, which may come from another model."""
@@ -187,6 +270,7 @@ class Trainer:
         saved = started = time.monotonic()
         before, first = self.seconds, self.update
         source = self.batches(self.update)
+        parts: dict[str, float] = {}
         with _held_interrupts() as interrupts, self._saving(), closing(source):
             while self.update < self.config.updates:
                 parts = self.step(next(source))
@@ -200,7 +284,7 @@ class Trainer:
                     saved = time.monotonic()
                 interrupts.raise_if_any()
             if self.update > first and self.update % self.config.validate_every:
-                self.validate({})
+                self.validate(parts)
 
     @contextmanager
     def _saving(self) -> Iterator[None]:
@@ -218,10 +302,11 @@ class Trainer:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.update, self.config)
-        parts = losses_of(self.model, batch, self.grams, generator, self.config)
+        parts = self.losses(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
         parts["total"].backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
+        weights = [*self.model.parameters(), *self.helpers.parameters()]
+        nn.utils.clip_grad_norm_(weights, self.config.clip_gradient)
         self.optimizer.step()
         self.update += 1
         self.average.update(self.model, self.update)
@@ -230,33 +315,35 @@ class Trainer:
     def validate(self, parts: dict[str, float]) -> None:
         """Score the averaged weights on the validation split; keep them if they are the best."""
         model = self.averaged()
-        results = evaluate(model, self.validation, built_in())
-        assessed = assess(model, self.validation, results)
+        results = evaluate(model, self.data.validation, built_in())
+        assessed = assess(model, self.data.validation, results)
         tables, found = assessed["sample"], assessed["retrieval"]["all"]
+        retrieved = {"retrieval": assessed["retrieval"]}
         if not tables:
             return
         tables["all"] |= {f"{name}_top1": value for name, value in found.items()}
         self.observer.validated(self.update, tables)
-        self._log({"update": self.update, "losses": parts, "validation": tables})
+        self.log({"update": self.update, "losses": parts, "validation": tables} | retrieved)
         if tables["all"]["lve"] < self.best:
             self.best = tables["all"]["lve"]
-            save_model(model, self.config.out / BEST_FILE, self._about(tables))
+            save_model(model, self.config.out / BEST_FILE, self.about(tables))
 
     def averaged(self) -> DiffusionTalker:
         """A copy of the model with the averaged weights, in evaluation mode."""
-        model = DiffusionTalker(self.model.config).to(self.model.device)
+        model = self.model.twin()
         model.load_state_dict(self.average.weights)
         return model.eval()
 
     def save(self) -> None:
         """Write the averaged model and the whole training state, each atomically."""
-        save_model(self.averaged(), self.config.out / MODEL_FILE, self._about({}))
+        save_model(self.averaged(), self.config.out / MODEL_FILE, self.about({}))
         state = {
             "update": self.update,
             "best": self.best,
             "seconds": self.seconds,
             "config": json.dumps(self._identity(), sort_keys=True),
             "model": self.model.state_dict(),
+            "helpers": self.helpers.state_dict(),
             "average": self.average.weights,
             "optimizer": self.optimizer.state_dict(),
         }
@@ -281,6 +368,7 @@ class Trainer:
             if differing:
                 raise CheckpointError(f"cannot resume from {path}: other settings: {differing}")
             self.model.load_state_dict(state["model"])
+            self.helpers.load_state_dict(state["helpers"])
             self._weigh_regions()
             self.average.weights = state["average"]
             self.optimizer.load_state_dict(state["optimizer"])
@@ -297,31 +385,39 @@ class Trainer:
         """What must be equal for a run to go on: the settings, and what the labels stand for."""
         config = self.model.config
         labels = {"identities": list(config.identities), "emotions": list(config.emotions)}
-        return {**_settings(self.config), **labels}
+        return {**self.settings(), **labels}
 
-    def _about(self, tables: dict[str, Scores]) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """The settings that shape the result; a large encoder is named by its weights."""
+        plain = _settings(self.config)
+        config = self.model.config
+        if config.hears_large:
+            plain["model"] |= {"encoder": config.large_fingerprint, "layer": list(config.layer)}
+        return plain
+
+    def about(self, tables: dict[str, Scores]) -> dict[str, Any]:
+        """What a checkpoint says of how it came to be."""
         return {
             "command": self.command,
-            "settings": _settings(self.config),
+            "settings": self.settings(),
             "update": self.update,
             "seconds": round(self.seconds),
             "validation": without_nan(tables),
         }
 
-    def _log(self, entry: dict[str, Any]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
+        """Add a line to the log of the run."""
         with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(entry)) + "\n")
 
 
-def load_data(
-    config: TrainingConfig, observer: Observer
-) -> tuple[list[LoadedClip], list[LoadedClip]]:
+def load_data(config: TrainingConfig, observer: Observer) -> Data:
     """Training and validation clips in memory; clips that cannot be read are named and left out.
 
     Raises:
         DataError: no clip with motion to train on.
     """
-    chosen = select(read_index(config.data), sets=config.sets, without=config.without)
+    chosen = select(read_index(config.data), sets=config.sets, without=config.without_sets)
     wanted = [clip for clip in chosen if clip.split in ("train", "val")]
     progress: Progress = observer.loading
     loaded, failures = load_clips(wanted, progress)
@@ -330,14 +426,14 @@ def load_data(
     train = [clip for clip in loaded if clip.clip.split == "train"]
     if not any(clip.coefficients is not None for clip in train):
         raise DataError(f"{config.data} has no clip with motion in its train split")
-    return train, [clip for clip in loaded if clip.clip.split == "val"]
+    return Data(train, [clip for clip in loaded if clip.clip.split == "val"])
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
     """The settings that shape the result: all but places and devices."""
-    plain = dataclasses.asdict(config)
-    for name in ("data", "out", "init", "device", "resume", "save_minutes"):
-        del plain[name]
+    places = {"data", "out", "teacher", "speech", "init", "cache", "encoder"}
+    left_out = {*places, "device", "resume", "save_minutes"}
+    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in left_out}
     return json.loads(json.dumps(plain))
 
 

@@ -9,7 +9,6 @@ up, then the median of twenty. Also the time of one `dtalk animate` from the sta
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,19 +21,9 @@ import torch
 
 import dtalk
 from dtalk.audio import SAMPLE_RATE, load_audio
+from dtalk.benchmark import animation_seconds
 
 CLIP = Path(__file__).parent / "speech" / "jfk.flac"
-WARM_UP, RUNS = 3, 20
-
-
-def warm(model: torch.nn.Module, waveform: np.ndarray) -> tuple[float, int]:
-    """Median seconds of one animation, and its frames."""
-    seconds = []
-    for _ in range(WARM_UP + RUNS):
-        started = time.perf_counter()
-        frames = len(model.animate(waveform).coefficients)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[WARM_UP:]), frames
 
 
 def cold(waveform: np.ndarray, weights: Path | None, threads: int) -> float:
@@ -53,13 +42,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--encoder", help="large speech encoder of a teacher: folder or hub id")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    model = dtalk.load(asked.weights)
+    model = dtalk.load(asked.weights, encoder=asked.encoder)
     waveform = np.resize(load_audio(CLIP), int(asked.seconds * SAMPLE_RATE))
-    seconds, frames = warm(model, waveform)
+    seconds, frames = animation_seconds(model, waveform)
     print(
         f"{asked.seconds:g} s of speech, {model.config.steps} steps, {asked.threads} threads, "
         f"float32: {1000 * seconds:.0f} ms, {frames / seconds:.0f} frames/s"

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import soundfile
 import torch
 
-from dtalk.audio import SAMPLE_RATE
+from dtalk.audio import SAMPLE_RATE, frame_count
 from dtalk.datasets import Clip, LoadedClip
 from dtalk.model import DiffusionTalker
 from dtalk.motion import ARKIT_NAMES, Motion
 from dtalk.motion_files import write_motion
-from dtalk.settings import ModelConfig, TrainingConfig
+from dtalk.settings import DistillationConfig, ModelConfig, TrainingConfig
 
 Array = npt.NDArray[np.float32]
 
@@ -53,6 +53,53 @@ def tiny_model(seed: int = 0, **changes: Any) -> DiffusionTalker:
     model = DiffusionTalker(tiny_config(**changes))
     model.mean.fill_(0.4)
     model.std.fill_(0.1)
+    return model.eval()
+
+
+@dataclass
+class FakeLarge:
+    """What a model needs of a large encoder, and nothing behind it: how loud a frame is in bands."""
+
+    layers: tuple[int, ...] = (3, 5)
+    fingerprint: str = "f00d"
+    name: str = "fake"
+    width: int = 6
+    precision: str = "float32"
+    heard: list[int] = field(default_factory=list)
+
+    def __call__(self, waveform: Array) -> torch.Tensor:
+        self.heard.append(len(waveform))
+        frames = frame_count(len(waveform))
+        hop = -(-len(waveform) // frames)
+        rows = torch.zeros(frames * hop)
+        rows[: len(waveform)] = torch.from_numpy(waveform)
+        waves = torch.outer(torch.arange(hop), 0.02 * 1.7 ** torch.arange(self.width)).cos()
+        return 3 + 2 * torch.log1p((rows.reshape(frames, hop) @ waves).abs())
+
+
+def large_config(large: FakeLarge | None = None, **changes: Any) -> ModelConfig:
+    """:func:`tiny_config` of a model that hears through this encoder."""
+    large = large or FakeLarge()
+    heard = {
+        "encoder": large.name,
+        "layer": large.layers,
+        "large_width": large.width,
+        "large_fingerprint": large.fingerprint,
+    }
+    return tiny_config(**heard, **changes)
+
+
+def large_model(
+    seed: int = 0, large: FakeLarge | None = None, attached: bool = True, **changes: Any
+) -> DiffusionTalker:
+    """:func:`tiny_model` with a large encoder."""
+    large = large or FakeLarge()
+    torch.manual_seed(seed)
+    model = DiffusionTalker(large_config(large, **changes))
+    model.mean.fill_(0.4)
+    model.std.fill_(0.1)
+    if attached:
+        model.attach(large)  # type: ignore[arg-type]
     return model.eval()
 
 
@@ -159,3 +206,17 @@ def training_config(data: Path, out: Path, **changes: Any) -> TrainingConfig:
         "model": dict(WIDTHS),
     }
     return TrainingConfig(data, out, **{**plain, **changes})
+
+
+def distillation_config(data: Path, out: Path, teacher: Path, **changes: Any) -> DistillationConfig:
+    """Settings of a distillation of seconds; it never touches the user's cache."""
+    plain: dict[str, Any] = {
+        "updates": 2,
+        "encoder_updates": 2,
+        "encoder_width": WIDTHS["encoder_width"],
+        "batch_frames": 45,
+        "audio_only_batch": 2,
+        "validate_every": 100,
+        "cache": out.parent / "cache",
+    }
+    return DistillationConfig(data, out, teacher=teacher, **{**plain, **changes})

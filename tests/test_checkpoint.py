@@ -74,7 +74,7 @@ def test_a_model_in_training_is_loaded_for_evaluation(tmp_path):
 
 def test_description(saved):
     description = read_description(saved)
-    assert description["format_version"] == 1
+    assert description["format_version"] == 2
     assert tuple(description["coefficients"]) == ARKIT_NAMES
     assert description["config"]["identities"] == ["ann", "bob", "cat"]
     assert (description["command"], description["licence"]) == ("dtalk train", "MIT")
@@ -132,10 +132,10 @@ def test_a_description_that_is_none(saved, text):
     refused(saved)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [1, 3, "2", None])
 def test_other_format_versions(saved, version):
     rewrite(saved, format_version=version)
-    refused(saved, "version", "reads 1")
+    refused(saved, "version", "reads 2")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from dtalk import console
 from dtalk.batch import Job, Outcome
-from dtalk.console import FIGURES, TrainingProgress, report, score_table
+from dtalk.console import FIGURES, TrainingProgress, comparison_table, report, score_table
 
 SCORES = {key: 0.5 + 0.001 * k for k, (key, _) in enumerate(FIGURES)}
 
@@ -143,5 +143,31 @@ def test_progress_of_training(wide: io.StringIO, monkeypatch: pytest.MonkeyPatch
     assert "loss 0.500" in page.getvalue()
     text = wide.getvalue()
     assert "validation after update 2" in text
-    assert "retrieval, top-1: emotion 0.250" in text
+    assert "retrieval, top-1, all: emotion 0.250" in text
     assert "left out: [b]x[/b]" in text
+
+
+COST = {"frames_per_second": 5000.4, "megabytes": 7.26, "disk_megabytes": 7.31}
+
+
+def compared(wide: io.StringIO, models: dict) -> list[list[str]]:
+    console.out.print(comparison_table("models", models))
+    return [line.split() for line in wide.getvalue().splitlines()]
+
+
+def test_a_comparison_has_a_row_a_model(wide: io.StringIO) -> None:
+    tables = {
+        "sample": {"all": SCORES},
+        "retrieval": {"all": {"identity": 0.875, "emotion": 0.625}},
+    }
+    lines = compared(wide, {"teacher@2": tables, "student": {**tables, "cost": COST}})
+    scores = [f"{value:.3f}" for value in SCORES.values()] + ["0.875", "0.625"]
+    assert lines[1][-4:] == ["frames/s", "MB", "MB", "disk"]
+    assert lines[2] == ["teacher@2", *scores]
+    assert lines[3] == ["student", *scores, "5000", "7.3", "7.3"]
+
+
+def test_a_comparison_without_costs_has_no_columns_for_them(wide: io.StringIO) -> None:
+    tables = {"sample": {"all": SCORES}, "retrieval": {"all": {"identity": 1.0, "emotion": 1.0}}}
+    lines = compared(wide, {"a": tables})
+    assert lines[1][-2:] == ["identity", "emotion"]

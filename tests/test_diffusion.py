@@ -14,6 +14,7 @@ from dtalk.diffusion import (
     add_noise,
     ancestral_step,
     ddim_step,
+    distillation_target,
     guided,
     implied_noise,
     sample_ancestral,
@@ -375,3 +376,116 @@ def test_samplers_are_deterministic_and_depend_on_the_noise():
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, different)
+
+
+# The target of a student (eqs. 8 to 10) ----------------------------------------------------------
+
+
+def a_teacher(seed: int):
+    """Some smooth function of all of x_t and of t, with nothing to do with the truth."""
+    mix, bias = normal(4, 4, seed=seed), normal(4, seed=seed + 1)
+
+    def denoise(noisy: Tensor, time: Tensor) -> Tensor:
+        return torch.tanh(noisy @ mix) + bias * (3 * time.double()[:, None, None]).sin()
+
+    return denoise
+
+
+fractions = st.floats(0.05, 0.95)
+
+
+def walk(time: float, first: float, second: float) -> tuple[Tensor, Tensor, Tensor]:
+    """t > t' > t'' of two clips, the second clip's half as late."""
+    both = torch.tensor([1.0, 0.5], dtype=torch.float64)
+    return time * both, time * first * both, time * first * second * both
+
+
+@given(times, fractions, st.floats(0, 0.95))
+def test_a_teacher_that_knows_the_truth_gives_it_as_the_target(time, first, second):
+    clean, noise = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    t, middle, earlier = walk(time, first, second)
+    denoise = Recording(clean)
+    target = distillation_target(denoise, add_noise(clean, noise, t), t, middle, earlier)
+    torch.testing.assert_close(target, clean)
+    (seen, at_t), (also_seen, at_middle) = denoise.asked
+    assert torch.equal(seen, add_noise(clean, noise, t))
+    torch.testing.assert_close(also_seen, add_noise(clean, noise, middle))
+    assert torch.equal(at_t, t)
+    assert torch.equal(at_middle, middle)
+
+
+@given(times, fractions, st.floats(0, 0.95), st.integers(0, 20))
+def test_one_step_with_the_target_lands_where_two_steps_of_the_teacher_do(
+    time, first, second, seed
+):
+    """Eq. 10 is the inverse of the student's step, whatever the teacher says."""
+    teacher, noisy = a_teacher(seed), normal(2, 3, 4, seed=seed + 2)
+    t, middle, earlier = walk(time, first, second)
+    target = distillation_target(teacher, noisy, t, middle, earlier)
+    halfway = ddim_step(noisy, teacher(noisy, t), t, middle)
+    landed = ddim_step(halfway, teacher(halfway, middle), middle, earlier)
+    torch.testing.assert_close(ddim_step(noisy, target, t, earlier), landed, atol=1e-9, rtol=1e-9)
+    assert (target - teacher(noisy, t)).abs().max() > 1e-6
+
+
+@given(times, fractions, st.integers(0, 20))
+def test_the_last_target_is_the_teachers_last_prediction(time, first, seed):
+    teacher, noisy = a_teacher(seed), normal(2, 3, 4, seed=seed + 2)
+    t, middle, _ = walk(time, first, 0.0)
+    nothing = torch.zeros(2, dtype=torch.float64)
+    target = distillation_target(teacher, noisy, t, middle, nothing)
+    halfway = ddim_step(noisy, teacher(noisy, t), t, middle)
+    assert torch.equal(target, teacher(halfway, middle))
+
+
+def test_the_target_by_hand():
+    """One number, x_t = 1; the teacher says 0 at t and 2 at t'. With sigma'' / sigma = 0:
+
+    x_t' = sigma' / sigma, the target at t'' = 0 is 2. In the middle of the way eqs. 8 to 10 with
+    (alpha, sigma) = (0, 1), (0.6, 0.8), (0.8, 0.6): x' = 0.8, the noise in it by 2 is
+    (0.8 - 1.2) / 0.8 = -0.5, x'' = 1.6 - 0.3 = 1.3, and the target is (1.3 - 0.6) / 0.8.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        table = {1.0: (0.0, 1.0), 0.5: (0.6, 0.8), 0.25: (0.8, 0.6), 0.0: (1.0, 0.0)}
+
+        def by_table(time: Tensor) -> tuple[Tensor, Tensor]:
+            pairs = [table[float(t)] for t in time]
+            return torch.tensor([p[0] for p in pairs]), torch.tensor([p[1] for p in pairs])
+
+        def teacher(noisy: Tensor, time: Tensor) -> Tensor:
+            return torch.where(time == 1, 0.0, 2.0)[:, None, None].expand_as(noisy)
+
+        patch.setattr("dtalk.diffusion.schedule", by_table)
+        ends = torch.tensor([0.25, 0.0])
+        one = torch.ones(2)
+        target = distillation_target(teacher, torch.ones(2, 1, 1), one, one / 2, ends)
+    assert target.flatten().tolist() == [pytest.approx(0.7 / 0.8), pytest.approx(2.0)]
+
+
+def test_clips_of_a_batch_have_targets_of_their_own():
+    teacher = a_teacher(0)
+    noisy = normal(3, 2, 4)
+    t = torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64)
+    middle, earlier = t * 0.75, t * torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
+    together = distillation_target(teacher, noisy, t, middle, earlier)
+    for row in range(3):
+        one = slice(row, row + 1)
+        alone = distillation_target(teacher, noisy[one], t[one], middle[one], earlier[one])
+        torch.testing.assert_close(together[one], alone)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_a_student_that_gives_the_targets_samples_as_its_teacher_does(steps, shift):
+    """n steps of the student are 2n of the teacher's: the same motion in the end."""
+    teacher, noise = a_teacher(3), normal(2, 3, 4, seed=7)
+    grid = time_grid(2 * steps, shift=shift)
+
+    def student(noisy: Tensor, time: Tensor) -> Tensor:
+        (step,) = [k for k in range(steps) if grid[2 * k] == time[0]]
+        after = [grid[2 * step + n].expand(len(noisy)) for n in (1, 2)]
+        return distillation_target(teacher, noisy, time, *after)
+
+    found = sample_ddim(student, noise, steps, shift)
+    expected = sample_ddim(teacher, noise, 2 * steps, shift)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)

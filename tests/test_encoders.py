@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
-from helpers import speech
+from helpers import FakeLarge, large_config, speech, tiny_config
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,24 +17,41 @@ from dtalk.audio import frame_count
 from dtalk.encoders import (
     FRONT_ENDS,
     SPEECH_LEVEL,
+    AdaptedEncoder,
     SmallEncoder,
+    SpeechEncoder,
+    build_encoder,
     frame_mask,
     level,
     log_mel,
     mel_filters,
     resample_features,
 )
-from dtalk.settings import ENCODERS
+from dtalk.errors import CheckpointError
+from dtalk.settings import SMALL_ENCODERS
 
 TOP_MEL = 2595 * math.log10(1 + 8000 / 700)  # 2840.0, in 81 equal parts
 SILENT = (math.log(1e-6) + 5) / 4  # what log_mel says of silence
 
 kinds = pytest.mark.parametrize("kind", ["mel", "cnn"])
+all_kinds = pytest.mark.parametrize("kind", ["mel", "cnn", "large"])
 
 
 def encoder(kind: str) -> SmallEncoder:
     torch.manual_seed(0)
     return SmallEncoder(kind, width=12, features=7, dropout=0.1).eval()
+
+
+def adapted(large: FakeLarge | None = None) -> AdaptedEncoder:
+    large = large or FakeLarge()
+    torch.manual_seed(0)
+    net = AdaptedEncoder(large.width, features=7, dropout=0.1)
+    net.source = large  # type: ignore[assignment]
+    return net.eval()
+
+
+def any_encoder(kind: str) -> SpeechEncoder:
+    return adapted() if kind == "large" else encoder(kind)
 
 
 def sine(frequency: float, samples: int = 8000, amplitude: float = 0.5) -> Tensor:
@@ -187,12 +205,12 @@ def test_resample_features_gives_as_many_frames_as_asked(length, frames, start):
 # Front ends --------------------------------------------------------------------------------------
 
 
-@kinds
+@all_kinds
 @pytest.mark.parametrize("samples", [1, 2, 100, 319, 320, 321, 479, 481, 533, 800, 16000, 16159])
 def test_any_length_gives_the_frames_asked_for(kind, samples):
     frames = frame_count(samples)
     with torch.no_grad():
-        net = encoder(kind)
+        net = any_encoder(kind)
         features = net([net.prepare(torch.from_numpy(speech(samples)))], torch.tensor([frames]))
     assert features.shape == (1, frames, 7)
     assert torch.isfinite(features).all()
@@ -208,10 +226,26 @@ def test_front_ends_give_50_features_a_second(kind):
         assert abs(lengths.item() - samples / 320) <= 1
 
 
-@kinds
+@all_kinds
+def test_features_are_normalised_over_their_channels(kind):
+    """Mean 0 and variance 1 in every frame of every clip, so that no frame is the largest."""
+    net = any_encoder(kind)
+    sounds = [speech(n, seed=n) for n in (9000, 1, 4321)]
+    frames = torch.tensor([frame_count(len(sound)) for sound in sounds])
+    with torch.no_grad():
+        features = net([net.prepare(torch.from_numpy(sound)) for sound in sounds], frames)
+    found = features[frame_mask(frames, features.shape[1])].double()
+    assert found.shape == (frames.sum(), 7)
+    torch.testing.assert_close(found.mean(-1), torch.zeros(len(found)).double(), atol=1e-6, rtol=0)
+    variance = found.var(-1, unbiased=False)
+    # The variance before is larger by far than the 1e-5 that keeps a division from failing.
+    torch.testing.assert_close(variance, torch.ones(len(found)).double(), atol=0.01, rtol=0)
+
+
+@all_kinds
 def test_padding_changes_nothing(kind):
     """A batch of unequal clips, the shortest of one sample, equals one clip at a time."""
-    net = encoder(kind)
+    net = any_encoder(kind)
     sounds = [speech(n, seed=n) for n in (16000, 1, 4321, 9999, 480)]
     prepared = [net.prepare(torch.from_numpy(sound)) for sound in sounds]
     frames = torch.tensor([frame_count(len(sound)) for sound in sounds])
@@ -222,9 +256,9 @@ def test_padding_changes_nothing(kind):
             torch.testing.assert_close(together[row, :count], alone, atol=2e-6, rtol=1e-4)
 
 
-@kinds
+@all_kinds
 def test_batched_gradients_equal_those_of_single_clips(kind):
-    net = encoder(kind)
+    net = any_encoder(kind)
     prepared = [net.prepare(torch.from_numpy(speech(n, seed=n))) for n in (5000, 1600)]
     frames = torch.tensor([9, 3])
     together = net(prepared, frames)
@@ -321,4 +355,66 @@ def test_later_sound_gives_features_as_much_later(kind):
 
 
 def test_there_are_the_two_front_ends_of_the_settings():
-    assert set(FRONT_ENDS) == set(ENCODERS)
+    assert set(FRONT_ENDS) == set(SMALL_ENCODERS)
+
+
+# Large encoders ----------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_an_adapted_encoder_is_a_line_of_standardised_features():
+    net, sound = adapted(), speech(5333, seed=2)
+    net.mean.copy_(torch.arange(6))
+    net.std.copy_(torch.arange(1, 7))
+    features = FakeLarge()(sound)
+    assert features.shape == (10, 6)
+    line = (features - net.mean) / net.std @ net.output.weight.T + net.output.bias
+    centred = line - line.mean(-1, keepdim=True)
+    expected = centred / torch.sqrt(line.var(-1, unbiased=False, keepdim=True) + 1e-5)
+    found = net([net.prepare(torch.from_numpy(sound))], torch.tensor([10]))
+    torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("more", [-2, 0, 3])
+def test_motion_a_little_longer_or_shorter_than_the_sound(more):
+    """Features are taken frame by frame; the last one is held, what is too much is left out."""
+    net = adapted()
+    prepared = net.prepare(torch.from_numpy(speech(5333)))
+    plain = net([prepared], torch.tensor([10]))[0]
+    found = net([prepared], torch.tensor([10 + more]))[0]
+    assert found.shape == (10 + more, 7)
+    torch.testing.assert_close(found[:10], plain[: 10 + more])
+    for frame in found[10:]:
+        torch.testing.assert_close(frame, plain[-1])
+
+
+def test_without_a_large_encoder_an_adapted_one_hears_nothing():
+    net = AdaptedEncoder(6, 7, 0.0)
+    assert net.source is None
+    with pytest.raises(CheckpointError, match=r"through a large speech encoder.* --encoder$") as e:
+        net.prepare(torch.zeros(100))
+    assert "\n" not in str(e.value)
+
+
+def test_a_large_encoder_is_no_part_of_the_weights():
+    """Nor of what is trained: only its mean and spread, and the line that makes it narrower."""
+    net = adapted()
+    assert set(net.state_dict()) == {"mean", "std", "output.weight", "output.bias"}
+    assert set(dict(net.named_parameters())) == {"output.weight", "output.bias"}
+    assert not net.prepare(torch.from_numpy(speech(800))).requires_grad
+
+
+@pytest.mark.parametrize("kind", [*SMALL_ENCODERS, "fake", "openai/whisper-base"])
+def test_the_configuration_says_which_kind_of_encoder_is_built(kind):
+    config = large_config(FakeLarge(name=kind)) if kind not in SMALL_ENCODERS else tiny_config()
+    net = build_encoder(dataclasses.replace(config, encoder=kind))
+    assert config.hears_large is isinstance(net, AdaptedEncoder)
+    if isinstance(net, AdaptedEncoder):
+        assert net.output.weight.shape == (8, 6)
+        assert torch.equal(net.mean, torch.zeros(6))
+        assert torch.equal(net.std, torch.ones(6))
+    else:
+        assert isinstance(net, SmallEncoder)
+        assert type(net.front_end) is FRONT_ENDS[kind]
+        assert net.output.weight.shape == (8, 12)

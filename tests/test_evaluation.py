@@ -417,7 +417,9 @@ def finding(model, names: dict[int, tuple[int, int]], monkeypatch) -> None:
 def test_retrieval_by_hand(monkeypatch):
     model = tiny_model()  # ann, bob, cat; happy, sad
     clips = [
-        loaded_clip("1", 3, speaker="ann", emotion="sad"),  # seen: counts for identity alone
+        loaded_clip(
+            "1", 3, speaker="ann", emotion="sad", set="t"
+        ),  # seen: identity alone
         loaded_clip("2", 4, speaker="bob", emotion="happy"),
         loaded_clip("3", 5, speaker="cat", emotion=""),
         loaded_clip("4", 6, speaker="zoe", emotion="happy"),  # unseen: for emotion
@@ -427,20 +429,26 @@ def test_retrieval_by_hand(monkeypatch):
     names = {3: (0, 0), 4: (0, 0), 5: (2, 0), 6: (0, 1), 7: (1, 1), 8: (0, 0)}
     finding(model, names, monkeypatch)
     found = retrieval(model, clips)
-    assert found == {"identity": pytest.approx(2 / 3), "emotion": pytest.approx(1 / 2)}
+    assert found.keys() == {"all", "s", "t"}
+    assert found["all"] == {"identity": pytest.approx(2 / 3), "emotion": pytest.approx(1 / 2)}
+    assert found["s"] == {"identity": pytest.approx(1 / 2), "emotion": pytest.approx(1 / 2)}
+    assert found["t"]["identity"] == 1
+    assert math.isnan(found["t"]["emotion"])
 
 
 def test_retrieval_without_anything_to_judge():
     found = retrieval(tiny_model(), [loaded_clip("1", 5, speaker="zoe", emotion="bored")])
-    assert set(found) == {"identity", "emotion"}
-    assert all(math.isnan(value) for value in found.values())
-    assert all(math.isnan(value) for value in retrieval(tiny_model(), []).values())
+    assert found.keys() == {"all"}
+    assert found["all"].keys() == {"identity", "emotion"}
+    assert all(math.isnan(value) for value in found["all"].values())
+    assert all(math.isnan(value) for value in retrieval(tiny_model(), [])["all"].values())
 
 
 def test_retrieval_with_libraries_without_labels():
     model = tiny_model(identities=(), emotions=())
     found = retrieval(model, clips_of(5, 6))
-    assert all(math.isnan(value) for value in found.values())
+    assert found.keys() == {"all"}
+    assert all(math.isnan(value) for value in found["all"].values())
 
 
 # Figures -----------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Equations 4, 5, 6 and 15 and the vertex terms, with numbers worked by hand."""
+"""Equations 4, 5, 6, 11, 12 and 14 to 16 and the vertex terms, with numbers worked by hand."""
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import pytest
@@ -9,16 +10,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dtalk.diffusion import schedule
 from dtalk.losses import (
     CONTRAST_WEIGHT,
     RECONSTRUCTION_WEIGHT,
     contrast,
+    distillation,
+    encoder_alignment,
     masked_mean,
+    personal_contrast,
     reconstruction,
+    student_loss,
     teacher_loss,
+    truncated_snr,
     velocity_error,
     vertex_error,
+    weigh,
 )
+from dtalk.settings import DistillationConfig
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -158,3 +167,183 @@ def test_teacher_loss_by_hand():
 
 def test_weights_are_the_papers():
     assert (RECONSTRUCTION_WEIGHT, CONTRAST_WEIGHT) == (1.0, 0.007)
+
+
+# Distillation (eq. 11) ---------------------------------------------------------------------------
+
+
+def test_truncated_snr_by_hand():
+    alpha, sigma = torch.tensor([0.8, 0.6, 0.0, 0.96]), torch.tensor([0.6, 0.8, 1.0, 0.28])
+    expected = torch.tensor([16 / 9, 1.0, 1.0, 144 / 12.25])
+    torch.testing.assert_close(truncated_snr(alpha, sigma), expected)
+
+
+@given(st.floats(0.001, 1), st.floats(0, 1))
+def test_truncated_snr_is_never_below_1_and_falls_with_time(later, share):
+    earlier = later * max(share, 0.01)
+    first, second = (
+        truncated_snr(*schedule(torch.tensor(t, dtype=torch.float64))).item()
+        for t in (earlier, later)
+    )
+    assert first >= second >= 1
+    if later < 0.495:  # just before the middle signal and noise are equal
+        assert second > 1
+    if later > 0.497:
+        assert second == 1
+
+
+def test_distillation_by_hand():
+    # Squared errors a frame 1, 4 (mean over two channels), 2 and one of padding. The first clip
+    # counts 9 times, the second 0.5 times: (9 * (1 + 4) + 0.5 * 2) / 3 frames.
+    predicted = torch.tensor([[[1.0, 1.0], [2.0, 2.0]], [[2.0, 0.0], [9.0, 9.0]]])
+    mask = torch.tensor([[True, True], [True, False]])
+    found = distillation(predicted, torch.zeros(2, 2, 2), torch.tensor([9.0, 0.5]), mask)
+    assert found.item() == pytest.approx(46 / 3)
+
+
+def test_distillation_of_weight_1_is_the_reconstruction():
+    predicted, target = normal(3, 4, 5), normal(3, 4, 5, seed=1)
+    mask = torch.ones(3, 4, dtype=torch.bool)
+    one = torch.ones(3, dtype=torch.float64)
+    found = distillation(predicted, target, one, mask)
+    torch.testing.assert_close(found, reconstruction(predicted, target, mask))
+
+
+@given(st.integers(0, 50))
+def test_weigh_makes_squared_errors_count_as_often_as_it_says(seed):
+    """Of any quadratic form: so a clip can be weighed in the norm of the reconstruction."""
+    weight = 3 * torch.rand(2, generator=torch.Generator().manual_seed(seed)).double()
+    predicted, target = normal(2, 4, 5, seed=seed), normal(2, 4, 5, seed=seed + 1)
+    gram = normal(5, 5, seed=seed + 2)
+    gram = gram @ gram.T
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    for clip in range(2):
+        one = slice(clip, clip + 1)
+        weighed = [weigh(x[one], weight[one]) for x in (predicted, target)]
+        for error in (vertex_error, velocity_error):
+            plain = error(predicted[one], target[one], gram, mask)
+            torch.testing.assert_close(error(*weighed, gram, mask), weight[clip] * plain)
+
+
+# Alignment of encoders (eq. 12) ------------------------------------------------------------------
+
+
+def test_encoder_alignment_by_hand():
+    """Cosines 0.6, 1 and, in the other clip, 0: 1 - 1.6 / 3."""
+    large = torch.tensor([[[3.0, 4.0], [0.0, 2.0]], [[1.0, 1.0], [5.0, 5.0]]])
+    small = torch.tensor([[[1.0, 0.0], [0.0, 7.0]], [[-3.0, 3.0], [-1.0, 0.0]]])
+    mask = torch.tensor([[True, True], [True, False]])
+    assert encoder_alignment(large, small, mask).item() == pytest.approx(1 - 1.6 / 3)
+
+
+@pytest.mark.parametrize(("small", "expected"), [("same", 0), ("orthogonal", 1), ("opposite", 2)])
+def test_encoder_alignment_of_equal_orthogonal_and_opposite_features(small, expected):
+    large = normal(2, 3, 4)
+    turned = torch.stack([-large[..., 1], large[..., 0], -large[..., 3], large[..., 2]], -1)
+    other = {"same": large, "orthogonal": turned, "opposite": -large}[small]
+    found = encoder_alignment(large, other, torch.ones(2, 3, dtype=torch.bool))
+    assert found.item() == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 100))
+def test_encoder_alignment_knows_no_scale(first, second):
+    large, small = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    scaled = encoder_alignment(first * large, second * small, mask)
+    torch.testing.assert_close(scaled, encoder_alignment(large, small, mask))
+
+
+@pytest.mark.parametrize("junk", [0.0, 1e6])
+def test_encoder_alignment_ignores_padding(junk):
+    """Also where a padded frame has no direction."""
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    large, small = normal(2, 4, 3), normal(2, 4, 3, seed=1).requires_grad_()
+    found = encoder_alignment(
+        large.masked_fill(~mask[..., None], junk), small * mask[..., None], mask
+    )
+    rows = [(large[0], small[0]), (large[1, :2], small[1, :2])]
+    cosines = torch.cat([torch.cosine_similarity(a, b, -1) for a, b in rows])
+    torch.testing.assert_close(found, 1 - cosines.mean())
+    found.backward()
+    assert small.grad is not None
+    assert (small.grad[~mask] == 0).all()
+    assert (small.grad[mask].abs().sum(-1) > 0).all()
+
+
+# Personalized features (eq. 14) ------------------------------------------------------------------
+
+
+def test_personal_contrast_by_hand():
+    """Two clips, normalised to (1, 0), (0, 1) and (0.6, 0.8), (0, 1); tau = 0.5.
+
+    Similarities of the first teacher 0.6 and 0, of the second 0.8 and 1: the second student's
+    features are right, the first one's are nearer to the second teacher's than to its own.
+    """
+    teacher = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
+    student = torch.tensor([[3.0, 4.0], [0.0, 0.1]])
+    found = personal_contrast(teacher, student, 0.5).item()
+    first = -math.log(math.exp(1.2) / (math.exp(1.2) + math.exp(0)))
+    second = -math.log(math.exp(2) / (math.exp(1.6) + math.exp(2)))
+    assert found == pytest.approx((first + second) / 2, abs=1e-6)
+    assert found == pytest.approx(0.388148, abs=1e-6)
+
+
+def test_personal_contrast_is_smallest_where_the_student_is_its_teacher():
+    teacher = torch.eye(3, dtype=torch.float64)
+    same = personal_contrast(teacher, teacher, 0.1).item()
+    assert same == pytest.approx(math.log(1 + 2 * math.exp(-10)))
+    for order in ([1, 2, 0], [1, 0, 2]):
+        assert personal_contrast(teacher, teacher[order], 0.1).item() > same + 5
+
+
+def test_personal_contrast_asks_for_each_teacher_among_the_students():
+    """Not the other way round: a student that is near to both teachers costs its neighbour."""
+    teacher = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
+    student = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    rows = [(1.0, 0.0), (0.8, 0.6)]  # similarities of a teacher to the students
+    shares = [math.log(sum(math.exp(s - row[i]) for s in row)) for i, row in enumerate(rows)]
+    found = personal_contrast(teacher, student, 1.0).item()
+    assert found == pytest.approx(sum(shares) / 2, abs=1e-6)
+    assert personal_contrast(student, teacher, 1.0).item() != pytest.approx(found, abs=1e-3)
+
+
+@given(st.floats(0.1, 50), st.integers(2, 6))
+def test_personal_contrast_knows_no_scale_and_no_order(scale, count):
+    teacher, student = normal(count, 5), normal(count, 5, seed=1)
+    plain = personal_contrast(teacher, student, 0.1)
+    torch.testing.assert_close(personal_contrast(scale * teacher, student / scale, 0.1), plain)
+    flipped = personal_contrast(teacher.flip(0), student.flip(0), 0.1)
+    torch.testing.assert_close(flipped, plain)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_personal_contrast_of_less_than_two_clips_is_zero_with_a_gradient(count):
+    student = normal(count, 4, seed=1).requires_grad_()
+    found = personal_contrast(normal(count, 4), student, 0.1)
+    assert found.item() == 0
+    found.backward()
+    assert student.grad is not None
+    assert (student.grad == 0).all()
+
+
+# Eq. 16 ------------------------------------------------------------------------------------------
+
+
+def test_student_loss_by_hand():
+    parts = [torch.tensor(value) for value in (3.0, 20.0, 0.5, 4.0)]
+    assert student_loss(*parts).item() == pytest.approx(3 + 0.1 * 20 + 1 * 0.5 + 0.05 * 4)
+    assert student_loss(*parts, 1.0, 2.0, 0.5).item() == pytest.approx(3 + 20 + 1 + 2)
+
+
+def test_weights_of_the_student_are_the_papers():
+    """Those of the function and those of the settings."""
+    taken = inspect.signature(student_loss).parameters
+    config = inspect.signature(DistillationConfig).parameters
+    for name, value in (
+        ("distillation_weight", 0.1),
+        ("encoder_weight", 1.0),
+        ("enhancer_weight", 0.05),
+    ):
+        assert taken[name].default == config[name].default == value, name
+    assert config["reconstruction_weight"].default == RECONSTRUCTION_WEIGHT
+    assert config["contrast_weight"].default == CONTRAST_WEIGHT

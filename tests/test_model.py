@@ -9,17 +9,32 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import EMOTIONS, IDENTITIES, JAW, speech, tiny_config, tiny_model
+from helpers import (
+    EMOTIONS,
+    IDENTITIES,
+    JAW,
+    FakeLarge,
+    large_config,
+    large_model,
+    speech,
+    tiny_config,
+    tiny_model,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from dtalk.audio import frame_count
+from dtalk.checkpoint import load_model, read_description, save_model
 from dtalk.diffusion import sample_ddim, time_grid
-from dtalk.errors import DataError
+from dtalk.encoders import AdaptedEncoder, frame_mask
+from dtalk.errors import CheckpointError, DataError
+from dtalk.feature_cache import FeatureCache
 from dtalk.model import (
     COEFFICIENTS,
     DiffusionTalker,
+    Enhancer,
+    Guide,
     Integrator,
     Library,
     cross_attention,
@@ -28,7 +43,7 @@ from dtalk.model import (
     pooled,
     step_embedding,
 )
-from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
+from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES, UPPER_FACE_CHANNELS
 from dtalk.settings import AUTO, Manner
 from dtalk.silence import presence
 
@@ -57,6 +72,30 @@ def test_cross_attention_over_one_key_ignores_the_query():
         torch.testing.assert_close(
             cross_attention(normal(1, 1, 4, seed=seed), keys, values), values
         )
+
+
+@given(st.integers(0, 50))
+def test_cross_attention_with_a_mask_is_that_over_the_keys_that_are_left(seed):
+    query, keys, values = (normal(2, 4, 6, seed=seed + n) for n in range(3))
+    mask = torch.tensor([[True, False, True, True], [False, True, False, False]])
+    found = cross_attention(query, keys, values, mask)
+    for row, kept in enumerate(mask):
+        one = slice(row, row + 1)
+        alone = cross_attention(query[one], keys[one, kept], values[one, kept])
+        torch.testing.assert_close(found[one], alone)
+    whole = cross_attention(query, keys, values, torch.ones_like(mask))
+    torch.testing.assert_close(whole, cross_attention(query, keys, values))
+
+
+def test_cross_attention_with_a_mask_has_finite_gradients():
+    values = normal(1, 3, 5, seed=2)
+    values[0, 2] = 1e30
+    keys = normal(1, 3, 4, seed=1).requires_grad_()
+    mask = torch.tensor([[True, True, False]])
+    cross_attention(normal(1, 2, 4), keys, values, mask).sum().backward()
+    assert keys.grad is not None
+    assert torch.isfinite(keys.grad).all()
+    assert (keys.grad[0, 2] == 0).all()
 
 
 def test_pooled_by_hand():
@@ -217,6 +256,130 @@ def test_identity_acts_on_how_emotion_is_read_too():
     of_first = embedding(model, 0, 0) - embedding(model, 0, 1)
     of_second = embedding(model, 1, 0) - embedding(model, 1, 1)
     assert (of_first - of_second).abs().max() > 1e-4
+
+
+# What the upper face shows of a person -----------------------------------------------------------
+
+
+def enhancer() -> Enhancer:
+    torch.manual_seed(0)
+    return Enhancer(8)
+
+
+@torch.no_grad()
+def test_enhancer_is_equation_13():
+    ours, p, motion = enhancer(), normal(3, 8), normal(3, 5, 52, seed=1)
+    found = ours(p, motion, torch.ones(3, 5, dtype=torch.bool))
+    assert found.shape == (3, 8)
+    for clip in range(3):
+        upper = motion[clip][:, UPPER_FACE_CHANNELS]
+        keys, values = ours.keys(upper), ours.values(upper)
+        scores = torch.tensor([float(p[clip] @ key) / math.sqrt(8) for key in keys])
+        shares = scores.exp() / scores.exp().sum()
+        expected = sum(share * value for share, value in zip(shares, values))
+        torch.testing.assert_close(found[clip], expected)
+
+
+@torch.no_grad()
+def test_padding_changes_nothing_of_what_the_upper_face_shows():
+    ours, p, motion = enhancer(), normal(2, 8), normal(2, 6, 52, seed=1)
+    lengths = torch.tensor([6, 2])
+    motion[1, 2:] = 100.0
+    found = ours(p, motion, frame_mask(lengths, 6))
+    alone = ours(p[1:], motion[1:, :2], torch.ones(1, 2, dtype=torch.bool))
+    torch.testing.assert_close(found[1:], alone)
+    whole = ours(p, motion, torch.ones(2, 6, dtype=torch.bool))
+    assert torch.equal(whole[0], found[0])
+    assert (whole[1] - found[1]).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_only_the_upper_face_shows_it():
+    ours, p, motion = enhancer(), normal(1, 8), normal(1, 6, 52, seed=1)
+    mask = torch.ones(1, 6, dtype=torch.bool)
+    plain = ours(p, motion, mask)
+    for channel, name in enumerate(ARKIT_NAMES):
+        other = motion.clone()
+        other[..., channel] += 1
+        assert torch.equal(ours(p, other, mask), plain) is (channel not in UPPER_FACE_CHANNELS), name
+    assert 0 < len(UPPER_FACE_CHANNELS) < 52
+    assert JAW not in UPPER_FACE_CHANNELS
+
+
+@torch.no_grad()
+def test_what_is_asked_for_depends_on_the_person():
+    ours, motion = enhancer(), normal(1, 6, 52, seed=1).expand(3, 6, 52)
+    found = ours(normal(3, 8), motion, torch.ones(3, 6, dtype=torch.bool))
+    assert (torch.pdist(found) > 1e-3).all()
+    # Of a single frame there is nothing to choose: it is its value, whoever asks.
+    single = ours(normal(3, 8), motion[:, :1], torch.ones(3, 1, dtype=torch.bool))
+    torch.testing.assert_close(single[0].expand(3, 8), single)
+
+
+# The guide ---------------------------------------------------------------------------------------
+
+
+def guide(**changes) -> Guide:
+    torch.manual_seed(0)
+    return Guide(tiny_config(**changes))
+
+
+@torch.no_grad()
+def test_the_guide_is_linear_in_features_and_embedding():
+    ours, features, p = guide(), normal(2, 7, 8), normal(2, 8, seed=1)
+    lengths = torch.tensor([7, 4])
+    nothing = ours(0 * features, 0 * p, lengths)
+    both = ours(features, p, lengths) - nothing
+    of_features = ours(features, 0 * p, lengths) - nothing
+    of_p = ours(0 * features, p, lengths) - nothing
+    assert both.shape == (2, 7, 52)
+    torch.testing.assert_close(both, of_features + of_p, atol=1e-5, rtol=1e-5)
+    twice = ours(-2 * features, 3 * p, lengths) - nothing
+    torch.testing.assert_close(twice, 3 * of_p - 2 * of_features, atol=1e-5, rtol=1e-5)
+    # What the embedding says is the same in every frame, of padding too.
+    torch.testing.assert_close(of_p, of_p[:, :1].expand(2, 7, 52))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_guide_hears_nine_frames(bidirectional):
+    """Four to either side of a frame, or the eight before it; by the weights of its filter."""
+    ours, p, lengths = guide(bidirectional=bidirectional), torch.zeros(1, 8), torch.tensor([25])
+    click = torch.zeros(1, 25, 8)
+    click[0, 12] = normal(8)
+    change = (ours(click, p, lengths) - ours(0 * click, p, lengths))[0]
+    heard = change.abs().amax(-1) > 1e-6
+    first, last = (8, 16) if bidirectional else (12, 20)
+    assert heard.nonzero().flatten().tolist() == list(range(first, last + 1))
+    for frame in range(first, last + 1):
+        expected = ours.heard.weight[:, :, last - frame] @ click[0, 12]
+        torch.testing.assert_close(change[frame], expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_causal_guide_does_not_look_ahead():
+    ours, p, lengths = guide(bidirectional=False), normal(1, 8), torch.tensor([12])
+    features = normal(1, 12, 8, seed=1)
+    plain = ours(features, p, lengths)
+    for frame in range(12):
+        other = features.clone()
+        other[:, frame:] += normal(1, 12 - frame, 8, seed=frame)
+        found = ours(other, p, lengths)
+        torch.testing.assert_close(found[:, :frame], plain[:, :frame], atol=1e-6, rtol=1e-5)
+        assert (found[:, frame] - plain[:, frame]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padding_changes_nothing_of_the_guide(bidirectional):
+    """Whatever lies behind a clip; also not what a longer clip beside it makes of the batch."""
+    ours, p = guide(bidirectional=bidirectional), normal(3, 8)
+    features, lengths = normal(3, 11, 8, seed=1), torch.tensor([11, 6, 1])
+    together = ours(features + 50 * ~frame_mask(lengths, 11)[..., None], p, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        one = slice(row, row + 1)
+        alone = ours(features[one, :length], p[one], lengths[one])
+        torch.testing.assert_close(together[one, :length], alone, atol=1e-5, rtol=1e-5)
 
 
 # The whole model ---------------------------------------------------------------------------------
@@ -606,17 +769,6 @@ def test_an_inferred_emotion_is_not_exaggerated():
     assert np.array_equal(found, model.animate(sound).coefficients)
 
 
-def test_the_guide_is_linear_in_features_and_embedding():
-    decoder = tiny_model().decoder
-    features, p = normal(1, 4, 8), normal(1, 8, seed=1)
-    with torch.no_grad():
-        nothing = decoder.guided(0 * features, 0 * p)
-        both = decoder.guided(features, p) - nothing
-        apart = decoder.guided(features, 0 * p) + decoder.guided(0 * features, p) - 2 * nothing
-    torch.testing.assert_close(both, apart)
-    assert both.shape == (1, 4, 52)
-
-
 def test_the_linear_denoiser_starts_as_a_smoother():
     """Half of the deviation smoothed over nine frames, at every step, channel by channel."""
     linear = tiny_model().decoder.linear
@@ -709,3 +861,136 @@ def test_what_a_decoder_says_is_what_comes_out():
     found = model.animate(speech(3000)).coefficients
     np.testing.assert_allclose(found[:, JAW], 0.7, atol=1e-6)
     np.testing.assert_allclose(np.delete(found, JAW, axis=1), 0.4, atol=1e-6)
+
+
+# Large encoders ----------------------------------------------------------------------------------
+
+
+def test_a_model_that_hears_through_a_large_encoder_animates():
+    large = FakeLarge()
+    model, sound = large_model(large=large), speech(4000)
+    found = model.animate(sound, identity="ann", emotion="sad")
+    assert found.coefficients.shape == (8, 52)
+    assert large.heard == [4000]
+    again = model.animate(sound, identity="ann", emotion="sad")
+    assert found.coefficients.tobytes() == again.coefficients.tobytes()
+    assert large.heard == [4000] * 2
+    other = model.animate(speech(4000, seed=1), identity="ann", emotion="sad")
+    assert np.abs(other.coefficients - found.coefficients).max() > 1e-3
+
+
+def test_what_a_large_encoder_hears_is_what_the_face_shows():
+    """The noise comes from the sound alone: with another encoder the difference is heard."""
+
+    class Deaf(FakeLarge):
+        def __call__(self, waveform):
+            return torch.zeros_like(super().__call__(waveform))
+
+    sound = speech(4000)
+    hearing, deaf = (large_model(large=kind()).animate(sound) for kind in (FakeLarge, Deaf))
+    assert np.abs(hearing.coefficients - deaf.coefficients).max() > 1e-3
+
+
+@torch.no_grad()
+def test_padding_changes_nothing_of_what_a_large_encoder_hears():
+    model = large_model()
+    sounds = [speech(n, seed=n) for n in (9000, 1, 4000)]
+    frames = torch.tensor([frame_count(len(sound)) for sound in sounds])
+    together = model.features(sounds, frames)
+    for row, count in enumerate(frames.tolist()):
+        alone = model.features([sounds[row]], frames[row : row + 1])[0]
+        torch.testing.assert_close(together[row, :count], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_attach_through_a_cache_or_directly(tmp_path):
+    large = FakeLarge()
+    for source in (large, FeatureCache(large, tmp_path)):
+        model = large_model(attached=False)
+        assert model.large_source is model.large_encoder is None
+        model.attach(source)
+        assert model.large_source is source
+        assert model.large_encoder is large
+
+
+def test_what_is_heard_through_a_cache_is_kept(tmp_path):
+    large, sound = FakeLarge(), speech(4000)
+    model = large_model(attached=False)
+    model.attach(FeatureCache(large, tmp_path))
+    first, again = (model.animate(sound).coefficients for _ in range(2))
+    assert np.array_equal(first, again)
+    assert large.heard == [4000]
+    exact = large_model(large=large).animate(sound).coefficients
+    np.testing.assert_allclose(first, exact, atol=1e-3)  # features are kept in half precision
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"fingerprint": "beef"}, {"layers": (3,)}, {"layers": (5, 3)}, {"layers": (3, 5, 5)}],
+)
+def test_attach_refuses_another_large_encoder(other, tmp_path):
+    model, large = large_model(attached=False), FakeLarge(**other, name="other")
+    layers = ", ".join(map(str, large.layers))
+    expected = f"made with layers 3, 5 of fake; layers {layers} of other are others$"
+    for source in (large, FeatureCache(large, tmp_path)):
+        with pytest.raises(CheckpointError, match=expected) as error:
+            model.attach(source)
+        assert "\n" not in str(error.value)
+    assert model.large_source is None
+
+
+def test_attach_goes_by_the_weights_not_by_the_name():
+    """The same encoder lies in a folder here and on the hub there."""
+    model = large_model(attached=False)
+    model.attach(FakeLarge(name="elsewhere"))
+    assert model.large_encoder.name == "elsewhere"
+    assert model.config.encoder == "fake"
+
+
+@kinds
+def test_a_model_with_a_small_encoder_takes_no_large_one(kind):
+    model = tiny_model(encoder=kind)
+    with pytest.raises(CheckpointError, match="has a small speech encoder and takes no other"):
+        model.attach(FakeLarge())
+    assert model.large_source is model.large_encoder is None
+
+
+def test_without_its_large_encoder_a_model_says_what_is_missing():
+    with pytest.raises(CheckpointError, match=r"hears through a large .* with --encoder") as error:
+        large_model(attached=False).animate(speech(800))
+    assert "\n" not in str(error.value)
+
+
+def test_a_twin_hears_alike_and_is_untrained():
+    model = large_model()
+    twin = model.twin(steps=7, identities=("eve",))
+    changed = dataclasses.replace(model.config, steps=7, identities=("eve",))
+    assert twin.config == changed
+    assert twin.large_source is model.large_source
+    assert not torch.equal(twin.encoder.output.weight, model.encoder.output.weight)
+    assert large_model(attached=False).twin().large_source is None
+    assert tiny_model().twin().config == tiny_config()
+    # Its own weights: what is done to one leaves the other as it is.
+    before = model.mean.clone()
+    twin.mean.add_(1)
+    assert torch.equal(model.mean, before)
+
+
+def test_a_checkpoint_keeps_what_was_heard_through(tmp_path):
+    """But not the large encoder itself."""
+    path, large = tmp_path / "model.safetensors", FakeLarge()
+    model = large_model(large=large)
+    save_model(model, path)
+    loaded = load_model(path)
+    assert loaded.config == model.config == large_config(large)
+    assert loaded.config.layer == (3, 5)
+    assert isinstance(loaded.config.layer, tuple)
+    assert loaded.config.large_width == 6
+    assert loaded.config.large_fingerprint == "f00d"
+    assert loaded.config.hears_large
+    assert isinstance(loaded.encoder, AdaptedEncoder)
+    assert loaded.large_source is None
+    loaded.attach(large)
+    sound = speech(4000)
+    first, second = (m.animate(sound).coefficients for m in (model, loaded))
+    assert np.array_equal(first, second)
+    assert read_description(path)["config"]["layer"] == [3, 5]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dtalk import recurrent
 from dtalk.recurrent import FastGRU, FastLSTM, reversal, run_recurrent
 
 LENGTHS = torch.tensor([7, 1, 4])
@@ -193,3 +194,52 @@ def test_reversal_by_hand():
 def test_reversal_is_its_own_inverse(lengths):
     index = reversal(torch.tensor(lengths), 9)
     torch.testing.assert_close(index.gather(0, index), torch.arange(9)[:, None].expand_as(index))
+
+
+# Inference, each direction in a thread ------------------------------------------------------------
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@kinds
+def test_both_directions_at_once_equal_torch(kind, layers, two_threads, monkeypatch):
+    ran = []
+    there = recurrent._elsewhere
+    monkeypatch.setattr(recurrent, "_elsewhere", lambda *args: ran.append(1) or there(*args))
+    plain, fast = pair(kind, layers, True)
+    full = torch.full((3,), 7)
+    with torch.inference_mode():
+        found = run_recurrent(fast.eval(), data(), full)
+        torch.testing.assert_close(found, plain.eval()(data())[0], atol=1e-12, rtol=1e-12)
+    assert len(ran) == layers
+    assert torch.get_num_threads() == 2
+
+
+@kinds
+def test_one_direction_or_one_thread_or_gradients_take_the_plain_way(kind, monkeypatch):
+    monkeypatch.setattr(recurrent, "_both_directions", None)  # not to be called
+    full = torch.full((3,), 7)
+    one_way, both_ways = pair(kind, 1, False)[1].eval(), pair(kind, 1, True)[1].eval()
+    run_recurrent(both_ways, data(), full)  # with gradients
+    before = torch.get_num_threads()
+    with torch.inference_mode():
+        run_recurrent(one_way, data(), full)
+        torch.set_num_threads(1)
+        try:
+            run_recurrent(both_ways, data(), full)
+        finally:
+            torch.set_num_threads(before)
+
+
+def test_threads_are_given_back_after_an_error(two_threads):
+    network = pair(FastGRU, 1, True)[1].eval()
+    with torch.inference_mode(), pytest.raises(RuntimeError):
+        run_recurrent(network, data()[..., :4], torch.full((3,), 7))  # too narrow
+    assert torch.get_num_threads() == 2

@@ -1,0 +1,487 @@
+"""Personalizer-guided distillation (section II-D): a slow teacher becomes a fast, small student.
+
+The small encoder first learns alone to hear what the large one hears (eq. 12). Then rounds follow,
+each halving the steps: a student starts from its teacher, learns (eq. 16) to do in one step what
+the teacher does in two, and is the teacher of the next round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from torch import Tensor, nn
+
+from dtalk import losses
+from dtalk.animation import read_model
+from dtalk.audio import AUDIO_SUFFIXES, SAMPLE_RATE, load_audio
+from dtalk.batching import Batch, BatchMaker
+from dtalk.checkpoint import save_model
+from dtalk.datasets import Clip, LoadedClip
+from dtalk.devices import precision_of
+from dtalk.diffusion import distillation_target, schedule, time_grid
+from dtalk.encoders import frame_mask
+from dtalk.errors import CheckpointError, DataError, DtalkError
+from dtalk.evaluation import predict
+from dtalk.files import atomic_path, expand_inputs
+from dtalk.model import DiffusionTalker, Enhancer, Library
+from dtalk.objective import (
+    Draw,
+    Heard,
+    contrasts,
+    denoised,
+    hear,
+    losses_of,
+    motion_errors,
+    noised,
+    parts_of,
+    teacher_losses,
+    weighted,
+)
+from dtalk.settings import DistillationConfig, ModelConfig
+from dtalk.training import MODEL_FILE, STATE_FILE, Data, Observer, Trainer, adopt, load_data
+
+GENERATED_FILE = "generated.safetensors"
+ENCODER_STAGE = "encoder"
+PIECE_SECONDS = 4.0  # longer speech without labels is cut into pieces of this
+
+
+def halvings(steps: int, last: int) -> list[int]:
+    """Steps of the students: 16 and 2 -> [8, 4, 2].
+
+    Raises:
+        DataError: the first cannot be halved to the last.
+    """
+    found = []
+    while steps > last and steps % 2 == 0:
+        steps //= 2
+        found.append(steps)
+    if steps != last:
+        raise DataError(f"the teacher's steps cannot be halved to {last}; they come to {steps}")
+    return found
+
+
+def distil(
+    config: DistillationConfig,
+    observer: Observer,
+    command: str = "",
+    finished: Callable[[DiffusionTalker], None] = lambda model: None,
+) -> DiffusionTalker:
+    """Run all rounds; the last student, which also lies in the output folder.
+
+    Each stage has a folder of its own there, with its state; ``finished`` is called with the
+    student of every round. With ``resume``, what is done stays done.
+
+    Raises:
+        CheckpointError: the teacher or its large encoder cannot be loaded, or a state cannot.
+        DataError: the data cannot be used, or the steps cannot be halved.
+    """
+    if config.resume and not config.out.exists():
+        raise CheckpointError(f"nothing to resume: {config.out} does not exist")
+    teacher = read_model(
+        config.teacher, config.device, config.encoder, config.cache, config.precision
+    ).requires_grad_(False)
+    students = halvings(teacher.config.steps, config.steps)
+    data = load_data(config, observer)
+    if "distillation" in config.without:
+        return _untaught(config, observer, command, data, teacher, len(students), finished)
+    data = with_unlabelled(config, observer, data, teacher)
+    student = _begun(teacher, config)
+    enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
+    if config.encoder_updates and not student.config.hears_large:
+        student = EncoderStage(config, observer, command, data, student, teacher).finish()
+    current = teacher
+    for steps in students:
+        started = _respaced(student, steps)
+        stage = Round(config, observer, command, data, started, teacher, current, enhancer)
+        student = current = stage.finish()
+        finished(student)
+    save_model(student, config.out / MODEL_FILE, stage.about({}))
+    return student
+
+
+def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelConfig:
+    """The teacher's configuration with a small encoder, less what is to be done without."""
+    identities = () if "identity" in config.without else teacher.identities
+    emotions = () if "emotion" in config.without else teacher.emotions
+    personal = dataclasses.replace(teacher, identities=identities, emotions=emotions)
+    if "compression" in config.without:
+        return personal
+    return dataclasses.replace(
+        personal,
+        encoder=config.front_end,
+        encoder_width=config.encoder_width,
+        layer=(),
+        large_width=0,
+        large_fingerprint="",
+    )
+
+
+def _begun(teacher: DiffusionTalker, config: DistillationConfig) -> DiffusionTalker:
+    """A student with its teacher's weights, but for a new small encoder."""
+    torch.manual_seed(config.seed)
+    student = DiffusionTalker(student_config(teacher.config, config)).to(teacher.device)
+    if student.config.hears_large and teacher.large_source is not None:
+        student.attach(teacher.large_source)
+    adopt(student, teacher)
+    return student
+
+
+def _respaced(model: DiffusionTalker, steps: int) -> DiffusionTalker:
+    """The same weights, to be sampled in another number of steps."""
+    other = model.twin(steps=steps)
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+class Stage(Trainer):
+    """Training of a student under a teacher, in a folder of its own."""
+
+    def __init__(
+        self,
+        config: DistillationConfig,
+        observer: Observer,
+        command: str,
+        data: Data,
+        started: DiffusionTalker,
+        first_teacher: DiffusionTalker | None,
+        folder: str,
+        updates: int,
+    ) -> None:
+        out = config.out / folder
+        going_on = config.resume and (out / STATE_FILE).exists()
+        self._started = started
+        self.distillation = dataclasses.replace(config, out=out, updates=updates, resume=going_on)
+        super().__init__(self.distillation, observer, command, data)
+        self.batches = BatchMaker(data.train, self.model, config, first_teacher)
+
+    def build(self) -> DiffusionTalker:
+        return self._started
+
+    def settings(self) -> dict[str, Any]:
+        """Also which teacher it is, and how many clips were made from speech."""
+        digest = hashlib.sha256(self.distillation.teacher.read_bytes()).hexdigest()
+        return {**super().settings(), "teacher": digest[:16], "clips": len(self.data.train)}
+
+    def finish(self) -> DiffusionTalker:
+        """Run to the end; the averaged student, frozen."""
+        self.observer.note(f"{self.config.out.name}: {self.config.updates} updates")
+        self.run()
+        student = self.averaged().requires_grad_(False)
+        student.name = self.config.out.name
+        return student
+
+
+class EncoderStage(Stage):
+    """The small encoder alone: eq. 12, and eqs. 5 and 6 on top of it."""
+
+    def __init__(
+        self,
+        config: DistillationConfig,
+        observer: Observer,
+        command: str,
+        data: Data,
+        student: DiffusionTalker,
+        teacher: DiffusionTalker,
+    ) -> None:
+        updates = config.encoder_updates
+        super().__init__(config, observer, command, data, student, teacher, ENCODER_STAGE, updates)
+        self.teacher = teacher
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        config = self.distillation
+        draw = Draw.of(batch, self.model.config.steps, generator, config)
+        heard = hear(self.model, batch.inputs, batch, draw, config)
+        with torch.no_grad():
+            taught = hear(self.teacher, batch.large, batch, draw, config)
+        parts = {
+            "encoder": alignment(taught, heard, batch),
+            "match": matching(self.model, heard, self.teacher, taught),
+            **contrasts(self.model, heard.audio, batch),
+        }
+        total = (
+            config.encoder_weight * parts["encoder"]
+            + config.contrast_weight * (parts["identity"] + parts["emotion"])
+            + config.match_weight * parts["match"]
+        )
+        return {"total": total, **parts}
+
+    def validate(self, parts: dict[str, float]) -> None:
+        """Nothing to draw yet: the decoder has not met this encoder."""
+        self.log({"update": self.update, "losses": parts})
+
+
+class Round(Stage):
+    """One halving: eq. 16."""
+
+    def __init__(
+        self,
+        config: DistillationConfig,
+        observer: Observer,
+        command: str,
+        data: Data,
+        student: DiffusionTalker,
+        first_teacher: DiffusionTalker,
+        teacher: DiffusionTalker,
+        enhancer: Enhancer,
+    ) -> None:
+        folder = f"{student.config.steps}-steps"
+        super().__init__(
+            config, observer, command, data, student, first_teacher, folder, config.updates
+        )
+        self.first_teacher, self.teacher = first_teacher, teacher
+        self.enhancer = enhancer
+        self.helpers["enhancer"] = enhancer
+        self.optimise()
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        config, student, teacher = self.distillation, self.model, self.teacher
+        draw = Draw.of(batch, student.config.steps, generator, config)
+        heard = hear(student, batch.inputs, batch, draw, config)
+        predicted = denoised(student, heard, batch, draw, config)
+        parts = teacher_losses(student, heard, predicted, batch, draw, self.grams, config)
+        with torch.no_grad():
+            taught = hear(teacher, self._inputs_of(teacher, batch), batch, draw, config)
+            target = target_of(teacher, taught, student, batch, draw, config)
+            first = taught
+            if teacher is not self.first_teacher:
+                first = hear(self.first_teacher, batch.large, batch, draw, config)
+        parts["distillation"] = self._distillation(predicted, target, batch, draw)
+        parts["encoder"] = alignment(first, heard, batch)
+        parts["enhancer"] = self._enhanced(heard, predicted, taught, target, batch)
+        parts["match"] = matching(student, heard, self.first_teacher, first)
+        total = losses.student_loss(
+            parts["total"],
+            parts["distillation"],
+            parts["encoder"],
+            parts["enhancer"],
+            config.distillation_weight,
+            config.encoder_weight,
+            config.enhancer_weight,
+        )
+        return {**parts, "total": total + config.match_weight * parts["match"]}
+
+    @staticmethod
+    def _inputs_of(teacher: DiffusionTalker, batch: Batch) -> list[Tensor]:
+        return batch.large if teacher.config.hears_large else batch.inputs
+
+    def _distillation(self, predicted: Tensor, target: Tensor, batch: Batch, draw: Draw) -> Tensor:
+        """Eq. 11, in the same norm as the reconstruction."""
+        times = noised(self.model, batch, draw)[1]
+        weight = losses.truncated_snr(*schedule(times))
+        predicted, target = losses.weigh(predicted, weight), losses.weigh(target, weight)
+        mask = frame_mask(batch.lengths[: len(predicted)], predicted.shape[1])
+        errors = motion_errors(predicted, target, self.grams, mask)
+        return weighted(errors, self.config)
+
+    def _enhanced(
+        self, heard: Heard, predicted: Tensor, taught: Heard, target: Tensor, batch: Batch
+    ) -> Tensor:
+        """Eq. 14 over clips of the batch whose identities and emotions all differ."""
+        if "enhancer" in self.distillation.without:
+            return predicted.new_zeros(())
+        moving = len(predicted)
+        chosen = pairwise_different(
+            batch.identity[:moving].tolist(), batch.emotion[:moving].tolist()
+        )
+        mask = frame_mask(batch.lengths[:moving], predicted.shape[1])[chosen]
+        return losses.personal_contrast(
+            self.enhancer(taught.embedding[chosen], target[chosen], mask),
+            self.enhancer(heard.embedding[chosen], predicted[chosen], mask),
+            self.distillation.enhancer_temperature,
+        )
+
+
+def pairwise_different(identities: Sequence[int], emotions: Sequence[int]) -> list[int]:
+    """Indices of clips of which no two share an identity or an emotion; unknown ones (-1) left out.
+
+    Taken in order, so the largest such set is not promised.
+    """
+    chosen: list[int] = []
+    who: set[int] = {-1}
+    how: set[int] = {-1}
+    for index, (identity, emotion) in enumerate(zip(identities, emotions)):
+        if identity not in who and emotion not in how:
+            chosen.append(index)
+            who.add(identity)
+            how.add(emotion)
+    return chosen
+
+
+def target_of(
+    teacher: DiffusionTalker,
+    taught: Heard,
+    student: DiffusionTalker,
+    batch: Batch,
+    draw: Draw,
+    config: DistillationConfig,
+) -> Tensor:
+    """Eq. 10 ``[M, T, 52]``: where two of the teacher's steps lead from the student's x_t."""
+    noisy, times = noised(student, batch, draw)
+    steps = student.config.steps
+    # Every second time of the teacher's grid is one of the student's.
+    grid = time_grid(2 * steps, teacher.device, teacher.config.noise_shift)
+    middle, earlier = grid[2 * draw.step + 1], grid[2 * draw.step + 2]
+    lengths = batch.lengths[: len(batch.target)]
+    denoise = teacher.denoiser(taught.conditions(draw), taught.embedding, lengths)
+    with precision_of(teacher.device, config.precision):
+        target = distillation_target(denoise, noisy, times, middle, earlier)
+    return target.float()
+
+
+def alignment(large: Heard, small: Heard, batch: Batch) -> Tensor:
+    """Eq. 12 over all clips of a batch, those of sound only included."""
+    parts = parts_of(batch)
+    per_part = [
+        losses.encoder_alignment(a, b, frame_mask(batch.lengths[p], b.shape[1])) * _frames(batch, p)
+        for a, b, p in zip(large.features, small.features, parts)
+    ]
+    return sum(per_part[1:], per_part[0]) / _frames(batch, slice(None))
+
+
+def _frames(batch: Batch, part: slice) -> Tensor:
+    return batch.lengths[part].sum()
+
+
+def matching(
+    student: DiffusionTalker, heard: Heard, teacher: DiffusionTalker, taught: Heard
+) -> Tensor:
+    """How far the student's retrieval is from the teacher's: cross-entropies less entropies."""
+    pairs = [
+        (student.personalizer.identity, teacher.personalizer.identity),
+        (student.personalizer.emotion, teacher.personalizer.emotion),
+    ]
+    return sum(
+        (_divergence(mine, heard.audio, theirs, taught.audio) for mine, theirs in pairs),
+        heard.audio.new_zeros(()),
+    )
+
+
+def _divergence(mine: Library, audio: Tensor, theirs: Library, taught: Tensor) -> Tensor:
+    """Mean Kullback-Leibler divergence of two libraries' matches; 0 without common labels."""
+    if not mine.labels or mine.labels != theirs.labels:
+        return audio.new_zeros(())
+    wanted, found = theirs.match(taught), mine.match(audio)
+    return nn.functional.kl_div(found.clamp(min=1e-8).log(), wanted, reduction="batchmean")
+
+
+# Speech without motion ---------------------------------------------------------------------------
+
+
+def with_unlabelled(
+    config: DistillationConfig, observer: Observer, data: Data, teacher: DiffusionTalker
+) -> Data:
+    """The data with more speech, and motion by the teacher for every clip that has none.
+
+    Clips of the data set without motion also stay as they are, so that they teach the personalizer
+    as often as before.
+    """
+    silent = [clip for clip in data.train if clip.coefficients is None]
+    spoken = silent + read_speech(config.speech, observer)
+    if not spoken:
+        return data
+    path = config.out / GENERATED_FILE
+    motions = _read_generated(path, spoken)
+    if motions is None:
+        motions = generate(teacher, spoken, config, observer)
+        _write_generated(path, motions)
+    moving = [
+        dataclasses.replace(clip, coefficients=motion) for clip, motion in zip(spoken, motions)
+    ]
+    return Data([*data.train, *moving], data.validation)
+
+
+def read_speech(folders: Sequence[Path], observer: Observer) -> list[LoadedClip]:
+    """Speech files below folders, in pieces, without labels; unreadable ones are named.
+
+    Raises:
+        DtalkError: a folder is missing or holds no sound.
+    """
+    pieces = []
+    files = expand_inputs(folders, set(AUDIO_SUFFIXES)) if folders else []
+    for done, (path, relative) in enumerate(files, 1):
+        try:
+            waveform = load_audio(path)
+        except DtalkError as error:
+            observer.note(f"left out: {error}")
+            continue
+        count = max(1, round(len(waveform) / SAMPLE_RATE / PIECE_SECONDS))
+        for number, piece in enumerate(np.array_split(waveform, count)):
+            clip = Clip(f"{relative.as_posix()}#{number}", "speech", "train", "", "", path, None)
+            pieces.append(LoadedClip(clip, np.ascontiguousarray(piece), None))
+        observer.loading(done, len(files))
+    return pieces
+
+
+def generate(
+    teacher: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    config: DistillationConfig,
+    observer: Observer,
+) -> list[np.ndarray]:
+    """One sample of the teacher for each clip, ``[T, 52]`` in [0, 1]."""
+    observer.note(f"drawing motion for {len(clips)} clips of speech")
+    place = {id(clip): index for index, clip in enumerate(clips)}
+    motions: dict[int, np.ndarray] = {}
+    with precision_of(teacher.device, config.precision):
+        for clip, samples in predict(teacher, clips, [config.seed], progress=observer.loading):
+            motions[place[id(clip)]] = samples[0].astype(np.float16).astype(np.float32)
+    return [motions[index] for index in range(len(clips))]
+
+
+def _read_generated(path: Path, clips: Sequence[LoadedClip]) -> list[np.ndarray] | None:
+    """What an interrupted run has drawn, if it fits."""
+    try:
+        kept = load_file(path)
+    except (OSError, SafetensorError):
+        return None
+    motions = [kept.get(f"{index}") for index in range(len(clips))]
+    if any(m is None or len(m) != clip.frames for m, clip in zip(motions, clips)):
+        return None
+    return [motion.astype(np.float32) for motion in motions if motion is not None]
+
+
+def _write_generated(path: Path, motions: Sequence[np.ndarray]) -> None:
+    halves = {f"{index}": motion.astype(np.float16) for index, motion in enumerate(motions)}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(halves))
+
+
+# The row without distillation --------------------------------------------------------------------
+
+
+class Untaught(Stage):
+    """A student that never meets a teacher: eq. 15 from the start."""
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        return losses_of(self.model, batch, self.grams, generator, self.config)
+
+
+def _untaught(
+    config: DistillationConfig,
+    observer: Observer,
+    command: str,
+    data: Data,
+    teacher: DiffusionTalker,
+    rounds: int,
+    finished: Callable[[DiffusionTalker], None],
+) -> DiffusionTalker:
+    """As many updates as all rounds have, on tracked faces alone, from random weights."""
+    torch.manual_seed(config.seed)
+    settings = dataclasses.replace(student_config(teacher.config, config), steps=config.steps)
+    student = DiffusionTalker(settings).to(teacher.device)
+    student.mean.copy_(teacher.mean)
+    student.std.copy_(teacher.std)
+    folder, updates = f"{config.steps}-steps", rounds * config.updates
+    stage = Untaught(config, observer, command, data, student, None, folder, updates)
+    student = stage.finish()
+    finished(student)
+    save_model(student, config.out / MODEL_FILE, stage.about({}))
+    return student
