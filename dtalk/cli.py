@@ -236,7 +236,15 @@ def evaluate(
     hearing: Settings = {},  # noqa: B006
 ) -> None:
     """Score models on tracked faces; everything is inferred from the sound."""
-    from dtalk.console import comparison_table, counting, out, retrieval_line, score_table, warn
+    from dtalk.console import (
+        comparison_table,
+        counting,
+        out,
+        retrieval_line,
+        score_table,
+        show,
+        warn,
+    )
     from dtalk.datasets import load_clips, read_index, select
     from dtalk.evaluation import write_figures
 
@@ -256,14 +264,14 @@ def evaluate(
         tables = _assessed(model, loaded, samples, seed, count)
         titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
         for kind in [kind for kind in titles if kind in tables]:
-            out.print(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))
+            show(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))
         for group, found in tables["retrieval"].items():
             out.print(retrieval_line(group, found), highlight=False)
         if speed:
             tables["cost"] = _cost(model, path, count)
         everything[name] = tables
     if len(everything) > 1 or speed:
-        out.print(comparison_table(f"{split}, one sample", everything))
+        show(comparison_table(f"{split}, one sample", everything))
     if json is not None:
         write_figures(everything, json)
 
@@ -344,14 +352,17 @@ def distill(
     """Distil a teacher, halving its steps round by round (eq. 16); --resume goes on exactly."""
     import shlex
 
-    from dtalk.console import TrainingProgress
-    from dtalk.distillation import distil
+    from dtalk.console import TrainingProgress, comparison_table, show
+    from dtalk.distillation import Rows, distil
+
+    def report(rows: Rows) -> None:
+        show(comparison_table("validation, one sample", rows))
 
     _set_threads(threads)
     config = DistillationConfig(data=data, out=out, teacher=teacher, **_tuples(flags))
     command = shlex.join(["dtalk", *sys.argv[1:]])
     with TrainingProgress() as observer:
-        distil(config, observer, command)
+        distil(config, observer, command, report)
 
 
 def _tuples(flags: Settings) -> Settings:

@@ -25,6 +25,8 @@ from dtalk.batch import Outcome
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
+TABLE_WIDTH = 150  # columns; a narrower page wraps lines rather than cut figures
+
 FIGURES = (
     ("lve_of_static", "LVE"),
     ("lve", "LVE mm²"),
@@ -139,7 +141,7 @@ class TrainingProgress:
 
     def validated(self, update: int, tables: dict[str, dict[str, float]]) -> None:
         """Scores on the validation split."""
-        out.print(score_table(f"validation after update {update}", tables))
+        show(score_table(f"validation after update {update}", tables))
         suffix = "_top1"
         found = {k.removesuffix(suffix): v for k, v in tables["all"].items() if suffix in k}
         out.print(retrieval_line("all", found), highlight=False)
@@ -204,6 +206,12 @@ def comparison_table(title: str, models: Mapping[str, Mapping[str, Any]]) -> Tab
             row += [f"{cost['disk_megabytes']:.1f}"]
         table.add_row(escape(name), *row)
     return table
+
+
+def show(table: Table) -> None:
+    """Print a table in full, however narrow the page is."""
+    width = max(out.width, TABLE_WIDTH)
+    Console(file=out.file, width=width, force_terminal=out.is_terminal).print(table)
 
 
 def _plain_table(title: str) -> Table:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,16 @@ from dtalk import losses
 from dtalk.animation import read_model
 from dtalk.audio import AUDIO_SUFFIXES, SAMPLE_RATE, load_audio
 from dtalk.batching import Batch, BatchMaker
+from dtalk.benchmark import cost
 from dtalk.checkpoint import save_model
 from dtalk.datasets import Clip, LoadedClip
 from dtalk.devices import precision_of
 from dtalk.diffusion import distillation_target, schedule, time_grid
 from dtalk.encoders import frame_mask
 from dtalk.errors import CheckpointError, DataError, DtalkError
-from dtalk.evaluation import predict
+from dtalk.evaluation import assess, evaluate, predict, write_figures
 from dtalk.files import atomic_path, expand_inputs
+from dtalk.head import built_in
 from dtalk.model import DiffusionTalker, Enhancer, Library
 from dtalk.objective import (
     Draw,
@@ -49,7 +52,7 @@ from dtalk.settings import DistillationConfig, ModelConfig
 from dtalk.training import MODEL_FILE, STATE_FILE, Data, Observer, Trainer, adopt, load_data
 
 GENERATED_FILE = "generated.safetensors"
-ENCODER_STAGE = "encoder"
+TABLE_FILE = "rounds.json"
 PIECE_SECONDS = 4.0  # longer speech without labels is cut into pieces of this
 
 
@@ -68,16 +71,21 @@ def halvings(steps: int, last: int) -> list[int]:
     return found
 
 
+Rows = dict[str, dict[str, Any]]
+"""Tables of :func:`dtalk.evaluation.assess` by model, with ``cost`` beside them."""
+
+
 def distil(
     config: DistillationConfig,
     observer: Observer,
     command: str = "",
-    finished: Callable[[DiffusionTalker], None] = lambda model: None,
+    report: Callable[[Rows], None] = lambda rows: None,
 ) -> DiffusionTalker:
     """Run all rounds; the last student, which also lies in the output folder.
 
-    Each stage has a folder of its own there, with its state; ``finished`` is called with the
-    student of every round. With ``resume``, what is done stays done.
+    Each stage has a folder of its own there, with its state. ``report`` is called with the figures
+    so far: of the teacher, then of each student as it is ready. With ``resume``, what is done stays
+    done.
 
     Raises:
         CheckpointError: the teacher or its large encoder cannot be loaded, or a state cannot.
@@ -90,21 +98,74 @@ def distil(
     ).requires_grad_(False)
     students = halvings(teacher.config.steps, config.steps)
     data = load_data(config, observer)
-    if "distillation" in config.without:
-        return _untaught(config, observer, command, data, teacher, len(students), finished)
+    figures = _Figures(config, data, report)
+    figures.add(teacher, config.teacher)
+    stages = _untaught if "distillation" in config.without else _taught
+    for stage in stages(config, observer, command, data, teacher, students):
+        student = stage.finish()
+        figures.add(student, stage.config.out / MODEL_FILE)
+    save_model(student, config.out / MODEL_FILE, stage.about({}))
+    return student
+
+
+def _taught(
+    config: DistillationConfig,
+    observer: Observer,
+    command: str,
+    data: Data,
+    teacher: DiffusionTalker,
+    students: Sequence[int],
+) -> Iterator[Stage]:
+    """The rounds, each to be finished before the next is asked for."""
     data = with_unlabelled(config, observer, data, teacher)
-    student = _begun(teacher, config)
+    student = _new_student(teacher, config)
+    adopt(student, teacher)
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if config.encoder_updates and not student.config.hears_large:
         student = EncoderStage(config, observer, command, data, student, teacher).finish()
     current = teacher
     for steps in students:
-        started = _respaced(student, steps)
+        started = student.twin(steps=steps)
+        started.load_state_dict(student.state_dict())
         stage = Round(config, observer, command, data, started, teacher, current, enhancer)
-        student = current = stage.finish()
-        finished(student)
-    save_model(student, config.out / MODEL_FILE, stage.about({}))
-    return student
+        yield stage
+        student = current = stage.student
+
+
+def _untaught(
+    config: DistillationConfig,
+    observer: Observer,
+    command: str,
+    data: Data,
+    teacher: DiffusionTalker,
+    students: Sequence[int],
+) -> Iterator[Stage]:
+    """Without distillation: random weights, and as many updates as all rounds have."""
+    student = _new_student(teacher, config).twin(steps=config.steps)
+    student.mean.copy_(teacher.mean)
+    student.std.copy_(teacher.std)
+    updates = len(students) * config.updates
+    yield Untaught(config, observer, command, data, student, None, updates)
+
+
+class _Figures:
+    """The table of a distillation, which grows round by round."""
+
+    def __init__(
+        self, config: DistillationConfig, data: Data, report: Callable[[Rows], None]
+    ) -> None:
+        self.rows: Rows = {}
+        self._clips, self._report = data.validation, report
+        self._path = config.out / TABLE_FILE
+
+    def add(self, model: DiffusionTalker, path: Path) -> None:
+        """Score and weigh a model whose file is ``path``."""
+        name = f"{model.name}@{model.config.steps}"
+        results = evaluate(model, self._clips, built_in())
+        measured = asdict(cost(model, path))
+        self.rows[name] = {**assess(model, self._clips, results), "cost": measured}
+        write_figures(self.rows, self._path)
+        self._report(self.rows)
 
 
 def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelConfig:
@@ -124,25 +185,19 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
     )
 
 
-def _begun(teacher: DiffusionTalker, config: DistillationConfig) -> DiffusionTalker:
-    """A student with its teacher's weights, but for a new small encoder."""
+def _new_student(teacher: DiffusionTalker, config: DistillationConfig) -> DiffusionTalker:
+    """An untrained student; without compression it hears through the teacher's encoder."""
     torch.manual_seed(config.seed)
     student = DiffusionTalker(student_config(teacher.config, config)).to(teacher.device)
     if student.config.hears_large and teacher.large_source is not None:
         student.attach(teacher.large_source)
-    adopt(student, teacher)
     return student
 
 
-def _respaced(model: DiffusionTalker, steps: int) -> DiffusionTalker:
-    """The same weights, to be sampled in another number of steps."""
-    other = model.twin(steps=steps)
-    other.load_state_dict(model.state_dict())
-    return other
-
-
 class Stage(Trainer):
-    """Training of a student under a teacher, in a folder of its own."""
+    """Training of a student, in a folder of its own: of the student's steps unless named."""
+
+    folder = ""
 
     def __init__(
         self,
@@ -152,18 +207,20 @@ class Stage(Trainer):
         data: Data,
         started: DiffusionTalker,
         first_teacher: DiffusionTalker | None,
-        folder: str,
         updates: int,
+        helpers: Mapping[str, nn.Module] | None = None,
     ) -> None:
-        out = config.out / folder
+        out = config.out / (self.folder or f"{started.config.steps}-steps")
         going_on = config.resume and (out / STATE_FILE).exists()
-        self._started = started
+        self._started, self._first_teacher = started, first_teacher
         self.distillation = dataclasses.replace(config, out=out, updates=updates, resume=going_on)
-        super().__init__(self.distillation, observer, command, data)
-        self.batches = BatchMaker(data.train, self.model, config, first_teacher)
+        super().__init__(self.distillation, observer, command, data, helpers)
 
     def build(self) -> DiffusionTalker:
         return self._started
+
+    def batch_maker(self) -> BatchMaker:
+        return BatchMaker(self.data.train, self.model, self.config, self._first_teacher)
 
     def settings(self) -> dict[str, Any]:
         """Also which teacher it is, and how many clips were made from speech."""
@@ -171,16 +228,18 @@ class Stage(Trainer):
         return {**super().settings(), "teacher": digest[:16], "clips": len(self.data.train)}
 
     def finish(self) -> DiffusionTalker:
-        """Run to the end; the averaged student, frozen."""
+        """Run to the end; the averaged student, frozen, which then is :attr:`student`."""
         self.observer.note(f"{self.config.out.name}: {self.config.updates} updates")
         self.run()
-        student = self.averaged().requires_grad_(False)
-        student.name = self.config.out.name
-        return student
+        self.student = self.averaged().requires_grad_(False)
+        self.student.name = "student"
+        return self.student
 
 
 class EncoderStage(Stage):
     """The small encoder alone: eq. 12, and eqs. 5 and 6 on top of it."""
+
+    folder = "encoder"
 
     def __init__(
         self,
@@ -191,8 +250,7 @@ class EncoderStage(Stage):
         student: DiffusionTalker,
         teacher: DiffusionTalker,
     ) -> None:
-        updates = config.encoder_updates
-        super().__init__(config, observer, command, data, student, teacher, ENCODER_STAGE, updates)
+        super().__init__(config, observer, command, data, student, teacher, config.encoder_updates)
         self.teacher = teacher
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -232,14 +290,11 @@ class Round(Stage):
         teacher: DiffusionTalker,
         enhancer: Enhancer,
     ) -> None:
-        folder = f"{student.config.steps}-steps"
+        helpers = {"enhancer": enhancer}
         super().__init__(
-            config, observer, command, data, student, first_teacher, folder, config.updates
+            config, observer, command, data, student, first_teacher, config.updates, helpers
         )
-        self.first_teacher, self.teacher = first_teacher, teacher
-        self.enhancer = enhancer
-        self.helpers["enhancer"] = enhancer
-        self.optimise()
+        self.first_teacher, self.teacher, self.enhancer = first_teacher, teacher, enhancer
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         config, student, teacher = self.distillation, self.model, self.teacher
@@ -297,6 +352,13 @@ class Round(Stage):
             self.enhancer(heard.embedding[chosen], predicted[chosen], mask),
             self.distillation.enhancer_temperature,
         )
+
+
+class Untaught(Stage):
+    """A student that never meets a teacher: eq. 15 from the start."""
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        return losses_of(self.model, batch, self.grams, generator, self.config)
 
 
 def pairwise_different(identities: Sequence[int], emotions: Sequence[int]) -> list[int]:
@@ -452,36 +514,3 @@ def _write_generated(path: Path, motions: Sequence[np.ndarray]) -> None:
     halves = {f"{index}": motion.astype(np.float16) for index, motion in enumerate(motions)}
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(halves))
-
-
-# The row without distillation --------------------------------------------------------------------
-
-
-class Untaught(Stage):
-    """A student that never meets a teacher: eq. 15 from the start."""
-
-    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        return losses_of(self.model, batch, self.grams, generator, self.config)
-
-
-def _untaught(
-    config: DistillationConfig,
-    observer: Observer,
-    command: str,
-    data: Data,
-    teacher: DiffusionTalker,
-    rounds: int,
-    finished: Callable[[DiffusionTalker], None],
-) -> DiffusionTalker:
-    """As many updates as all rounds have, on tracked faces alone, from random weights."""
-    torch.manual_seed(config.seed)
-    settings = dataclasses.replace(student_config(teacher.config, config), steps=config.steps)
-    student = DiffusionTalker(settings).to(teacher.device)
-    student.mean.copy_(teacher.mean)
-    student.std.copy_(teacher.std)
-    folder, updates = f"{config.steps}-steps", rounds * config.updates
-    stage = Untaught(config, observer, command, data, student, None, folder, updates)
-    student = stage.finish()
-    finished(student)
-    save_model(student, config.out / MODEL_FILE, stage.about({}))
-    return student

@@ -12,7 +12,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,22 +214,24 @@ class Trainer:
         observer: Observer,
         command: str = "",
         data: Data | None = None,
+        helpers: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self.config, self.observer, self.command = config, observer, command
         self.data = data or load_data(config, observer)
         self.covariance = statistics(self.data.train)[2]
         torch.manual_seed(config.seed)
         self.model = self.build()
-        self.helpers = nn.ModuleDict()
+        self.helpers = nn.ModuleDict(helpers)
         self._weigh_regions()
         self.average = Average(self.model, config.ema)
         self.update = 0
         self.best = math.inf
         self.seconds = 0.0
-        self.batches: Callable[[int], Generator[Batch, None, None]] = BatchMaker(
-            self.data.train, self.model, config
+        self.batches: Callable[[int], Generator[Batch, None, None]] = self.batch_maker()
+        weights = [*self.model.parameters(), *self.helpers.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            weights, config.learning_rate, weight_decay=config.weight_decay
         )
-        self.optimise()
 
     def build(self) -> DiffusionTalker:
         """The model as training starts."""
@@ -248,12 +250,9 @@ class Trainer:
             adopt(model, source)
         return model
 
-    def optimise(self) -> None:
-        """Give all trainable weights to a new optimiser: the model's and its helpers'."""
-        weights = [*self.model.parameters(), *self.helpers.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            weights, self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
+    def batch_maker(self) -> BatchMaker:
+        """What makes the batches for :attr:`model`."""
+        return BatchMaker(self.data.train, self.model, self.config)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``total``, which is minimised, and its parts."""

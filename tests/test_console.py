@@ -151,7 +151,7 @@ COST = {"frames_per_second": 5000.4, "megabytes": 7.26, "disk_megabytes": 7.31}
 
 
 def compared(wide: io.StringIO, models: dict) -> list[list[str]]:
-    console.out.print(comparison_table("models", models))
+    console.show(comparison_table("models", models))
     return [line.split() for line in wide.getvalue().splitlines()]
 
 
@@ -171,3 +171,12 @@ def test_a_comparison_without_costs_has_no_columns_for_them(wide: io.StringIO) -
     tables = {"sample": {"all": SCORES}, "retrieval": {"all": {"identity": 1.0, "emotion": 1.0}}}
     lines = compared(wide, {"a": tables})
     assert lines[1][-2:] == ["identity", "emotion"]
+
+
+def test_tables_are_not_cut_on_a_narrow_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = io.StringIO()
+    monkeypatch.setattr(console, "out", Console(file=page, width=40))
+    tables = {"sample": {"all": SCORES}, "retrieval": {"all": {"identity": 1.0, "emotion": 1.0}}}
+    console.show(comparison_table("models", {"student": {**tables, "cost": COST}}))
+    assert "…" not in page.getvalue()
+    assert "5000" in page.getvalue()
