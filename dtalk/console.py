@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,7 +198,8 @@ def comparison_table(title: str, models: Mapping[str, Mapping[str, Any]]) -> Tab
     for heading in [*headings, *(["frames/s", "MB", "MB disk"] if costs else [])]:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, tables in models.items():
-        cells = [tables["sample"]["all"][key] for key, _ in FIGURES]
+        scores = tables["sample"].get("all", {})  # none without clips to compare with
+        cells = [scores.get(key, math.nan) for key, _ in FIGURES]
         cells += list(tables["retrieval"]["all"].values())
         row = [f"{value:.3f}" for value in cells]
         if "cost" in tables:

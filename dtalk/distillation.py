@@ -10,14 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from torch import Tensor, nn
 
 from dtalk import losses
@@ -62,13 +62,20 @@ def halvings(steps: int, last: int) -> list[int]:
     Raises:
         DataError: the first cannot be halved to the last.
     """
-    found = []
-    while steps > last and steps % 2 == 0:
-        steps //= 2
-        found.append(steps)
-    if steps != last:
-        raise DataError(f"the teacher's steps cannot be halved to {last}; they come to {steps}")
+    found, count = [], steps
+    while count > last and count % 2 == 0:
+        count //= 2
+        found.append(count)
+    if count != last or not found:
+        raise DataError(f"the teacher's {steps} steps cannot be halved to {last}")
     return found
+
+
+def round_updates(config: DistillationConfig, steps: int) -> int:
+    """Updates in the round of the student with ``steps`` steps."""
+    if steps == config.steps and config.last_updates is not None:
+        return config.last_updates
+    return config.updates
 
 
 Rows = dict[str, dict[str, Any]]
@@ -93,59 +100,61 @@ def distil(
     """
     if config.resume and not config.out.exists():
         raise CheckpointError(f"nothing to resume: {config.out} does not exist")
+    begun = sorted(config.out.glob(f"*/{STATE_FILE}"))
+    if begun and not config.resume:
+        raise DataError(f"{begun[0]} exists: add --resume to go on, or choose another --out")
     teacher = read_model(
         config.teacher, config.device, config.encoder, config.cache, config.precision
     ).requires_grad_(False)
     students = halvings(teacher.config.steps, config.steps)
     data = load_data(config, observer)
+    stages = _untaught
+    if "distillation" not in config.without:
+        stages, data = _taught, with_unlabelled(config, observer, data, teacher)
     figures = _Figures(config, data, report)
     figures.add(teacher, config.teacher)
-    stages = _untaught if "distillation" in config.without else _taught
-    for stage in stages(config, observer, command, data, teacher, students):
+    for stage in stages(Course(config, observer, command, data, teacher), students):
         student = stage.finish()
         figures.add(student, stage.config.out / MODEL_FILE)
     save_model(student, config.out / MODEL_FILE, stage.about({}))
     return student
 
 
-def _taught(
-    config: DistillationConfig,
-    observer: Observer,
-    command: str,
-    data: Data,
-    teacher: DiffusionTalker,
-    students: Sequence[int],
-) -> Iterator[Stage]:
+@dataclass(frozen=True)
+class Course:
+    """What all stages of one distillation share; ``teacher`` is the first of all."""
+
+    config: DistillationConfig
+    observer: Observer
+    command: str
+    data: Data
+    teacher: DiffusionTalker
+
+
+def _taught(course: Course, students: Sequence[int]) -> Iterator[Stage]:
     """The rounds, each to be finished before the next is asked for."""
-    data = with_unlabelled(config, observer, data, teacher)
+    config, teacher = course.config, course.teacher
     student = _new_student(teacher, config)
     adopt(student, teacher)
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
-    if config.encoder_updates and not student.config.hears_large:
-        student = EncoderStage(config, observer, command, data, student, teacher).finish()
-    current = teacher
+    if config.encoder_updates and student.config.hearing != teacher.config.hearing:
+        student = EncoderStage(course, student, config.encoder_updates).finish()
     for steps in students:
         started = student.twin(steps=steps)
         started.load_state_dict(student.state_dict())
-        stage = Round(config, observer, command, data, started, teacher, current, enhancer)
+        stage = Round(course, started, teacher, enhancer)
         yield stage
-        student = current = stage.student
+        student = teacher = stage.student
 
 
-def _untaught(
-    config: DistillationConfig,
-    observer: Observer,
-    command: str,
-    data: Data,
-    teacher: DiffusionTalker,
-    students: Sequence[int],
-) -> Iterator[Stage]:
+def _untaught(course: Course, students: Sequence[int]) -> Iterator[Stage]:
     """Without distillation: random weights, and as many updates as all rounds have."""
+    config, teacher = course.config, course.teacher
     student = _new_student(teacher, config).twin(steps=config.steps)
-    student.mean.copy_(teacher.mean)
-    student.std.copy_(teacher.std)
-    updates = len(students) * config.updates
-    yield Untaught(config, observer, command, data, student, None, updates)
+    measured = dict(teacher.named_buffers())  # statistics of the data, not what was learned
+    for name, buffer in student.named_buffers():
+        buffer.copy_(measured[name])
+    yield Untaught(course, student, sum(round_updates(config, steps) for steps in students))
 
 
 class _Figures:
@@ -201,31 +210,30 @@ class Stage(Trainer):
 
     def __init__(
         self,
-        config: DistillationConfig,
-        observer: Observer,
-        command: str,
-        data: Data,
+        course: Course,
         started: DiffusionTalker,
-        first_teacher: DiffusionTalker | None,
         updates: int,
         helpers: Mapping[str, nn.Module] | None = None,
     ) -> None:
+        config = course.config
         out = config.out / (self.folder or f"{started.config.steps}-steps")
         going_on = config.resume and (out / STATE_FILE).exists()
-        self._started, self._first_teacher = started, first_teacher
+        self._started, self.first_teacher = started, course.teacher
         self.distillation = dataclasses.replace(config, out=out, updates=updates, resume=going_on)
-        super().__init__(self.distillation, observer, command, data, helpers)
+        super().__init__(self.distillation, course.observer, course.command, course.data, helpers)
 
     def build(self) -> DiffusionTalker:
         return self._started
 
     def batch_maker(self) -> BatchMaker:
-        return BatchMaker(self.data.train, self.model, self.config, self._first_teacher)
+        return BatchMaker(self.data.train, self.model, self.config, self.first_teacher)
 
     def settings(self) -> dict[str, Any]:
         """Also which teacher it is, and how many clips were made from speech."""
         digest = hashlib.sha256(self.distillation.teacher.read_bytes()).hexdigest()
-        return {**super().settings(), "teacher": digest[:16], "clips": len(self.data.train)}
+        plain = {**super().settings(), "teacher": digest[:16], "clips": len(self.data.train)}
+        del plain["last_updates"]  # already in this round's updates
+        return plain
 
     def finish(self) -> DiffusionTalker:
         """Run to the end; the averaged student, frozen, which then is :attr:`student`."""
@@ -241,27 +249,15 @@ class EncoderStage(Stage):
 
     folder = "encoder"
 
-    def __init__(
-        self,
-        config: DistillationConfig,
-        observer: Observer,
-        command: str,
-        data: Data,
-        student: DiffusionTalker,
-        teacher: DiffusionTalker,
-    ) -> None:
-        super().__init__(config, observer, command, data, student, teacher, config.encoder_updates)
-        self.teacher = teacher
-
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         config = self.distillation
         draw = Draw.of(batch, self.model.config.steps, generator, config)
         heard = hear(self.model, batch.inputs, batch, draw, config)
         with torch.no_grad():
-            taught = hear(self.teacher, batch.large, batch, draw, config)
+            taught = hear(self.first_teacher, batch.large, batch, draw, config)
         parts = {
             "encoder": alignment(taught, heard, batch),
-            "match": matching(self.model, heard, self.teacher, taught),
+            "match": matching(self.model, heard, self.first_teacher, taught),
             **contrasts(self.model, heard.audio, batch),
         }
         total = (
@@ -281,20 +277,14 @@ class Round(Stage):
 
     def __init__(
         self,
-        config: DistillationConfig,
-        observer: Observer,
-        command: str,
-        data: Data,
+        course: Course,
         student: DiffusionTalker,
-        first_teacher: DiffusionTalker,
         teacher: DiffusionTalker,
         enhancer: Enhancer,
     ) -> None:
-        helpers = {"enhancer": enhancer}
-        super().__init__(
-            config, observer, command, data, student, first_teacher, config.updates, helpers
-        )
-        self.first_teacher, self.teacher, self.enhancer = first_teacher, teacher, enhancer
+        updates = round_updates(course.config, student.config.steps)
+        super().__init__(course, student, updates, {"enhancer": enhancer})
+        self.teacher, self.enhancer = teacher, enhancer
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         config, student, teacher = self.distillation, self.model, self.teacher
@@ -303,7 +293,8 @@ class Round(Stage):
         predicted = denoised(student, heard, batch, draw, config)
         parts = teacher_losses(student, heard, predicted, batch, draw, self.grams, config)
         with torch.no_grad():
-            taught = hear(teacher, self._inputs_of(teacher, batch), batch, draw, config)
+            inputs = batch.large if teacher is self.first_teacher else batch.inputs
+            taught = hear(teacher, inputs, batch, draw, config)
             target = target_of(teacher, taught, student, batch, draw, config)
             first = taught
             if teacher is not self.first_teacher:
@@ -322,10 +313,6 @@ class Round(Stage):
             config.enhancer_weight,
         )
         return {**parts, "total": total + config.match_weight * parts["match"]}
-
-    @staticmethod
-    def _inputs_of(teacher: DiffusionTalker, batch: Batch) -> list[Tensor]:
-        return batch.large if teacher.config.hears_large else batch.inputs
 
     def _distillation(self, predicted: Tensor, target: Tensor, batch: Batch, draw: Draw) -> Tensor:
         """Eq. 11, in the same norm as the reconstruction."""
@@ -356,6 +343,9 @@ class Round(Stage):
 
 class Untaught(Stage):
     """A student that never meets a teacher: eq. 15 from the start."""
+
+    def batch_maker(self) -> BatchMaker:
+        return BatchMaker(self.data.train, self.model, self.config)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return losses_of(self.model, batch, self.grams, generator, self.config)
@@ -449,11 +439,11 @@ def with_unlabelled(
     spoken = silent + read_speech(config.speech, observer)
     if not spoken:
         return data
-    path = config.out / GENERATED_FILE
-    motions = _read_generated(path, spoken)
+    path, origin = config.out / GENERATED_FILE, _origin(teacher, spoken, config)
+    motions = _read_generated(path, origin)
     if motions is None:
         motions = generate(teacher, spoken, config, observer)
-        _write_generated(path, motions)
+        _write_generated(path, motions, origin)
     moving = [
         dataclasses.replace(clip, coefficients=motion) for clip, motion in zip(spoken, motions)
     ]
@@ -498,19 +488,31 @@ def generate(
     return [motions[index] for index in range(len(clips))]
 
 
-def _read_generated(path: Path, clips: Sequence[LoadedClip]) -> list[np.ndarray] | None:
-    """What an interrupted run has drawn, if it fits."""
+def _origin(
+    teacher: DiffusionTalker, clips: Sequence[LoadedClip], config: DistillationConfig
+) -> str:
+    """A digest of all that the drawn motion depends on."""
+    digest = hashlib.sha256(f"{teacher.config} {config.seed} {config.precision}".encode())
+    for value in teacher.state_dict().values():
+        digest.update(value.cpu().numpy().tobytes())
+    for clip in clips:
+        digest.update(clip.waveform.tobytes())
+    return digest.hexdigest()
+
+
+def _read_generated(path: Path, origin: str) -> list[np.ndarray] | None:
+    """What an earlier run has drawn from the same."""
     try:
-        kept = load_file(path)
+        with safe_open(path, framework="np") as file:
+            if (file.metadata() or {}).get("origin") != origin:
+                return None
+            names = sorted(file.keys(), key=int)
+            return [file.get_tensor(name).astype(np.float32) for name in names]
     except (OSError, SafetensorError):
         return None
-    motions = [kept.get(f"{index}") for index in range(len(clips))]
-    if any(m is None or len(m) != clip.frames for m, clip in zip(motions, clips)):
-        return None
-    return [motion.astype(np.float32) for motion in motions if motion is not None]
 
 
-def _write_generated(path: Path, motions: Sequence[np.ndarray]) -> None:
+def _write_generated(path: Path, motions: Sequence[np.ndarray], origin: str) -> None:
     halves = {f"{index}": motion.astype(np.float16) for index, motion in enumerate(motions)}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(halves))
+        temporary.write_bytes(save(halves, {"origin": origin}))

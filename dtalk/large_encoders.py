@@ -193,7 +193,9 @@ class Hubert(LargeEncoder):
     def encode(self, waveform: npt.NDArray[np.float32]) -> Tensor:
         values = self._input(waveform, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
         device = next(self.network.parameters()).device
-        states = self.network(values.to(device), output_hidden_states=True).hidden_states
+        output = self.network(values.to(device), output_hidden_states=True)
+        # Whether the norm at the end is in the last of the hidden states depends on the version.
+        states = (*output.hidden_states[:-1], output.last_hidden_state)
         return _joined(states[number] for number in self.layers)
 
     @property

@@ -351,8 +351,7 @@ class DiffusionTalker(nn.Module):
         if not isinstance(self.encoder, AdaptedEncoder):
             raise CheckpointError("this model has a small speech encoder and takes no other")
         large = source.encoder if isinstance(source, FeatureCache) else source
-        heard = (large.fingerprint, large.layers)
-        if heard != (self.config.large_fingerprint, self.config.layer):
+        if (large.fingerprint, large.layers) != self.config.hearing:
             raise CheckpointError(
                 f"this model was made with {_layers(self.config.layer)} of {self.config.encoder}; "
                 f"{_layers(large.layers)} of {large.name} are others"

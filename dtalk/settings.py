@@ -114,6 +114,11 @@ class ModelConfig:
         """Whether the speech encoder is a large one, which does not lie in the model's file."""
         return self.encoder not in SMALL_ENCODERS
 
+    @property
+    def hearing(self) -> tuple[str, tuple[int, ...]]:
+        """The kind of speech encoder; a large one is known by its weights, not by its name."""
+        return (self.large_fingerprint if self.hears_large else self.encoder), self.layer
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -163,6 +168,7 @@ class DistillationConfig(TrainingConfig):
     teacher: Path
     init: Path | None = None  # no flag: a student starts from its teacher
     updates: int = setting(1500, "updates of the weights in each round", least=1)
+    last_updates: int | None = setting(None, "in the last round [as in the others]", least=1)
     without: tuple[str, ...] = setting((), "parts to do without, repeatable (Table III)", PARTS)
     steps: int = setting(2, "denoising steps of the last student", least=1)
     speech: tuple[Path, ...] = setting((), "folders of unlabelled speech, repeatable")

@@ -85,7 +85,7 @@ def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
         CheckpointError: the networks differ in more than their libraries and kinds of encoders.
     """
     mine, theirs = _shared_weights(model), _shared_weights(source)
-    if model.config.encoder != source.config.encoder:
+    if model.config.hearing != source.config.hearing:
         mine, theirs = (
             {name: value for name, value in weights.items() if not name.startswith("encoder.")}
             for weights in (mine, theirs)

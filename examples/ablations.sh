@@ -1,30 +1,35 @@
 #!/usr/bin/env bash
-# Table III: the student with all its parts, then without each, in one table.
+# Table III: a student with all its parts, then without each, in one table.
 #
 #   bash examples/ablations.sh TEACHER ENCODER DATA OUT [flags of dtalk distill]
 #
-# TEACHER is a model file, ENCODER the large speech encoder it hears through. All students get the
-# same flags. What is done already is not done again, so an interrupted run can be started anew.
+# TEACHER is a model file, ENCODER the large speech encoder it hears through ("" if it has a small
+# one, as a student of more steps has, whose last round can be studied so). All students get the
+# same flags. PARTS in the environment may name fewer parts to leave out. What is done already is
+# not done again, so an interrupted run can be started anew.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-teacher=$1 encoder=$2 data=$3 out=$4
+teacher=$1 data=$3 out=$4
+encoder=()
+[ -z "$2" ] || encoder=(--encoder "$2")
 shift 4
 dtalk=${DTALK:-dtalk}
+drawn=generated.safetensors
 
-mkdir -p "$out"
 rows=()
-for part in "" identity emotion enhancer distillation compression; do
-    name=${part:+without-}${part:-student}
-    flags=()
-    [ -z "$part" ] || flags+=(--without "$part")
-    [ ! -d "$out/$name" ] || flags+=(--resume)
-    "$dtalk" distill --teacher "$teacher" --encoder "$encoder" --data "$data" \
-        --out "$out/$name" "${flags[@]}" "$@"
+for part in all ${PARTS:-identity emotion enhancer distillation compression}; do
+    name=without-$part flags=(--without "$part")
+    if [ "$part" = all ]; then name=student flags=(); fi
+    mkdir -p "$out/$name"
+    # The teacher's motion for unlabelled speech is the same for all: draw it once.
+    [ ! -f "$out/student/$drawn" ] || cp -n "$out/student/$drawn" "$out/$name/"
+    "$dtalk" distill --teacher "$teacher" ${encoder[@]+"${encoder[@]}"} --data "$data" --out "$out/$name" \
+        --resume ${flags[@]+"${flags[@]}"} "$@"
     cp "$out/$name/model.safetensors" "$out/$name.safetensors"
     rows+=(--weights "$out/$name.safetensors")
 done
-"$dtalk" evaluate --data "$data" --encoder "$encoder" --json "$out/ablations.json" "${rows[@]}"
+"$dtalk" evaluate --data "$data" ${encoder[@]+"${encoder[@]}"} --json "$out/ablations.json" "${rows[@]}"

@@ -1,6 +1,6 @@
 """Copy a model with other defaults for sampling, which are chosen after training.
 
-    python examples/set_defaults.py run/model.safetensors weights/direct.safetensors \\
+    python examples/set_defaults.py run/model.safetensors weights/student.safetensors \\
         --temperature 0.4 --emotion-strength 3 --note "where it comes from"
 """
 
@@ -24,6 +24,7 @@ def main() -> None:
     for name in ("temperature", "upper-temperature", "emotion-strength"):
         parser.add_argument(f"--{name}", type=float)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--rest", action=argparse.BooleanOptionalAction)
     parser.add_argument("--retrieval", choices=("soft", "hard"))
     asked = vars(parser.parse_args())
     source, out, note = asked.pop("model"), asked.pop("out"), asked.pop("note")

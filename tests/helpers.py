@@ -58,23 +58,23 @@ def tiny_model(seed: int = 0, **changes: Any) -> DiffusionTalker:
 
 @dataclass
 class FakeLarge:
-    """What a model needs of a large encoder, and nothing behind it: how loud a frame is in bands."""
+    """What a model needs of a large encoder, and no more: how loud a frame is in some bands."""
 
     layers: tuple[int, ...] = (3, 5)
     fingerprint: str = "f00d"
     name: str = "fake"
     width: int = 6
     precision: str = "float32"
+    parameters: int = 1000
     heard: list[int] = field(default_factory=list)
 
     def __call__(self, waveform: Array) -> torch.Tensor:
         self.heard.append(len(waveform))
         frames = frame_count(len(waveform))
         hop = -(-len(waveform) // frames)
-        rows = torch.zeros(frames * hop)
-        rows[: len(waveform)] = torch.from_numpy(waveform)
-        waves = torch.outer(torch.arange(hop), 0.02 * 1.7 ** torch.arange(self.width)).cos()
-        return 3 + 2 * torch.log1p((rows.reshape(frames, hop) @ waves).abs())
+        rows = np.pad(waveform, (0, frames * hop - len(waveform))).reshape(frames, hop)
+        waves = np.cos(np.outer(np.arange(hop), 0.02 * 1.7 ** np.arange(self.width)))
+        return torch.from_numpy(3 + 2 * np.log1p(np.abs(rows @ waves))).float()
 
 
 def large_config(large: FakeLarge | None = None, **changes: Any) -> ModelConfig:
@@ -220,3 +220,21 @@ def distillation_config(data: Path, out: Path, teacher: Path, **changes: Any) ->
         "cache": out.parent / "cache",
     }
     return DistillationConfig(data, out, teacher=teacher, **{**plain, **changes})
+
+
+def tiny_whisper(folder: Path, seed: int = 0) -> Path:
+    """A random Whisper of two small layers, in the files that published ones come in."""
+    from transformers import WhisperConfig, WhisperModel
+
+    tokens = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+    sizes: dict[str, Any] = dict.fromkeys(tokens, 0)
+    for part in ("encoder", "decoder"):
+        sizes |= {f"{part}_layers": 2, f"{part}_attention_heads": 2, f"{part}_ffn_dim": 8}
+    sizes |= {"max_source_positions": 100, "max_target_positions": 4, "vocab_size": 8}
+    torch.manual_seed(seed)
+    model = WhisperModel(WhisperConfig(d_model=8, **sizes))
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.25 * torch.randn(value.shape))
+    model.save_pretrained(folder)
+    return folder

@@ -21,18 +21,28 @@ import numpy as np
 import pytest
 import soundfile
 from gl import needs_gl
-from helpers import EMOTIONS, WIDTHS, smooth_motion, speech, tiny_model, write_data
+from helpers import (
+    EMOTIONS,
+    WIDTHS,
+    large_model,
+    smooth_motion,
+    speech,
+    tiny_model,
+    tiny_whisper,
+    write_data,
+)
+from safetensors.numpy import load_file
 from typer.main import get_command
 
 import dtalk
 from dtalk import animation
-from dtalk.checkpoint import save_model
+from dtalk.checkpoint import load_model, save_model
 from dtalk.cli import app, main
 from dtalk.motion import Motion
 from dtalk.motion_files import read_motion, write_motion
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("animate", "render", "evaluate", "train")
+COMMANDS = ("animate", "render", "evaluate", "train", "distill")
 RATE = 16000
 FRAMES = 8  # of the clips here
 SMALL = [f"--{name.replace('_', '-')}={value}" for name, value in WIDTHS.items()]
@@ -171,6 +181,7 @@ for command in ([], *([name] for name in {COMMANDS!r})):
     except SystemExit as end:
         assert not end.code, end.code
 large = {{"torch", "numpy", "scipy", "soundfile", "pyrender", "trimesh", "imageio_ffmpeg"}}
+large |= {{"transformers", "huggingface_hub", "safetensors"}}
 print("loaded:", sorted(large & set(sys.modules)))
 """
     done = subprocess.run(
@@ -197,7 +208,14 @@ print("loaded:", sorted(large & set(sys.modules)))
         ["evaluate"],
         ["evaluate", "--data", "d", "--split", "exam"],
         ["train", "--data", "d"],
-        ["train", "--data", "d", "--out", "o", "--encoder", "ear"],
+        ["train", "--data", "d", "--out", "o", "--precision", "half"],
+        ["train", "--data", "d", "--out", "o", "--layer", "last"],
+        ["train", "--data", "d", "--out", "o", "--without", "enhancer"],
+        ["distill", "--data", "d", "--out", "o"],
+        ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--without", "teeth"],
+        ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--front-end", "fake"],
+        ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--steps", "0"],
+        ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--init", "m"],
     ],
     ids=" ".join,
 )
@@ -790,7 +808,7 @@ def test_unknown_sets(
 ) -> None:
     expected = "no such set: zzz; there are a, b, x"
     assert train("--sets", "zzz").error == expected
-    assert train("--sets", "a", "--without", "zzz").error == expected
+    assert train("--sets", "a", "--without-sets", "zzz").error == expected
     flags = ("--data", data, "--weights", weights)
     assert call("evaluate", *flags, "--sets", "zzz").error == expected
 
@@ -805,6 +823,26 @@ def test_nothing_to_resume(train: Callable[..., Result]) -> None:
     result = train("--resume", "--updates", 1)
     assert result.status == 1
     assert result.error.startswith("nothing to resume: ")
+
+
+def test_training_without_parts_and_sets(train: Callable[..., Result]) -> None:
+    flags = ("--updates", 1, "--without", "emotion", "--without-sets", "b", "--variants", 2)
+    assert train(*flags).status == 0
+    config = animation.load("run/model.safetensors").config
+    assert (config.identities, config.emotions) == (("ann", "cat"), ())
+    both = ("--updates", 1, "--without", "emotion", "--without", "identity", "--out", "bare")
+    assert train(*both).status == 0
+    config = animation.load("bare/model.safetensors").config
+    assert config.identities == config.emotions == ()
+
+
+def test_an_encoder_that_is_not_there(train: Callable[..., Result]) -> None:
+    """Neither a kind nor a folder, and no name on a hub."""
+    pytest.importorskip("transformers")
+    result = train("--updates", 1, "--encoder", "ear")
+    assert result.status == 1
+    assert result.error == "no speech encoder: ear is neither a folder nor a hub id"
+    assert files() == []
 
 
 def test_evaluate(call: Callable[..., Result], data: Path, weights: Path) -> None:
@@ -852,6 +890,156 @@ def test_evaluate_names_clips_it_leaves_out(call: Callable[..., Result], weights
     assert "warning: left out: vb: cannot read" in result.err
     scores = json.loads(Path("figures.json").read_text())["tiny"]["sample"]
     assert sorted(scores) == ["a", "all", "seen speakers"]
+
+
+# --- distill ----------------------------------------------------------------------------------
+
+STUDENT = ["--batch-frames=1000", "--encoder-width=12", "--updates=1", "--encoder-updates=1"]
+
+
+@pytest.fixture
+def distill(
+    call: Callable[..., Result], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """``dtalk distill`` on a tiny data set; how fast models are is measured in no time."""
+    monkeypatch.setattr("dtalk.benchmark.WARM_UP", 0)
+    monkeypatch.setattr("dtalk.benchmark.RUNS", 1)
+    return lambda teacher, *arguments: call(
+        "distill", "--teacher", teacher, "--data", data, "--out", "out", *STUDENT, *arguments
+    )
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> str:
+    """A teacher of four steps with a small encoder, in the working folder."""
+    save_model(tiny_model(steps=4), tmp_path / "slow.safetensors")
+    return "slow.safetensors"
+
+
+def test_distill_and_resume(
+    distill: Callable[..., Result], call: Callable[..., Result], slow: str
+) -> None:
+    result = distill(slow, "--steps", 1)
+    assert (result.status, result.err.strip()) == (0, "")
+    for expected in ("encoder: 1 updates", "2-steps: 1 updates", "1-steps: 1 updates"):
+        assert expected in result.out
+    for name in ("slow@4", "student@2", "student@1"):
+        assert name in result.out
+    made = {name for name in files() if name.startswith("out/")}
+    assert made >= {"out/model.safetensors", "out/2-steps/training.pt", "out/encoder/training.pt"}
+    write_speech("hello.wav")
+    assert call("animate", "hello.wav", "--weights", "out/model.safetensors").status == 0
+    assert read_motion("hello.npz").identity in ("ann", "bob", "cat")
+    model = animation.load("out/model.safetensors")
+    assert (model.config.steps, model.config.encoder, model.config.encoder_width) == (1, "mel", 12)
+
+    again = distill(slow, "--steps", 1)
+    assert again.status == 1
+    assert "add --resume" in again.error
+
+    before = load_file("out/model.safetensors")
+    resumed = distill(slow, "--steps", 1, "--resume")
+    assert (resumed.status, resumed.err.strip()) == (0, "")
+    assert "going on after update 1" in resumed.out
+    after = load_file("out/model.safetensors")
+    assert after.keys() == before.keys()
+    assert all(np.array_equal(value, before[name]) for name, value in after.items())
+
+    changed = distill(slow, "--steps", 1, "--resume", "--enhancer-weight", 0.5)
+    assert changed.status == 1
+    assert "other settings: enhancer_weight was 0.05, is 0.5" in changed.error
+
+
+def test_distill_through_a_whisper(
+    train: Callable[..., Result],
+    distill: Callable[..., Result],
+    call: Callable[..., Result],
+    data: Path,
+) -> None:
+    """From training the teacher to animating with a student that needs no Whisper."""
+    pytest.importorskip("transformers")
+    tiny_whisper(Path("ears/tiny"))
+    hears = ("--encoder", "ears/tiny", "--cache", "cache")
+    flags = ("--updates", 1, "--steps", 4, "--layer", 1, "--layer", 2, "--out", "slow")
+    result = train(*flags, *hears)
+    assert (result.status, result.err.strip()) == (0, "")
+    teacher = load_model(Path("slow/model.safetensors"))
+    assert (teacher.config.encoder, teacher.config.layer) == ("tiny", (1, 2))
+    assert teacher.config.large_width == 16
+
+    write_speech("speech/a.wav", 5)
+    result = distill("slow/model.safetensors", *hears, "--speech", "speech", "--front-end", "cnn")
+    assert (result.status, result.err.strip()) == (0, "")
+    assert "drawing motion for 3 clips of speech" in result.out
+    assert [name for name in files() if name.startswith("cache/")]
+    student = animation.load("out/model.safetensors")
+    assert (student.config.steps, student.config.encoder) == (2, "cnn")
+
+    write_speech("hello.wav")
+    assert call("animate", "hello.wav", "--weights", "out/model.safetensors").status == 0
+    lacking = call("animate", "hello.wav", "--weights", "slow/model.safetensors", "-f")
+    assert lacking.status == 1
+    assert "name its folder or hub id with --encoder" in lacking.error
+    slowly = call("animate", "hello.wav", "--weights", "slow/model.safetensors", *hears, "-f")
+    assert slowly.status == 0
+    scored = call("evaluate", "--data", data, "--weights", "slow/model.safetensors", *hears)
+    assert (scored.status, scored.err.strip()) == (0, "")
+
+
+def test_distill_without_parts(distill: Callable[..., Result], slow: str) -> None:
+    flags = [f"--without={part}" for part in ("enhancer", "identity", "distillation")]
+    assert distill(slow, *flags).status == 0
+    config = animation.load("out/model.safetensors").config
+    assert (config.identities, config.emotions) == ((), EMOTIONS)
+    assert not Path("out/encoder").exists()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "reason"),
+    [
+        ("gone.safetensors", "cannot load gone.safetensors: it does not exist"),
+        ("text.safetensors", "cannot load text.safetensors"),
+        (".", "is a folder"),
+    ],
+)
+def test_teachers_that_are_none(distill: Callable[..., Result], teacher: str, reason: str) -> None:
+    Path("text.safetensors").write_text("no model")
+    result = distill(teacher)
+    assert result.status == 1
+    assert reason in result.error
+    assert files() == ["text.safetensors"]
+
+
+def test_steps_that_cannot_be_halved(distill: Callable[..., Result], slow: str) -> None:
+    result = distill(slow, "--steps", 3)
+    assert result.status == 1
+    assert "cannot be halved to 3" in result.error
+    assert files() == [slow]
+
+
+def test_a_teacher_whose_encoder_is_not_named(distill: Callable[..., Result]) -> None:
+    save_model(large_model(steps=4), Path("large.safetensors"))
+    result = distill("large.safetensors")
+    assert result.status == 1
+    assert result.error == (
+        "large.safetensors hears through fake, which is not in its file: "
+        "name its folder or hub id with --encoder"
+    )
+    assert files() == ["large.safetensors"]
+
+
+def test_nothing_to_resume_from_a_distillation(distill: Callable[..., Result], slow: str) -> None:
+    result = distill(slow, "--resume")
+    assert (result.status, result.error) == (1, "nothing to resume: out does not exist")
+
+
+def test_distilling_on_data_without_validation(distill: Callable[..., Result], slow: str) -> None:
+    folder = write_data(Path("data"))
+    lines = (folder / "clips.csv").read_text().splitlines(keepends=True)
+    (folder / "clips.csv").write_text("".join(x for x in lines if ",val," not in x))
+    result = distill(slow, "--data", folder)
+    assert (result.status, result.err.strip()) == (0, "")
+    assert animation.load("out/model.safetensors").config.steps == 2
 
 
 # --- the documentation ------------------------------------------------------------------------

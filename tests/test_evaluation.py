@@ -417,9 +417,7 @@ def finding(model, names: dict[int, tuple[int, int]], monkeypatch) -> None:
 def test_retrieval_by_hand(monkeypatch):
     model = tiny_model()  # ann, bob, cat; happy, sad
     clips = [
-        loaded_clip(
-            "1", 3, speaker="ann", emotion="sad", set="t"
-        ),  # seen: identity alone
+        loaded_clip("1", 3, speaker="ann", emotion="sad", set="t"),  # seen: identity alone
         loaded_clip("2", 4, speaker="bob", emotion="happy"),
         loaded_clip("3", 5, speaker="cat", emotion=""),
         loaded_clip("4", 6, speaker="zoe", emotion="happy"),  # unseen: for emotion

@@ -219,10 +219,10 @@ def test_weigh_makes_squared_errors_count_as_often_as_it_says(seed):
     mask = torch.ones(1, 4, dtype=torch.bool)
     for clip in range(2):
         one = slice(clip, clip + 1)
-        weighed = [weigh(x[one], weight[one]) for x in (predicted, target)]
+        first, second = (weigh(x[one], weight[one]) for x in (predicted, target))
         for error in (vertex_error, velocity_error):
             plain = error(predicted[one], target[one], gram, mask)
-            torch.testing.assert_close(error(*weighed, gram, mask), weight[clip] * plain)
+            torch.testing.assert_close(error(first, second, gram, mask), weight[clip] * plain)
 
 
 # Alignment of encoders (eq. 12) ------------------------------------------------------------------
@@ -330,9 +330,10 @@ def test_personal_contrast_of_less_than_two_clips_is_zero_with_a_gradient(count)
 
 
 def test_student_loss_by_hand():
-    parts = [torch.tensor(value) for value in (3.0, 20.0, 0.5, 4.0)]
-    assert student_loss(*parts).item() == pytest.approx(3 + 0.1 * 20 + 1 * 0.5 + 0.05 * 4)
-    assert student_loss(*parts, 1.0, 2.0, 0.5).item() == pytest.approx(3 + 20 + 1 + 2)
+    tea, dis, ae, pc = (torch.tensor(value) for value in (3.0, 20.0, 0.5, 4.0))
+    found = student_loss(tea, dis, ae, pc).item()
+    assert found == pytest.approx(3 + 0.1 * 20 + 1 * 0.5 + 0.05 * 4)
+    assert student_loss(tea, dis, ae, pc, 1.0, 2.0, 0.5).item() == pytest.approx(3 + 20 + 1 + 2)
 
 
 def test_weights_of_the_student_are_the_papers():

@@ -301,7 +301,8 @@ def test_only_the_upper_face_shows_it():
     for channel, name in enumerate(ARKIT_NAMES):
         other = motion.clone()
         other[..., channel] += 1
-        assert torch.equal(ours(p, other, mask), plain) is (channel not in UPPER_FACE_CHANNELS), name
+        same = torch.equal(ours(p, other, mask), plain)
+        assert same is (channel not in UPPER_FACE_CHANNELS), name
     assert 0 < len(UPPER_FACE_CHANNELS) < 52
     assert JAW not in UPPER_FACE_CHANNELS
 
@@ -694,11 +695,26 @@ def test_temperature_scales_the_models_own():
 
 
 def test_a_manner_is_what_animate_takes():
-    """Names and defaults; ``auto`` stands for None."""
+    """Names and defaults; ``auto`` stands for None. Rest is a setting of the model itself."""
     taken = inspect.signature(DiffusionTalker.animate).parameters
-    for setting in dataclasses.fields(Manner):
+    fields = {f.name: f for f in dataclasses.fields(Manner)}
+    assert fields.pop("rest").default is None
+    assert isinstance(tiny_config().rest, bool)
+    for name, setting in fields.items():
         default = None if setting.default == AUTO else setting.default
-        assert taken[setting.name].default == default, setting.name
+        assert taken[name].default == default, name
+
+
+def test_a_changed_model_is_a_view_of_the_same_weights():
+    model, sound = tiny_model(), pausing()
+    other = model.changed(rest=False, steps=1)
+    assert other.config == tiny_config(rest=False, steps=1)
+    assert model.config == tiny_config()
+    expected = tiny_model(rest=False, steps=1).animate(sound).coefficients
+    assert np.array_equal(other.animate(sound).coefficients, expected)
+    assert not np.array_equal(model.animate(sound).coefficients, expected)
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert ours is theirs
 
 
 def test_emotion_strength_exaggerates_what_the_emotion_changes():

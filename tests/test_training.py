@@ -16,7 +16,9 @@ import torch
 from helpers import (
     JAW,
     WIDTHS,
+    FakeLarge,
     Recorder,
+    large_model,
     loaded_clip,
     smooth_motion,
     speech,
@@ -31,11 +33,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from dtalk import settings, training
-from dtalk.batching import BatchMaker
+from dtalk.batching import LARGE_VARIANTS, BatchMaker
 from dtalk.checkpoint import load_model, read_description, save_model
 from dtalk.datasets import labels_of
 from dtalk.devices import device_of
 from dtalk.diffusion import time_grid
+from dtalk.encoders import AdaptedEncoder
 from dtalk.errors import CheckpointError, DataError
 from dtalk.head import built_in
 from dtalk.model import Library
@@ -898,6 +901,26 @@ def test_adopt_leaves_an_encoder_of_another_kind_as_it_is(change):
             assert torch.equal(value, theirs[name]), name
 
 
+@pytest.mark.parametrize(
+    ("mine", "theirs", "adopted"),
+    [
+        ({"name": "hub/ear"}, {"name": "ear"}, True),
+        ({"fingerprint": "beef"}, {}, False),
+        ({"layers": (3, 4)}, {}, False),
+        ({"fingerprint": "beef", "width": 9}, {}, False),
+    ],
+)
+def test_adopt_knows_a_large_encoder_by_its_weights(mine, theirs, adopted):
+    """Not by its name: the same one lies in a folder here and on the hub there."""
+    source, model = (large_model(n, FakeLarge(**of)) for n, of in ((1, theirs), (2, mine)))
+    source.encoder.mean.fill_(0.5)
+    before = model.encoder.output.weight.clone()
+    adopt(model, source)
+    assert torch.equal(model.encoder.output.weight, source.encoder.output.weight) is adopted
+    assert torch.equal(model.encoder.output.weight, before) is not adopted
+    assert bool((model.encoder.mean == 0.5).all()) is adopted
+
+
 def test_adopt_names_the_source_and_the_first_difference():
     source, model = pair_of_models(hidden_width=11)
     source.name = "direct"
@@ -1200,6 +1223,107 @@ def test_long_clips_of_sound_only_are_cut(tmp_path):
     assert batch.lengths.tolist() == [10, 240]
 
 
+def seen_versions(maker: BatchMaker, model, name: str, updates: int) -> set[bytes]:
+    """Every version of a speaker's clips in as many updates, as bytes of sound and motion."""
+    found = set()
+    for batch in first_batches(maker, 0, updates):
+        for row, inputs in enumerate(batch.inputs):
+            if batch.identity[row] == model.config.identities.index(name):
+                moved = batch.target[row, : batch.lengths[row]] if row < len(batch.target) else None
+                motion = b"" if moved is None else moved.numpy().tobytes()
+                found.add(inputs.numpy().tobytes() + motion)
+    return found
+
+
+@pytest.mark.parametrize("moving", [True, False])
+def test_a_clip_has_as_many_versions_as_asked_for(tmp_path, moving):
+    """The same ones in every run, whatever other clips there are and however they are drawn."""
+    ours = [loaded_clip("one", 12, speaker="ann", moving=moving)]
+    others = [loaded_clip(f"o{seed}", 14, seed, speaker="bob") for seed in range(1, 4)]
+    others += [loaded_clip("x", 20, 9, speaker="cat", moving=False)]
+    # As they are drawn beside a clip with motion; else there would be no batch.
+    config = training_config(tmp_path, tmp_path, augment=1.0, variants=3, audio_only_batch=1)
+    model = tiny_model()
+    first = seen_versions(BatchMaker(ours + others[:1], model, config), model, "ann", 40)
+    again = seen_versions(BatchMaker(ours + others[:1], model, config), model, "ann", 40)
+    beside = seen_versions(BatchMaker(others + ours, model, config), model, "ann", 60)
+    assert len(first) == 3
+    assert first == again == beside
+    endless = dataclasses.replace(config, variants=0)
+    assert len(seen_versions(BatchMaker(ours + others[:1], model, endless), model, "ann", 20)) > 8
+    reseeded = dataclasses.replace(config, seed=1)
+    other = seen_versions(BatchMaker(ours + others[:1], model, reseeded), model, "ann", 40)
+    assert len(other) == 3
+    assert not other & first
+
+
+def test_versions_of_two_clips_differ(tmp_path):
+    """Also where the sound is the same: another name, another set."""
+    clips = [
+        loaded_clip("one", 12, speaker="ann"),
+        loaded_clip("two", 12, speaker="bob"),
+        loaded_clip("one", 12, speaker="cat", set="t"),
+    ]
+    config, model = training_config(tmp_path, tmp_path, augment=1.0, variants=2), tiny_model()
+    maker = BatchMaker(clips, model, config)
+    found = [seen_versions(maker, model, name, 30) for name in ("ann", "bob", "cat")]
+    assert [len(versions) for versions in found] == [2, 2, 2]
+    assert len(set.union(*found)) == 6
+
+
+def test_few_versions_are_for_models_that_hear_through_a_large_encoder(tmp_path):
+    """If nothing else is asked for: their features are kept, and must come again."""
+    clip, config = loaded_clip("one", 12), training_config(tmp_path, tmp_path, augment=1.0)
+    small, large = tiny_model(), large_model()
+    updates = 6 * LARGE_VARIANTS
+    counts = {}
+    for name, maker in {
+        "small": BatchMaker([clip], small, config),
+        "large": BatchMaker([clip], large, config),
+        "taught": BatchMaker([clip], small, config, large),
+        "asked": BatchMaker([clip], large, dataclasses.replace(config, variants=0)),
+    }.items():
+        counts[name] = len(seen_versions(maker, small, "ann", updates))
+    assert counts["large"] == counts["taught"] == LARGE_VARIANTS == 8
+    assert counts["small"] == counts["asked"] == updates
+
+
+def test_batches_hold_what_the_first_teacher_hears(tmp_path):
+    """Beside what the model hears, of the very same sound; labels are the teacher's."""
+    clips = [loaded_clip(f"c{seed}", 10 + seed, seed) for seed in range(3)]
+    clips.append(loaded_clip("x", 20, 7, speaker="cat", moving=False))
+    teacher = large_model(identities=("zoe", "cat", "ann"))
+    student = tiny_model(identities=(), emotions=())
+    config = training_config(tmp_path, tmp_path, augment=0.0, batch_frames=1000)
+    (batch,) = first_batches(BatchMaker(clips, student, config, teacher), 0, 1)
+    assert len(batch.large) == len(batch.inputs) == 4
+    sounds = {clip.frames: torch.from_numpy(clip.waveform) for clip in clips}
+    for row, length in enumerate(batch.lengths.tolist()):
+        assert torch.equal(batch.large[row], FakeLarge()(sounds[length].numpy()))
+        assert torch.equal(batch.inputs[row], student.encoder.prepare(sounds[length]))
+    assert batch.identity.tolist() == [2, 2, 2, 1]
+    (alone,) = first_batches(BatchMaker(clips, student, config), 0, 1)
+    assert alone.large == []
+    assert alone.identity.tolist() == [-1] * 4
+
+
+def test_changed_versions_are_heard_alike_by_both(tmp_path):
+    teacher, student = large_model(), tiny_model()
+    config = training_config(tmp_path, tmp_path, augment=1.0)
+    sounds = []
+
+    class Listening(FakeLarge):
+        def __call__(self, waveform):
+            sounds.append(waveform.copy())
+            return super().__call__(waveform)
+
+    teacher.encoder.source = Listening()
+    maker = BatchMaker([loaded_clip("one", 12)], student, config, teacher)
+    for sound, batch in zip(sounds, first_batches(maker, 0, 3)):
+        assert torch.equal(batch.inputs[0], student.encoder.prepare(torch.from_numpy(sound)))
+        assert torch.equal(batch.large[0], FakeLarge()(sound))
+
+
 # Conditioning ------------------------------------------------------------------------------------
 
 
@@ -1235,6 +1359,105 @@ def test_condition_without_labels_in_the_library():
     choice = torch.tensor([0.0, 0.6, 0.95])
     found = condition(library, torch.randn(3, 16), torch.tensor([-1] * 3), choice, config)
     assert found.tolist() == [[1.0]] * 3
+
+
+# Without a library, and with a large encoder -----------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["identity", "emotion"])
+def test_training_without_a_library(data, tmp_path, part):
+    observer = Recorder()
+    trainer = train(training_config(data, tmp_path, without=(part,)), observer)
+    config = trainer.model.config
+    assert config.identities == (() if part == "identity" else ("ann", "bob", "cat"))
+    assert config.emotions == (() if part == "emotion" else ("happy", "sad"))
+    assert load_model(tmp_path / MODEL_FILE).config == config
+    entry = json.loads((tmp_path / LOG_FILE).read_text())
+    assert entry["losses"][part] == 0
+    assert entry["losses"][{"identity": "emotion", "emotion": "identity"}[part]] > 0
+
+
+@pytest.fixture
+def large(monkeypatch) -> list[FakeLarge]:
+    """Large encoders as they are loaded, by the folder ``ear``."""
+    loaded: list[FakeLarge] = []
+
+    def load(place, layers, device, precision):
+        assert (place, precision) == ("ear", "float32")
+        loaded.append(FakeLarge(layers=tuple(layers) or (5,), name="the ear"))
+        return loaded[-1]
+
+    monkeypatch.setattr(training, "load_large_encoder", load)
+    return loaded
+
+
+def large_settings(tmp_path, out: str, **changes):
+    model = {**WIDTHS, "encoder": "ear", **changes.pop("model", {})}
+    return {"out": tmp_path / out, "cache": tmp_path / "cache", "model": model, **changes}
+
+
+def test_training_through_a_large_encoder(data, tmp_path, large):
+    settings = large_settings(tmp_path, "run", model={"layer": (2, 4)})
+    trainer = train(training_config(data, **settings))
+    config = trainer.model.config
+    assert (config.encoder, config.layer) == ("the ear", (2, 4))
+    assert (config.large_width, config.large_fingerprint) == (6, "f00d")
+    assert trainer.model.large_encoder is large[0]
+    assert len(large) == 1
+    model = load_model(tmp_path / "run" / MODEL_FILE)
+    assert model.config == config
+    model.attach(large[0])
+    assert np.isfinite(model.animate(speech(3000)).coefficients).all()
+    described = read_description(tmp_path / "run" / MODEL_FILE)["settings"]["model"]
+    # Whoever trains elsewhere may have it in another folder: its weights count.
+    assert (described["encoder"], described["layer"]) == ("f00d", [2, 4])
+
+
+def test_features_of_a_large_encoder_are_standardised(data, tmp_path, large):
+    trainer = Trainer(training_config(data, **large_settings(tmp_path, "run")), Recorder())
+    encoder = trainer.model.encoder
+    assert isinstance(encoder, AdaptedEncoder)
+    heard = [FakeLarge()(clip.waveform) for clip in trainer.data.train]
+    frames = torch.cat(heard).half().float()  # as the cache keeps them
+    torch.testing.assert_close(encoder.mean, frames.mean(0))
+    torch.testing.assert_close(encoder.std, frames.std(0))
+    assert not torch.equal(encoder.mean, torch.zeros(6))
+
+
+def test_a_large_encoder_is_never_trained_but_its_adapter_is(data, tmp_path, large):
+    config = training_config(data, **large_settings(tmp_path, "run"), updates=3)
+    before = Trainer(dataclasses.replace(config, out=tmp_path / "x"), Recorder()).model
+    after = train(config).model
+    first, second = before.state_dict(), after.state_dict()
+    assert [k for k in first if "encoder." in k[:8]] == [
+        f"encoder.{name}" for name in ("mean", "std", "output.weight", "output.bias")
+    ]
+    for name in ("mean", "std", "output.weight", "output.bias"):
+        fixed = torch.equal(first[f"encoder.{name}"], second[f"encoder.{name}"])
+        assert fixed is (name in ("mean", "std")), name
+
+
+def test_resuming_through_a_large_encoder_is_exact(data, tmp_path, large):
+    whole = training_config(data, **large_settings(tmp_path, "whole"), updates=4)
+    train(whole)
+    parts = dataclasses.replace(whole, out=tmp_path / "parts")
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, Recorder(interrupt_after=2))
+    train(dataclasses.replace(parts, resume=True))
+    first, second = state_of(whole.out), state_of(parts.out)
+    for name in ("model", "average", "optimizer"):
+        assert same(first[name], second[name]), name
+
+
+def test_resuming_with_another_large_encoder_is_refused(data, tmp_path, large, monkeypatch):
+    config = training_config(data, **large_settings(tmp_path, "run"), updates=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, Recorder(interrupt_after=1))
+    resumed = dataclasses.replace(config, resume=True)
+    refused(dataclasses.replace(resumed, model={**config.model, "layer": (1,)}), "model was")
+    other = FakeLarge(layers=(5,), name="the ear", fingerprint="beef")
+    monkeypatch.setattr(training, "load_large_encoder", lambda *_: other)
+    refused(resumed, "model was")
 
 
 # Rates, averages, devices ------------------------------------------------------------------------
