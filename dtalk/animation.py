@@ -20,7 +20,7 @@ from dtalk.model import DiffusionTalker
 from dtalk.motion import Motion
 from dtalk.settings import AUTO, DEFAULT_MANNER, Manner
 
-DEFAULT_WEIGHTS = "direct.safetensors"
+DEFAULT_WEIGHTS = "student.safetensors"
 
 
 def load(

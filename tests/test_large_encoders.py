@@ -211,7 +211,7 @@ def test_whisper_gives_what_transformers_gives(whisper, whisper_folder, layers):
     encoder = load(whisper_folder, *layers)
     sound = levelled(speech(16000))
     expected = joined(whisper_states(whisper, sound), layers)
-    assert (expected.std(0) > 0.05).all()  # it is no easy agreement on a constant
+    assert (expected.std(0) > 0.02).all()  # it is no easy agreement on a constant
     assert isinstance(encoder, Whisper)
     assert (encoder.layers, encoder.width) == (layers, expected.shape[1])
     with torch.no_grad():
@@ -273,7 +273,7 @@ def test_hubert_gives_what_transformers_gives(tmp_path, layers, stable, do_norma
     sound = levelled(speech(16000))
     given = normalised(sound) if do_normalize else sound
     expected = joined(hubert_states(model, given), layers)
-    assert (expected.std(0) > 0.05).all()
+    assert (expected.std(0) > 0.02).all()
     assert isinstance(encoder, Hubert)
     assert (encoder.layers, encoder.width) == (layers, expected.shape[1])
     with torch.no_grad():
