@@ -77,7 +77,7 @@ def log_mel(waveform: Tensor) -> Tensor:
     window = torch.hann_window(MEL_WINDOW, device=waveform.device)
     padded = functional.pad(waveform, (MEL_WINDOW // 2, MEL_WINDOW // 2))
     spectrum = torch.fft.rfft(padded.unfold(0, MEL_WINDOW, MEL_HOP) * window)
-    energy = spectrum.abs().square() / MEL_WINDOW
+    energy = (spectrum.real.square() + spectrum.imag.square()) / MEL_WINDOW
     mel = energy @ mel_filters().to(waveform.device)
     return (mel.clamp(min=MEL_FLOOR).log() - MEL_CENTRE) / MEL_SCALE
 

@@ -31,7 +31,7 @@ from dtalk.errors import CheckpointError, DataError
 from dtalk.feature_cache import FeatureCache
 from dtalk.large_encoders import LargeEncoder
 from dtalk.motion import ARKIT_NAMES, MOUTH_CHANNELS, UPPER_FACE_CHANNELS
-from dtalk.recurrent import FastGRU, run_recurrent
+from dtalk.recurrent import FastGRU, parallel_directions, run_recurrent
 from dtalk.settings import ModelConfig
 from dtalk.silence import rest_in_silence
 
@@ -386,11 +386,14 @@ class DiffusionTalker(nn.Module):
 
     def features(self, waveforms: Sequence[npt.NDArray[np.float32]], lengths: Tensor) -> Tensor:
         """F_a ``[B, T, C]`` of 16 kHz waveforms, for clips of ``lengths`` ``[B]`` face frames."""
-        prepared = [
+        return self.encoder(self.prepare(waveforms), lengths)
+
+    def prepare(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[Tensor]:
+        """The speech encoder's inputs, one ``[F, C]`` for each 16 kHz waveform."""
+        return [
             self.encoder.prepare(torch.from_numpy(waveform).to(self.device))
             for waveform in waveforms
         ]
-        return self.encoder(prepared, lengths)
 
     def infer_weights(
         self, features: Tensor, lengths: Tensor, retrieval: str | None = None
@@ -443,20 +446,24 @@ class DiffusionTalker(nn.Module):
         """
         frames = frame_count(len(waveform))
         lengths = torch.tensor([frames], device=self.device)
-        features = self.features([waveform], lengths)
-        personalizer, found = self.personalizer, self.infer_weights(features, lengths)
-        who = self._choose(personalizer.identity, identity, found[0], "identity")
-        how = self._choose(personalizer.emotion, emotion, found[1], "emotion")
-        denoise = self.denoiser(features, personalizer(who, how), lengths)
-        if emotion is not None:
-            plain = personalizer(who, personalizer.emotion.weights_of(self._calm(lengths)))
-            strength = (
-                self.config.emotion_strength if emotion_strength is None else emotion_strength
-            )
-            denoise = guided(denoise, self.denoiser(features, plain, lengths), strength)
-        count = self.config.steps if steps is None else steps
-        generator = noise_generator(waveform, seed)
-        x = self._sample(denoise, frames, generator, count, temperature, ancestral)
+        # A large encoder has use for all threads.
+        inputs = self.prepare([waveform]) if self.config.hears_large else None
+        with parallel_directions():
+            inputs = inputs or self.prepare([waveform])
+            features = self.encoder(inputs, lengths)
+            personalizer, found = self.personalizer, self.infer_weights(features, lengths)
+            who = self._choose(personalizer.identity, identity, found[0], "identity")
+            how = self._choose(personalizer.emotion, emotion, found[1], "emotion")
+            denoise = self.denoiser(features, personalizer(who, how), lengths)
+            if emotion is not None:
+                plain = personalizer(who, personalizer.emotion.weights_of(self._calm(lengths)))
+                strength = (
+                    self.config.emotion_strength if emotion_strength is None else emotion_strength
+                )
+                denoise = guided(denoise, self.denoiser(features, plain, lengths), strength)
+            count = self.config.steps if steps is None else steps
+            generator = noise_generator(waveform, seed)
+            x = self._sample(denoise, frames, generator, count, temperature, ancestral)
         return Animation(
             self.finish(x[0], waveform).cpu().numpy(),
             personalizer.identity.label_of(who[0]),

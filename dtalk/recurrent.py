@@ -9,9 +9,12 @@ four times in bfloat16, and need no packing.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -31,38 +34,59 @@ def run_recurrent(network: nn.RNNBase, inputs: Tensor, lengths: Tensor) -> Tenso
     if isinstance(network, _FastTraining) and network.training and on_cpu:
         return network.train_over(inputs, lengths)
     if bool((lengths == inputs.shape[1]).all()):
-        parallel = on_cpu and network.bidirectional and torch.get_num_threads() > 1
-        if parallel and not torch.is_grad_enabled():
-            return _both_directions(network, inputs)
-        return network(inputs)[0]
+        parallel = _mode.parallel and on_cpu and network.bidirectional
+        return _both_directions(network, inputs) if parallel else network(inputs)[0]
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
     total = inputs.shape[1]
     return pad_packed_sequence(network(packed)[0], batch_first=True, total_length=total)[0]
 
 
-def _both_directions(network: nn.RNNBase, inputs: Tensor) -> Tensor:
-    """The same numbers for ``[B, T, C]`` without padding, each direction on a core of its own.
+class _Mode(threading.local):
+    parallel = False
 
-    torch runs one direction after the other, and splits every frame's small product over its
-    threads, who then wait for each other longer than they work.
-    """
-    hidden = inputs
-    with _one_thread_an_operation(), ThreadPoolExecutor(1) as pool:
-        for layer in range(network.num_layers):
-            backward = pool.submit(_elsewhere, network, hidden, layer)
-            forward = _direction(network, hidden, layer, "")
-            hidden = torch.cat([forward, backward.result()], -1)
-    return hidden
+
+_mode = _Mode()
 
 
 @contextmanager
-def _one_thread_an_operation() -> Iterator[None]:
+def parallel_directions() -> Iterator[None]:
+    """Inside, the two directions of a recurrent network run at once, for inference of one clip.
+
+    Every other operation then runs in one thread: they are small, and threads that wait for their
+    next share of one would keep the second direction from its core. Nothing changes where torch
+    has one thread, and no number changes but by rounding.
+    """
     threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
     torch.set_num_threads(1)
+    _mode.parallel = True
     try:
         yield
     finally:
+        _mode.parallel = False
         torch.set_num_threads(threads)
+
+
+def _both_directions(network: nn.RNNBase, inputs: Tensor) -> Tensor:
+    """What the network says to ``[B, T, C]`` without padding; the backward direction elsewhere."""
+    hidden = inputs
+    for layer in range(network.num_layers):
+        backward = _second_thread().submit(_elsewhere, network, hidden, layer)
+        forward = _direction(network, hidden, layer, "")
+        hidden = torch.cat([forward, backward.result()], -1)
+    return hidden
+
+
+@cache
+def _second_thread() -> ThreadPoolExecutor:
+    """Kept, since a new thread's first products are slow."""
+    return ThreadPoolExecutor(1)
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has no threads but the one that forked
+    os.register_at_fork(after_in_child=_second_thread.cache_clear)
 
 
 def _elsewhere(network: nn.RNNBase, inputs: Tensor, layer: int) -> Tensor:

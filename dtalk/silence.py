@@ -47,8 +47,9 @@ def speaking(waveform: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.b
     """Whether there is sound in each frame of the face: ``[frames]``."""
     levelled = level(torch.from_numpy(waveform)).numpy()
     bounds = np.arange(frames + 1) * len(levelled) // frames
-    energy = np.concatenate([[0.0], np.cumsum(np.square(levelled, dtype=np.float64))])
-    rms = np.sqrt(np.diff(energy[bounds]) / np.diff(bounds).clip(min=1))
+    starts = bounds[:-1].clip(max=len(levelled) - 1)
+    energy = np.add.reduceat(np.square(levelled), starts)
+    rms = np.sqrt(energy / np.diff(bounds).clip(min=1))
     loud = rms > SPEECH_LEVEL * 10 ** (QUIET_DB / 20)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], loud.astype(np.int8), [0]])))
     for start, end in zip(edges[::2], edges[1::2]):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dtalk import recurrent
-from dtalk.recurrent import FastGRU, FastLSTM, reversal, run_recurrent
+from dtalk.recurrent import FastGRU, FastLSTM, parallel_directions, reversal, run_recurrent
 
 LENGTHS = torch.tensor([7, 1, 4])
 
@@ -207,6 +207,9 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+FULL = torch.full((3,), 7)
+
+
 @pytest.mark.parametrize("layers", [1, 3])
 @kinds
 def test_both_directions_at_once_equal_torch(kind, layers, two_threads, monkeypatch):
@@ -214,32 +217,34 @@ def test_both_directions_at_once_equal_torch(kind, layers, two_threads, monkeypa
     there = recurrent._elsewhere
     monkeypatch.setattr(recurrent, "_elsewhere", lambda *args: ran.append(1) or there(*args))
     plain, fast = pair(kind, layers, True)
-    full = torch.full((3,), 7)
-    with torch.inference_mode():
-        found = run_recurrent(fast.eval(), data(), full)
+    with torch.inference_mode(), parallel_directions():
+        assert torch.get_num_threads() == 1
+        found = run_recurrent(fast.eval(), data(), FULL)
         torch.testing.assert_close(found, plain.eval()(data())[0], atol=1e-12, rtol=1e-12)
     assert len(ran) == layers
     assert torch.get_num_threads() == 2
 
 
 @kinds
-def test_one_direction_or_one_thread_or_gradients_take_the_plain_way(kind, monkeypatch):
+def test_padding_one_direction_and_one_thread_take_the_plain_way(kind, two_threads, monkeypatch):
     monkeypatch.setattr(recurrent, "_both_directions", None)  # not to be called
-    full = torch.full((3,), 7)
     one_way, both_ways = pair(kind, 1, False)[1].eval(), pair(kind, 1, True)[1].eval()
-    run_recurrent(both_ways, data(), full)  # with gradients
-    before = torch.get_num_threads()
     with torch.inference_mode():
-        run_recurrent(one_way, data(), full)
+        run_recurrent(both_ways, data(), FULL)  # nobody asked for it
+        with parallel_directions():
+            run_recurrent(one_way, data(), FULL)
+            run_recurrent(both_ways, data(), LENGTHS)
         torch.set_num_threads(1)
-        try:
-            run_recurrent(both_ways, data(), full)
-        finally:
-            torch.set_num_threads(before)
+        with parallel_directions():
+            run_recurrent(both_ways, data(), FULL)
 
 
 def test_threads_are_given_back_after_an_error(two_threads):
     network = pair(FastGRU, 1, True)[1].eval()
-    with torch.inference_mode(), pytest.raises(RuntimeError):
-        run_recurrent(network, data()[..., :4], torch.full((3,), 7))  # too narrow
-    assert torch.get_num_threads() == 2
+    with torch.inference_mode():
+        with pytest.raises(RuntimeError), parallel_directions():
+            run_recurrent(network, data()[..., :4], FULL)  # too narrow
+        assert torch.get_num_threads() == 2
+        with parallel_directions(), parallel_directions():  # one in the other
+            run_recurrent(network, data(), FULL)
+        assert torch.get_num_threads() == 2
