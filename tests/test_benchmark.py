@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from helpers import tiny_model
 
-from dtalk import benchmark
 from dtalk.benchmark import RUNS, WARM_UP, animation_seconds, cost, made_up_speech, parameters
 from dtalk.checkpoint import save_model
 
@@ -27,7 +26,7 @@ class Clock:
 
 def test_the_median_of_the_warm_runs_counts(monkeypatch):
     seconds = [100.0] * WARM_UP + [1.0 + k / RUNS for k in range(RUNS)]
-    monkeypatch.setattr(benchmark.time, "perf_counter", Clock(seconds))
+    monkeypatch.setattr("dtalk.benchmark.time.perf_counter", Clock(seconds))
     median, frames = animation_seconds(tiny_model(), made_up_speech(0.2))
     assert median == pytest.approx(1.0 + (RUNS - 1) / 2 / RUNS)
     assert frames == 6
@@ -37,7 +36,7 @@ def test_cost(tmp_path, monkeypatch):
     model = tiny_model()
     path = tmp_path / "model.safetensors"
     save_model(model, path)
-    monkeypatch.setattr(benchmark.time, "perf_counter", Clock([0.5] * (WARM_UP + RUNS)))
+    monkeypatch.setattr("dtalk.benchmark.time.perf_counter", Clock([0.5] * (WARM_UP + RUNS)))
     found = cost(model, path, steps=1, seconds=0.5)
     count = sum(value.numel() for value in model.parameters())
     assert found.parameters == count
