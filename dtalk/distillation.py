@@ -40,8 +40,8 @@ from dtalk.objective import (
     Heard,
     contrasts,
     denoised,
+    drawn_times,
     hear,
-    losses_of,
     motion_errors,
     noised,
     parts_of,
@@ -49,7 +49,16 @@ from dtalk.objective import (
     weighted,
 )
 from dtalk.settings import DistillationConfig, ModelConfig
-from dtalk.training import MODEL_FILE, STATE_FILE, Data, Observer, Trainer, adopt, load_data
+from dtalk.training import (
+    MODEL_FILE,
+    STATE_FILE,
+    Data,
+    Observer,
+    Trainer,
+    adopt,
+    load_data,
+    refuse_existing,
+)
 
 GENERATED_FILE = "generated.safetensors"
 TABLE_FILE = "rounds.json"
@@ -100,9 +109,9 @@ def distil(
     """
     if config.resume and not config.out.exists():
         raise CheckpointError(f"nothing to resume: {config.out} does not exist")
-    begun = sorted(config.out.glob(f"*/{STATE_FILE}"))
-    if begun and not config.resume:
-        raise DataError(f"{begun[0]} exists: add --resume to go on, or choose another --out")
+    if not config.resume:  # before any figures are written over those of another run
+        for state in sorted(config.out.glob(f"*/{STATE_FILE}")):
+            refuse_existing(state)
     teacher = read_model(
         config.teacher, config.device, config.encoder, config.cache, config.precision
     ).requires_grad_(False)
@@ -316,8 +325,7 @@ class Round(Stage):
 
     def _distillation(self, predicted: Tensor, target: Tensor, batch: Batch, draw: Draw) -> Tensor:
         """Eq. 11, in the same norm as the reconstruction."""
-        times = noised(self.model, batch, draw)[1]
-        weight = losses.truncated_snr(*schedule(times))
+        weight = losses.truncated_snr(*schedule(drawn_times(self.model, draw)))
         predicted, target = losses.weigh(predicted, weight), losses.weigh(target, weight)
         mask = frame_mask(batch.lengths[: len(predicted)], predicted.shape[1])
         errors = motion_errors(predicted, target, self.grams, mask)
@@ -342,13 +350,10 @@ class Round(Stage):
 
 
 class Untaught(Stage):
-    """A student that never meets a teacher: eq. 15 from the start."""
+    """A student that never meets a teacher: eq. 15 from the start, as any training."""
 
     def batch_maker(self) -> BatchMaker:
-        return BatchMaker(self.data.train, self.model, self.config)
-
-    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        return losses_of(self.model, batch, self.grams, generator, self.config)
+        return Trainer.batch_maker(self)
 
 
 def pairwise_different(identities: Sequence[int], emotions: Sequence[int]) -> list[int]:

@@ -138,10 +138,15 @@ def hear(
     return Heard(features, audio, personalizer(*weights))
 
 
+def drawn_times(model: DiffusionTalker, draw: Draw) -> Tensor:
+    """t ``[M]`` of the drawn steps of the model's sampler."""
+    config = model.config
+    return time_grid(config.steps, model.device, config.noise_shift)[:-1][draw.step]
+
+
 def noised(model: DiffusionTalker, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
     """x_t ``[M, T, 52]`` and t ``[M]`` at the drawn steps of the model's sampler."""
-    config = model.config
-    times = time_grid(config.steps, model.device, config.noise_shift)[:-1][draw.step]
+    times = drawn_times(model, draw)
     return add_noise(batch.target, draw.noise, times), times
 
 

@@ -353,8 +353,8 @@ class Trainer:
         path = self.config.out / STATE_FILE
         if self.config.resume:
             self._restore(path)
-        elif path.exists():
-            raise DataError(f"{path} exists: add --resume to go on, or choose another --out")
+        else:
+            refuse_existing(path)
         try:
             self.config.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -408,6 +408,16 @@ class Trainer:
         """Add a line to the log of the run."""
         with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(entry)) + "\n")
+
+
+def refuse_existing(state: Path) -> None:
+    """Nothing may write over the state of another run.
+
+    Raises:
+        DataError: there is one.
+    """
+    if state.exists():
+        raise DataError(f"{state} exists: add --resume to go on, or choose another --out")
 
 
 def load_data(config: TrainingConfig, observer: Observer) -> Data:

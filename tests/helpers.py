@@ -238,3 +238,14 @@ def tiny_whisper(folder: Path, seed: int = 0) -> Path:
             value.add_(0.25 * torch.randn(value.shape))
     model.save_pretrained(folder)
     return folder
+
+
+def same(first: Any, second: Any) -> bool:
+    """Equal to the last bit, through nested dicts, lists and tensors."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second

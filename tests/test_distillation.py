@@ -19,6 +19,7 @@ from helpers import (
     distillation_config,
     large_model,
     loaded_clip,
+    same,
     speech,
     tiny_model,
     write_data,
@@ -123,17 +124,6 @@ class Stopping(Recorder):
 
 def state_of(folder: Path) -> dict[str, Any]:
     return torch.load(folder / STATE_FILE, weights_only=True)
-
-
-def same(first, second) -> bool:
-    """Equal to the last bit, through nested dicts, lists and tensors."""
-    if isinstance(first, Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(same, first, second))
-    return first == second
 
 
 def copied(model: DiffusionTalker) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from helpers import (
     Recorder,
     large_model,
     loaded_clip,
+    same,
     smooth_motion,
     speech,
     tiny_config,
@@ -75,17 +76,6 @@ def train(config, observer: Recorder | None = None) -> Trainer:
 
 def state_of(out: Path) -> dict:
     return torch.load(out / STATE_FILE, weights_only=True)
-
-
-def same(first, second) -> bool:
-    """Equal to the last bit, through nested dicts, lists and tensors."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(same, first, second))
-    return first == second
 
 
 # A run -------------------------------------------------------------------------------------------
