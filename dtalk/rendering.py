@@ -56,7 +56,7 @@ class Renderer:
     ) -> None:
         self._canvas: Canvas | None = None
         self.head = head if head is not None else built_in()
-        self.width, self.height = _checked_size(size)
+        self.width, self.height = checked_size(size)
         factor = _checked_factor(supersample, (self.width, self.height))
         camera = camera_at(self.head, look.camera, look.yaw, self.width, self.height)
         behind = backdrop(look.background, self.width, self.height)
@@ -151,7 +151,7 @@ def render_frames(
     """
     clip = _checked_coefficients(coefficients, 2)
     turns = _checked_rotation(rotation, len(clip))
-    _checked_factor(supersample, _checked_size(size))
+    _checked_factor(supersample, checked_size(size))
 
     def draw() -> Iterator[Frame]:
         with Renderer(head, size, look, supersample=supersample) as renderer:
@@ -175,7 +175,12 @@ def render_still(
         return renderer.render(row, rotation)
 
 
-def _checked_size(size: Size) -> tuple[int, int]:
+def checked_size(size: Size) -> tuple[int, int]:
+    """A size as (width, height).
+
+    Raises:
+        RenderError: not whole numbers, or too small or too large.
+    """
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(isinstance(side, int) for side in pair):
         raise RenderError(f"size must be a whole number or (width, height), got {size!r}")

@@ -67,6 +67,21 @@ DEFAULT_LOOK = Look()
 
 
 @dataclass(frozen=True)
+class Showing:
+    """What is made of the inputs of ``dtalk render``."""
+
+    labels: bool = setting(False, "all inputs next to each other in one video, with their names")
+    reference: Path | None = setting(  # noqa: RUF009
+        None, "motion that the others are compared with, shown first; implies --labels"
+    )
+    still: tuple[str, ...] = setting(
+        (), "PNGs of these moments instead of a video: seconds like 0.5,2; repeatable"
+    )
+    life: bool = setting(False, "add blinks and small head motion, drawn from --seed")
+    jobs: int = setting(1, "inputs that are worked on at a time", least=1)
+
+
+@dataclass(frozen=True)
 class Hearing:
     """Where a model computes, and what a teacher hears through."""
 
