@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from dtalk.canvas import Frame
 from dtalk.head import Head
 from dtalk.life import enlivened
 from dtalk.motion import Motion
-from dtalk.pipeline import perform, perform_together
+from dtalk.pipeline import SoundWarning, perform, perform_together
 from dtalk.rendering import DEFAULT_SIZE, Size
 from dtalk.settings import DEFAULT_LOOK, DEFAULT_MANNER, Engine, Look, Manner
 from dtalk.side_by_side import aligned, panels
@@ -56,7 +57,10 @@ class Production:
         Raises:
             DtalkError: an input cannot be read or animated, or nothing can be drawn or written.
         """
-        motions, audio = self._motions(job)
+        with warnings.catch_warnings():
+            if self.moments:  # stills are silent anyway
+                warnings.simplefilter("ignore", SoundWarning)
+            motions, audio = self._motions(job)
         if self.moments:
             motions = [at_moments(motion, self.moments) for motion in motions]
         frames = self._frames(motions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +41,13 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     ``teacher/a.npz`` and ``student/a.npz`` are "teacher" and "student".
     """
     parts = [[*path.absolute().parent.parts, path.stem] for path in paths]
-    depth = max(map(len, parts))
-    columns = list(zip(*([""] * (depth - len(row)) + row for row in parts)))
+    folders = zip(*(row[:-1] for row in parts))
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
+    rows = [row[shared:] for row in parts]
+    depth = max(map(len, rows))
+    columns = list(zip(*([""] * (depth - len(row)) + row for row in rows)))
     for column in reversed(columns):
-        if len(set(column)) == len(paths):
+        if len(set(column)) == len(paths) and all(column):
             return list(column)
     differing = [column for column in columns if len(set(column)) > 1]
     return ["/".join(filter(None, row)) for row in zip(*differing)]
