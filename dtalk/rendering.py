@@ -96,16 +96,23 @@ class Renderer:
         for index, row in enumerate(clip):
             vertices = self.head.deform(row, None if turns is None else turns[index])
             colors = self._light.shade(vertices)
-            canvas = self._opened()
+            canvas = self.canvas
             frame = canvas.read() if waiting else None
-            canvas.draw(vertices, colors, self._wireframe)
+            canvas.upload(vertices, colors)
+            canvas.draw(self._wireframe)
             waiting = True
             if frame is not None:
                 yield frame
         if waiting:
-            yield self._opened().read()
+            yield self.canvas.read()
 
-    def _opened(self) -> Canvas:
+    @property
+    def canvas(self) -> Canvas:
+        """What is drawn on.
+
+        Raises:
+            RenderError: the renderer is closed.
+        """
         if self._canvas is None:
             raise RenderError("the renderer is closed")
         return self._canvas

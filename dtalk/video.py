@@ -81,7 +81,7 @@ def render_video(
 def matched(motion: Motion, audio: Path | str | None) -> Motion:
     """The motion made as long as its sound, if they differ by more than a frame."""
     seconds = None if audio is None else sound_seconds(audio)
-    if seconds is None or abs(seconds - motion.duration) * motion.fps <= 1:
+    if seconds is None or abs(seconds * motion.fps - len(motion)) <= 1:
         return motion
     done = "its last frame is held" if seconds > motion.duration else "its end is cut off"
     warnings.warn(
