@@ -78,6 +78,7 @@ def test_it_is_added_to_what_is_there() -> None:
     lively = enlivened(Motion(curves, head_rotation=turned), 1)
     alone = enlivened(still(3), 1)
     assert lively.head_rotation is not None
+    assert alone.head_rotation is not None
     np.testing.assert_allclose(lively.head_rotation, alone.head_rotation + 0.1, atol=1e-6)
     lids = np.maximum(alone.coefficients[:, LIDS], np.float32(0.4))
     np.testing.assert_array_equal(lively.coefficients[:, LIDS], lids)
