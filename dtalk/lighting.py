@@ -48,8 +48,8 @@ class Light:
         self._corners = tuple(np.ascontiguousarray(corner) for corner in head.faces.T)
         self._incidence = _incidence(head)
 
-    def shade(self, vertices: FloatArray) -> FloatArray:
-        """Positions [V, 3] -> sRGB [V, 3], 0 to 1."""
+    def shade(self, vertices: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Positions [V, 3] -> sRGB [V, 3], 0 to 1, and normals [V, 3]."""
         positions = np.ascontiguousarray(vertices.T)
         view = _normalised(self._eye - positions)
         normal = self._normals(positions)
@@ -60,7 +60,7 @@ class Light:
         linear += self._highlight(normal, view)
         np.clip(linear, 0, 1, out=linear)
         srgb: FloatArray = np.power(linear, np.float32(1 / GAMMA))
-        return np.ascontiguousarray(srgb.T)
+        return np.ascontiguousarray(srgb.T), np.ascontiguousarray(normal.T)
 
     def _normals(self, positions: FloatArray) -> FloatArray:
         a, b, c = (positions.take(corner, axis=1) for corner in self._corners)

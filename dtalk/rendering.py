@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -16,6 +17,7 @@ from dtalk.errors import RenderError
 from dtalk.head import FloatArray, Head, built_in
 from dtalk.lighting import Light, is_hair
 from dtalk.motion import ARKIT_NAMES
+from dtalk.outlines import LONG, Outlines
 from dtalk.settings import DEFAULT_LOOK, Look
 
 Size = int | tuple[int, int]
@@ -23,7 +25,7 @@ Size = int | tuple[int, int]
 DEFAULT_SIZE = 512
 SMALLEST, LARGEST = 16, 4096
 # Frames are drawn twice as large and averaged. Up to this many pixels a side, four times: hairs
-# are far thinner than a pixel there, and would flicker.
+# are far thinner than a pixel there, and would flicker; but nobody sees polygons in outlines.
 SMALL = 256
 FACTORS = (1, 2, 4)
 
@@ -64,10 +66,13 @@ class Renderer:
             raise RenderError("another renderer is open in this process; close it first")
         self._wireframe = look.wireframe
         self._light = Light(self.head, camera.pose, camera.turn)
-        flat = is_hair(self.head)[self.head.faces[:, 0]]
-        triangles = (self.head.faces[~flat], self.head.faces[flat])
-        vertices = len(self.head.vertices)
-        self._canvas = Canvas(behind, factor, vertices, *triangles, camera.to_picture)
+        small = max(self.width, self.height) <= SMALL
+        self._outlines = Outlines(self.head, math.inf if small else LONG)
+        faces = self._outlines.faces
+        hairs = np.flatnonzero(is_hair(self.head))
+        flat = np.isin(faces[:, 0], hairs)
+        triangles = (faces[~flat], faces[flat])
+        self._canvas = Canvas(behind, factor, self._outlines.count, *triangles, camera.to_picture)
         Renderer._open = weakref.ref(self)
 
     def render(self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None) -> Frame:
@@ -95,10 +100,11 @@ class Renderer:
         waiting = False
         for index, row in enumerate(clip):
             vertices = self.head.deform(row, None if turns is None else turns[index])
-            colors = self._light.shade(vertices)
+            colors, normals = self._light.shade(vertices)
+            shown = self._outlines.rounded(vertices, normals, colors)
             canvas = self.canvas
             frame = canvas.read() if waiting else None
-            canvas.upload(vertices, colors)
+            canvas.upload(*shown)
             canvas.draw(self._wireframe)
             waiting = True
             if frame is not None:

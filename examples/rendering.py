@@ -26,6 +26,7 @@ from dtalk.canvas import Frame
 from dtalk.head import Head, built_in
 from dtalk.lighting import Light
 from dtalk.motion import ARKIT_NAMES, FPS, Motion
+from dtalk.outlines import Outlines
 from dtalk.rendering import Renderer
 from dtalk.settings import DEFAULT_LOOK
 from dtalk.video import render_video, write_video
@@ -61,6 +62,7 @@ def measure_parts(head: Head, size: int, motion: Motion, clock: Clock) -> list[F
     """The parts of drawing, each frame's one after another; some of the frames."""
     camera = camera_at(head, DEFAULT_LOOK.camera, DEFAULT_LOOK.yaw, size, size)
     light = Light(head, camera.pose, camera.turn)
+    outlines = Outlines(head)
     frames = []
     with Renderer(head, size) as renderer:
         canvas = renderer.canvas
@@ -68,9 +70,11 @@ def measure_parts(head: Head, size: int, motion: Motion, clock: Clock) -> list[F
             with clock("deform"):
                 vertices = head.deform(row)
             with clock("light"):
-                colors = light.shade(vertices)
+                colors, normals = light.shade(vertices)
+            with clock("round"):
+                shown = outlines.rounded(vertices, normals, colors)
             with clock("upload"):
-                canvas.upload(vertices, colors)
+                canvas.upload(*shown)
                 canvas.finish()
             with clock("draw"):
                 canvas.draw()
@@ -120,7 +124,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--head", type=Path, help="a head in dtalk's own format [the built-in]")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024], help="above 256")
     parser.add_argument("--seconds", type=float, default=10.0)
     asked = parser.parse_args()
     head = Head.load(asked.head) if asked.head else built_in()
