@@ -19,6 +19,7 @@ from dtalk.settings import (
     AUTO,
     DistillationConfig,
     Engine,
+    EvaluationConfig,
     Hearing,
     Manner,
     ModelConfig,
@@ -27,8 +28,10 @@ from dtalk.settings import (
 
 if TYPE_CHECKING:
     from dtalk.batch import Job, Outcome
+    from dtalk.comparison import System
     from dtalk.console import Bars
     from dtalk.datasets import LoadedClip
+    from dtalk.head import Head
     from dtalk.model import DiffusionTalker
     from dtalk.motion import Motion
 
@@ -212,91 +215,168 @@ def render(
 
 
 @app.command()
-@_takes(Hearing)
+@_takes(EvaluationConfig, Hearing)
 def evaluate(
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[Path, typer.Option(help="data folder")],
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="model file, or FILE@STEPS; may be repeated [the one that ships]"),
+        typer.Option(
+            help="model file, or FILE@STEPS; repeatable [the one that ships, without --pred]"
+        ),
     ] = None,
-    split: Annotated[Literal["train", "val", "test"], typer.Option(help="of the data")] = "val",
-    sets: Annotated[list[str] | None, typer.Option(help="only these data sets; repeatable")] = None,
-    samples: Annotated[
-        int, typer.Option(help="samples a clip; above 1 their mean is judged too", min=1)
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="seed of the first sample", min=0)] = 0,
-    steps: Annotated[
-        int | None, typer.Option(help="denoising steps [the model's own]", min=1)
+    pred: Annotated[
+        list[Path] | None,
+        typer.Option(help="folder of another system's predictions, a file a clip; repeatable"),
     ] = None,
-    rest: Annotated[
-        bool | None, typer.Option(help="mouth closed where nobody speaks [the model's own]")
-    ] = None,
-    speed: Annotated[bool, typer.Option(help="also measure speed and size")] = False,
     json: Annotated[Path | None, typer.Option(help="write all figures to this file")] = None,
+    csv: Annotated[Path | None, typer.Option(help="write the tables to this file")] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="write each clip's figures to this csv")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw curves and tables into this folder")
+    ] = None,
+    flags: Settings = {},  # noqa: B006
     hearing: Settings = {},  # noqa: B006
 ) -> None:
-    """Score models on tracked faces; everything is inferred from the sound."""
-    from dtalk.console import (
-        comparison_table,
-        counting,
-        out,
-        retrieval_line,
-        score_table,
-        show,
-        warn,
-    )
-    from dtalk.datasets import load_clips, read_index, select
-    from dtalk.evaluation import write_figures
+    """Score models, and other systems' predictions, on tracked faces.
 
-    specs = [_model_and_steps(text, steps) for text in weights or [""]]
+    Models infer everything from the sound.
+    """
+    from dtalk import comparison
+
+    config = EvaluationConfig(**_tuples(flags))
+    specs = [_model_and_steps(text, config.steps) for text in weights or [] if text]
+    if not specs and not pred:
+        specs = [(None, config.steps)]
+    systems = _systems(data, specs, pred or [], config, hearing)
+    if config.intervals:
+        comparison.add_intervals(systems)
+    _show_systems(systems, config)
+    if json is not None:
+        comparison.write_report(systems, json, data, config)
+    if csv is not None:
+        comparison.write_table(systems, csv)
+    if clips is not None:
+        comparison.write_clips(systems, clips)
+
+
+Spec = tuple[Path | None, int | None]
+"""A model file, None for the one that ships, and its steps, None for its own."""
+
+
+def _systems(
+    data: Path,
+    specs: Sequence[Spec],
+    folders: Sequence[Path],
+    config: EvaluationConfig,
+    hearing: Settings,
+) -> list[System]:
+    """All rows of the comparison, models first."""
+    from dtalk.head import built_in
+
     models = [_load_model(path, **hearing) for path, _ in specs]
-    clips = select(read_index(data), split, sets or ())
+    if config.rest is not None:
+        models = [model.changed(rest=config.rest) for model in models]
+    clips, head = _clips_to_compare(data, config), built_in()
+    systems = []
+    for model, (path, steps), name in zip(models, specs, _names(models, specs)):
+        system = _judged_model(model, name, clips, head, config, steps)
+        if config.speed:
+            system.tables["cost"] = _cost(model, path, steps)
+        systems.append(system)
+    seen = _trained_speakers(data) if folders else ()
+    for folder, name in zip(folders, _folder_names(folders, [s.name for s in systems])):
+        systems.append(_judged_folder(folder, name, clips, data, seen, head))
+    return systems
+
+
+def _show_systems(systems: Sequence[System], config: EvaluationConfig) -> None:
+    from dtalk.console import show, show_comparison, show_system
+    from dtalk.tables import interval_table
+
+    title = f"{config.split}, one sample"
+    by_name = {system.name: system.tables for system in systems}
+    for name, tables in by_name.items():
+        show_system(name, tables, config.split, config.samples)
+    if len(systems) > 1 or config.speed:
+        show_comparison(title, by_name)
+    if config.intervals:
+        show(interval_table(title, by_name))
+
+
+def _clips_to_compare(data: Path, config: EvaluationConfig) -> list[LoadedClip]:
+    from dtalk.console import counting, warn
+    from dtalk.datasets import load_clips, read_index, select
+
+    clips = select(read_index(data), config.split, config.sets)
     if not any(clip.motion for clip in clips):
-        raise DtalkError(f"{data} has no clip with motion in its {split} split to compare with")
+        raise DtalkError(
+            f"{data} has no clip with motion in its {config.split} split to compare with"
+        )
     with counting("reading clips", "clips") as progress:
         loaded, failures = load_clips(clips, progress)
     for line in failures:
         warn(f"left out: {line}")
-    everything: dict[str, Any] = {}
-    for model, (path, count), name in zip(models, specs, _names(models, specs)):
-        if rest is not None:
-            model = model.changed(rest=rest)
-        tables = _assessed(model, loaded, samples, seed, count)
-        titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
-        for kind in [kind for kind in titles if kind in tables]:
-            show(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))
-        for group, found in tables["retrieval"].items():
-            out.print(retrieval_line(group, found), highlight=False)
-        if speed:
-            tables["cost"] = _cost(model, path, count)
-        everything[name] = tables
-    if len(everything) > 1 or speed:
-        show(comparison_table(f"{split}, one sample", everything))
-    if json is not None:
-        write_figures(everything, json)
+    return loaded
 
 
-def _assessed(
-    model: DiffusionTalker, clips: list[LoadedClip], samples: int, seed: int, steps: int | None
-) -> dict[str, Any]:
+def _trained_speakers(data: Path) -> tuple[str, ...]:
+    """Who counts as seen by systems that do not say."""
+    from dtalk.datasets import labels_of, read_index, select
+
+    return labels_of(select(read_index(data), "train"))[0]
+
+
+def _judged_model(
+    model: DiffusionTalker,
+    name: str,
+    clips: list[LoadedClip],
+    head: Head,
+    config: EvaluationConfig,
+    steps: int | None,
+) -> System:
+    from dtalk.comparison import judge_model
     from dtalk.console import counting
-    from dtalk.evaluation import assess, evaluate
-    from dtalk.head import built_in
 
-    with counting("scoring", "clips") as progress:
-        results = evaluate(model, clips, built_in(), samples, seed, steps, progress)
-    return dict(assess(model, clips, results))
+    with counting(f"scoring {name}", "clips") as progress:
+        return judge_model(model, name, clips, head, config.samples, config.seed, steps, progress)
+
+
+def _judged_folder(
+    folder: Path,
+    name: str,
+    clips: list[LoadedClip],
+    data: Path,
+    seen: Sequence[str],
+    head: Head,
+) -> System:
+    from dtalk.comparison import judge_folder
+    from dtalk.console import counting, warn_some
+
+    with counting(f"scoring {name}", "clips") as progress:
+        system = judge_folder(folder, name, clips, data, seen, head, progress)
+    warn_some(system.failures, f"{name}: left out: ")
+    return system
+
+
+def _folder_names(folders: Sequence[Path], taken: Sequence[str]) -> list[str]:
+    """The folders' own names, or their whole paths where those are not their own alone."""
+    names = [folder.resolve().name for folder in folders]
+    return [
+        str(folder) if [*names, *taken].count(name) > 1 else name
+        for folder, name in zip(folders, names)
+    ]
 
 
 def _cost(model: DiffusionTalker, path: Path | None, steps: int | None) -> dict[str, Any]:
-    from dtalk.animation import DEFAULT_WEIGHTS
+    from dtalk.animation import model_path
     from dtalk.benchmark import cost
-    from dtalk.files import weights_path
 
-    return asdict(cost(model, path or weights_path(DEFAULT_WEIGHTS), steps))
+    return asdict(cost(model, model_path(path), steps))
 
 
-def _model_and_steps(text: str, steps: int | None) -> tuple[Path | None, int | None]:
+def _model_and_steps(text: str, steps: int | None) -> Spec:
     """``FILE@STEPS`` as the file and the number of steps; without ``@``, ``steps``."""
     place, _, count = text.rpartition("@")
     if place and count.isdecimal() and not Path(text).exists():
@@ -304,9 +384,7 @@ def _model_and_steps(text: str, steps: int | None) -> tuple[Path | None, int | N
     return Path(text) if text else None, steps
 
 
-def _names(
-    models: Sequence[DiffusionTalker], specs: Sequence[tuple[Path | None, int | None]]
-) -> list[str]:
+def _names(models: Sequence[DiffusionTalker], specs: Sequence[Spec]) -> list[str]:
     """A name for each row: the file's, or its whole path where several are called alike."""
     stems = [model.name for model in models]
     paths = {path for path, _ in specs}
@@ -352,11 +430,11 @@ def distill(
     """Distil a teacher, halving its steps round by round (eq. 16); --resume goes on exactly."""
     import shlex
 
-    from dtalk.console import TrainingProgress, comparison_table, show
+    from dtalk.console import TrainingProgress, show_comparison
     from dtalk.distillation import Rows, distil
 
     def report(rows: Rows) -> None:
-        show(comparison_table("validation, one sample", rows))
+        show_comparison("validation, one sample", rows)
 
     _set_threads(threads)
     config = DistillationConfig(data=data, out=out, teacher=teacher, **_tuples(flags))

@@ -20,9 +20,9 @@ from dtalk.audio import frame_count, load_audio
 from dtalk.errors import DataError, DtalkError
 from dtalk.motion import FPS
 from dtalk.motion_files import read_motion
+from dtalk.settings import SPLITS
 
 INDEX = "clips.csv"
-SPLITS = ("train", "val", "test")
 _COLUMNS = ("clip", "set", "split", "speaker", "emotion", "audio", "motion")
 
 Array = npt.NDArray[np.float32]

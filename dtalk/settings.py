@@ -11,6 +11,7 @@ from typing import Any
 
 AUTO = "auto"
 SMALL_ENCODERS = ("mel", "cnn")
+SPLITS = ("train", "val", "test")
 RETRIEVALS = ("soft", "hard")
 PRECISIONS = ("float32", "bfloat16")
 LIBRARIES = ("identity", "emotion")
@@ -66,7 +67,23 @@ class Hearing:
 class Engine(Hearing):
     """Which model computes where."""
 
-    weights: Path | None = setting(None, "model file [the one that ships]")  # noqa: RUF009
+    weights: Path | None = setting(  # noqa: RUF009
+        None, "model file, or student or teacher for one that ships [student]"
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is compared, and how."""
+
+    split: str = setting("val", "of the data", SPLITS)
+    sets: tuple[str, ...] = setting((), "only these data sets; repeatable")
+    samples: int = setting(1, "samples a clip; above 1 their mean is judged too", least=1)
+    seed: int = setting(0, "seed of the first sample", most=2**62)
+    steps: int | None = setting(None, "denoising steps [the model's own]", least=1)
+    rest: bool | None = setting(None, "mouth closed where nobody speaks [the model's own]")
+    speed: bool = setting(False, "also measure speed and size of models")
+    intervals: bool = setting(False, "95 % intervals over clips, and of differences to the first")
 
 
 @dataclass(frozen=True)

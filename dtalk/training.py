@@ -35,13 +35,14 @@ from dtalk.datasets import (
 from dtalk.devices import device_of
 from dtalk.encoders import AdaptedEncoder
 from dtalk.errors import CheckpointError, DataError
-from dtalk.evaluation import Scores, assess, evaluate, without_nan
+from dtalk.evaluation import assess, evaluate, without_nan
 from dtalk.feature_cache import FeatureCache
 from dtalk.files import atomic_path
 from dtalk.head import built_in
 from dtalk.large_encoders import load_large_encoder
 from dtalk.model import DiffusionTalker
 from dtalk.objective import Grams, losses_of
+from dtalk.scoring import Scores
 from dtalk.settings import ModelConfig, TrainingConfig
 
 MODEL_FILE = "model.safetensors"
