@@ -80,7 +80,8 @@ def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
 def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
     """Start a model from another: all weights, library entries by their labels.
 
-    A speech encoder of another kind is left as it is.
+    A speech encoder of another kind is left as it is, and so are residual blocks that the source
+    lacks, which add nothing until they are trained.
 
     Raises:
         CheckpointError: the networks differ in more than their libraries and kinds of encoders.
@@ -91,6 +92,8 @@ def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
             {name: value for name, value in weights.items() if not name.startswith("encoder.")}
             for weights in (mine, theirs)
         )
+    blocks = [name for name in mine if name.startswith("encoder.blocks.")]
+    mine = {name: value for name, value in mine.items() if name in theirs or name not in blocks}
     shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
     differing = [k for k in {**shapes[0], **shapes[1]} if shapes[0].get(k) != shapes[1].get(k)]
     if differing:
