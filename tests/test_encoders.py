@@ -76,7 +76,7 @@ def test_a_residual_block_by_hand():
     with torch.no_grad():
         block.over_time.weight.zero_()
         block.over_time.weight[:, 0, 2:4] = torch.tensor([2.0, 3.0])
-        block.over_time.bias.zero_()
+        block.over_time.bias.zero_()  # type: ignore[union-attr]
         for linear, matrix in ((block.inner, [[1, 0], [0, 1]]), (block.outer, [[0, 5], [4, 0]])):
             linear.weight.copy_(torch.tensor(matrix))
             linear.bias.zero_()

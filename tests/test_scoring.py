@@ -130,7 +130,7 @@ def test_vertices_score_as_the_coefficients_that_make_them(geometry):
     expected = score(predicted, reference, geometry)
     moved, true = head.deform(predicted), head.deform(reference)
     for pair in ((moved, true), (moved, reference), (predicted, true)):
-        found = score(*pair, geometry)
+        found = score(pair[0], pair[1], geometry)
         assert math.isnan(found.pop("eve"))
         for name, value in found.items():
             assert value == pytest.approx(expected[name], rel=1e-3, abs=1e-4), name
