@@ -1,12 +1,14 @@
 """What other systems say about the clips of a data folder, as motion for `dtalk evaluate --pred`.
 
-    python examples/peers/peers.py speech DATA WORK [--split val]
-    python examples/peers/peers.py motion WORK ANSWERS OUT [--table oculus]
+    python examples/peers/peers.py speech DATA WORK [--split val] [--every 1]
+    python examples/peers/peers.py motion WORK ANSWERS OUT [--table oculus] [--gain 1]
+    python examples/peers/peers.py gain DATA WORK ANSWERS [--table oculus]
     python examples/peers/peers.py floors DATA OUT [--split val]
 
 `speech` writes what peers hear: WORK/clips.json and a wav a clip. `motion` turns their answers
 (a line of json a clip, with `cues`, `curves` or an `error`) into OUT/CLIP.csv, cues by a table of
-visemes.json. `floors` makes two baselines without any recogniser: OUT/static and OUT/loudness.
+visemes.json. `gain` prints how many times larger their motion should be to suit the tracked faces.
+`floors` makes two baselines without any recogniser: OUT/static and OUT/loudness.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ import soundfile
 from dtalk.audio import SAMPLE_RATE
 from dtalk.datasets import LoadedClip, load_clips, read_index, select
 from dtalk.errors import DataError, DtalkError
+from dtalk.evaluation import Region
 from dtalk.files import atomic_path
+from dtalk.head import built_in
 from dtalk.motion import ARKIT_NAMES, FPS, Motion
 from dtalk.motion_files import write_motion
 
@@ -108,6 +112,17 @@ def from_curves(curves: Mapping[str, Sequence[float]], frames: int) -> Array:
     return found
 
 
+def fitted_gain(pairs: Iterable[tuple[Array, Array]], lips: Region) -> float:
+    """The factor of predicted coefficients that moves the lips' vertices with the least squared
+    error, from predicted and tracked coefficients ``[T, 52]``, clip by clip."""
+    product = square = 0.0
+    for predicted, tracked in pairs:
+        moved = lips(predicted) - lips.neutral
+        product += float((moved * (lips(tracked) - lips.neutral)).sum(dtype=np.float64))
+        square += float(np.square(moved).sum(dtype=np.float64))
+    return product / square if square else 1.0
+
+
 # Floors ----------------------------------------------------------------------------------------
 
 
@@ -154,9 +169,9 @@ def write(coefficients: Array, path: Path, model: str) -> None:
     write_motion(Motion(clipped, model=model), path)
 
 
-def loaded(data: Path, split: str) -> list[LoadedClip]:
-    """The clips with motion of a split; those that cannot be read are named."""
-    clips, failures = load_clips(select(read_index(data), split, motion=True))
+def loaded(data: Path, split: str, every: int = 1) -> list[LoadedClip]:
+    """Every n-th clip with motion of a split; those that cannot be read are named."""
+    clips, failures = load_clips(select(read_index(data), split, motion=True)[::every])
     for failure in failures:
         say(failure)
     if not clips:
@@ -172,10 +187,10 @@ def say(line: str) -> None:
 # Commands --------------------------------------------------------------------------------------
 
 
-def write_speech(data: Path, work: Path, split: str) -> None:
+def write_speech(data: Path, work: Path, split: str, every: int) -> None:
     """16-bit wavs and ``clips.json`` for peers."""
     rows = []
-    for clip in loaded(data, split):
+    for clip in loaded(data, split, every):
         wav = place(work / "wav", clip.clip.name, ".wav")
         wav.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(wav, clip.waveform, SAMPLE_RATE, subtype="PCM_16")
@@ -183,28 +198,28 @@ def write_speech(data: Path, work: Path, split: str) -> None:
         rows.append({**name, "frames": clip.frames})
     with atomic_path(work / "clips.json") as temporary:
         temporary.write_text(json.dumps(rows, indent=0), encoding="utf-8")
-    say(f"{len(rows)} clips, {sum(row['frames'] for row in rows) / FPS / 60:.1f} minutes")
+    minutes = sum(row["frames"] for row in rows) / FPS / 60
+    say(f"{len(rows)} clips of {split}, {minutes:.1f} minutes")
 
 
-def write_answers(work: Path, answers: Path, out: Path, table: Mapping[str, Array]) -> int:
-    """A peer's answers as motion files; returns how many clips failed, which are named."""
-    frames = {c["clip"]: c["frames"] for c in json.loads((work / "clips.json").read_text("utf-8"))}
+def answered(
+    work: Path, answers: Path, table: Mapping[str, Array]
+) -> tuple[dict[str, Array], list[str]]:
+    """A peer's answers as coefficients ``[T, 52]`` by clip, and a line for each clip it failed at
+    or whose length had to be changed."""
     lines = answers.read_text(encoding="utf-8").splitlines()
     found = {answer["clip"]: answer for answer in map(json.loads, lines)}
-    failed = refitted = 0
-    for clip, count in frames.items():
-        answer = found.get(clip, {"error": "no answer"})
+    motions, notes = {}, []
+    for row in json.loads((work / "clips.json").read_text(encoding="utf-8")):
+        name, frames = row["clip"], row["frames"]
+        answer = found.get(name, {"error": "no answer"})
         try:
-            write(_motion(answer, table, count), place(out, clip, ".csv"), out.name)
-            refitted += any(len(v) != count for v in answer.get("curves", {}).values())
-        except DtalkError as error:
-            failed += 1
-            say(f"{out.name}: {clip}: {error}")
-    say(
-        f"{out.name}: {len(frames) - failed} of {len(frames)} clips written"
-        + (f", {refitted} of them padded or cut to the clip's frames" if refitted else "")
-    )
-    return failed
+            motions[name] = _motion(answer, table, frames)
+        except DataError as error:
+            notes.append(f"{name}: {error}")
+        lengths = {len(values) for values in answer.get("curves", {}).values()} - {frames}
+        notes += [f"{name}: {length} frames made {frames}" for length in sorted(lengths)]
+    return motions, notes
 
 
 def _motion(answer: Mapping[str, Any], table: Mapping[str, Array], frames: int) -> Array:
@@ -213,6 +228,34 @@ def _motion(answer: Mapping[str, Any], table: Mapping[str, Array], frames: int) 
     if "curves" in answer:
         return from_curves(answer["curves"], frames)
     return from_cues(answer["cues"], table, frames)
+
+
+def write_answers(
+    work: Path, answers: Path, out: Path, table: Mapping[str, Array], gain: float
+) -> None:
+    """A peer's answers as motion files.
+
+    Raises:
+        DataError: it failed at a clip, after all others are written.
+    """
+    motions, notes = answered(work, answers, table)
+    for note in notes:
+        say(f"{out.name}: {note}")
+    for clip, coefficients in motions.items():
+        write(gain * coefficients, place(out, clip, ".csv"), out.name)
+    total = len(json.loads((work / "clips.json").read_text(encoding="utf-8")))
+    say(f"{out.name}: {len(motions)} of {total} clips written")
+    if len(motions) < total:
+        raise DataError(f"{out.name} failed at {total - len(motions)} clips")
+
+
+def print_gain(data: Path, work: Path, answers: Path, table: Mapping[str, Array]) -> None:
+    """:func:`fitted_gain` of a peer on the clips it answered for."""
+    motions, _ = answered(work, answers, table)
+    clips = load_clips([clip for clip in read_index(data) if clip.name in motions])[0]
+    pairs = [(motions[c.clip.name], c.coefficients) for c in clips if c.coefficients is not None]
+    head = built_in()
+    print(f"{fitted_gain(pairs, Region(head, head.lips)):.3f}")
 
 
 def write_floors(data: Path, out: Path, split: str) -> None:
@@ -227,30 +270,41 @@ def write_floors(data: Path, out: Path, split: str) -> None:
     say(f"static, loudness: {len(clips)} clips; jawOpen = {scale:.3f} * rms ** 0.5 (train split)")
 
 
-def main() -> int:
-    """Do what is asked; 0 if nothing failed."""
+def parsed() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, places in {
         "speech": ("data", "work"),
         "motion": ("work", "answers", "out"),
+        "gain": ("data", "work", "answers"),
         "floors": ("data", "out"),
     }.items():
         command = commands.add_parser(name)
-        for place_ in places:
-            command.add_argument(place_, type=Path)
-        if name == "motion":
+        for argument in places:
+            command.add_argument(argument, type=Path)
+        if "answers" in places:
             command.add_argument("--table", default="oculus", help="of visemes.json")
         else:
             command.add_argument("--split", default="val")
-    asked = parser.parse_args()
+    commands.choices["speech"].add_argument("--every", type=int, default=1, help="n-th clip")
+    commands.choices["motion"].add_argument("--gain", type=float, default=1.0)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Do what is asked; 0 if nothing failed."""
+    asked = parsed()
     try:
         if asked.command == "speech":
-            write_speech(asked.data, asked.work, asked.split)
-        elif asked.command == "floors":
+            write_speech(asked.data, asked.work, asked.split, asked.every)
+        elif asked.command == "motion":
+            table = read_table(asked.table)
+            write_answers(asked.work, asked.answers, asked.out, table, asked.gain)
+        elif asked.command == "gain":
+            print_gain(asked.data, asked.work, asked.answers, read_table(asked.table))
+        else:
             write_floors(asked.data, asked.out, asked.split)
-        elif write_answers(asked.work, asked.answers, asked.out, read_table(asked.table)):
-            return 1
     except DtalkError as error:
         say(f"peers.py: {error}")
         return 1
