@@ -158,7 +158,7 @@ def place(folder: Path, clip: str, suffix: str) -> Path:
         DataError: the name leads out of the folder.
     """
     path = folder / f"{clip}{suffix}"
-    if ".." in path.relative_to(folder).parts if path.is_relative_to(folder) else True:
+    if not path.is_relative_to(folder) or ".." in path.relative_to(folder).parts:
         raise DataError(f"the clip name {clip!r} leads out of {folder}")
     return path
 
