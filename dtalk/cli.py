@@ -253,6 +253,9 @@ def evaluate(
     if config.intervals:
         comparison.add_intervals(systems)
     _show_systems(systems, config)
+    if plot is not None:
+        for path in comparison.draw(systems, plot, f"{data.resolve().name}, {config.split}"):
+            typer.echo(str(path))
     if json is not None:
         comparison.write_report(systems, json, data, config)
     if csv is not None:

@@ -32,6 +32,7 @@ from dtalk.files import atomic_path
 from dtalk.head import Head
 from dtalk.intervals import Interval, interval, resampled_means, resamples
 from dtalk.model import DiffusionTalker
+from dtalk.plots import Better, plot_curves, plot_errors, plot_table
 from dtalk.predictions import find_prediction, read_prediction
 from dtalk.scoring import Array
 from dtalk.settings import EvaluationConfig
@@ -170,6 +171,66 @@ def _resampled(system: System, members: Sequence[int]) -> dict[str, np.ndarray]:
         for name, key in OF_STATIC.items()
     }
     return plain | fractions
+
+
+# Pictures -----------------------------------------------------------------------------------------
+
+PLOTTED: tuple[tuple[str, str, Better], ...] = (
+    ("lve_of_static", "LVE / static", "lower"),
+    ("eve_of_static", "EVE / static", "lower"),
+    ("fdd_mm_of_static", "FDD-mm / static", "lower"),
+    ("opening_r", "opening r", "higher"),
+    ("rounding_r", "rounding r", "higher"),
+    ("closure_recall", "closure", "higher"),
+    ("acceleration", "acceleration", "one"),
+)
+
+
+def draw(systems: Sequence[System], folder: Path, title: str) -> list[Path]:
+    """Draw ``table.png`` into a folder, and for the first clip of each data set that all systems
+    have its curves and its errors over time; the files.
+
+    Raises:
+        DtalkError: matplotlib is missing, or the place cannot be written.
+    """
+    rows = {system.name: system.tables["sample"].get("all", {}) for system in systems}
+    low, high = (
+        {
+            system.name: {key: pair[end] for key, pair in system.tables["intervals"].items()}
+            for system in systems
+            if "intervals" in system.tables
+        }
+        for end in (0, 1)
+    )
+    drawn = [folder / "table.png"]
+    plot_table(drawn[0], rows, PLOTTED, low, high, title)
+    for results in _examples(systems):
+        drawn += _draw_clip(results, folder)
+    return drawn
+
+
+def _examples(systems: Sequence[System]) -> list[dict[str, ClipResult]]:
+    """Results by system, for the first clip of each data set that all have."""
+    tables = [{id(result.clip): result for result in system.results} for system in systems]
+    chosen: dict[str, dict[str, ClipResult]] = {}
+    for place, result in tables[0].items():
+        if result.clip.clip.set not in chosen and all(place in table for table in tables):
+            names = [system.name for system in systems]
+            chosen[result.clip.clip.set] = dict(zip(names, (table[place] for table in tables)))
+    return list(chosen.values())
+
+
+def _draw_clip(results: Mapping[str, ClipResult], folder: Path) -> list[Path]:
+    clip = next(iter(results.values())).clip
+    name = clip.clip.name.replace("/", "-")
+    drawn = [folder / f"errors-{name}.png"]
+    errors = {key: result.errors for key, result in results.items() if result.errors is not None}
+    plot_errors(drawn[0], errors, clip.clip.name, "largest error of a lip vertex, mm")
+    curves = {key: result.curves for key, result in results.items() if result.curves is not None}
+    if clip.coefficients is not None and curves:
+        drawn.append(folder / f"curves-{name}.png")
+        plot_curves(drawn[1], clip.coefficients, curves, clip.clip.name)
+    return drawn
 
 
 # Files --------------------------------------------------------------------------------------------

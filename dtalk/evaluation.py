@@ -21,7 +21,7 @@ from dtalk.diffusion import sample_ddim
 from dtalk.files import atomic_path
 from dtalk.head import Head
 from dtalk.model import DiffusionTalker, draw_noise, noise_generator
-from dtalk.scoring import Array, Geometry, Scores, score, static_scores
+from dtalk.scoring import Array, Geometry, Scores, lip_errors, score, static_scores
 
 BATCH_FRAMES = 4000
 MEAN_OF = 8  # samples whose mean is judged beside one sample
@@ -84,12 +84,18 @@ def _padded_noise(clips: Sequence[LoadedClip], seed: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """One clip's figures: of one sample, of the mean of several, and of a static face."""
+    """One clip's figures: of one sample, of the mean of several, and of a static face.
+
+    Of the sample also its coefficients ``[T, 52]`` (None if it came as vertices) and the largest
+    error of a lip vertex in each frame ``[T]``, mm, for pictures.
+    """
 
     clip: LoadedClip
     sample: Scores
     mean: Scores | None
     static: Scores
+    curves: Array | None = None
+    errors: Array | None = None
 
 
 def evaluate(
@@ -120,12 +126,15 @@ def judge(predictions: Iterable[tuple[LoadedClip, Array]], head: Head) -> list[C
 def _judged(clip: LoadedClip, samples: Array, geometry: Geometry) -> ClipResult:
     reference = clip.coefficients
     assert reference is not None
-    sample, mean = score(samples[0], reference, geometry), None
+    face = samples[0]
+    sample, mean = score(face, reference, geometry), None
     if len(samples) > 1:
         mean = score(samples.mean(0), reference, geometry)
         lips = np.stack([geometry.lips(one) for one in samples])
         sample["diversity"] = metrics.diversity(lips)
-    return ClipResult(clip, sample, mean, static_scores(reference, geometry))
+    curves = face if face.ndim == 2 else None
+    errors = lip_errors(face, reference, geometry)
+    return ClipResult(clip, sample, mean, static_scores(reference, geometry), curves, errors)
 
 
 def mean_scores(scores: Iterable[Scores]) -> Scores:

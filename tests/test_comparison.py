@@ -15,6 +15,7 @@ from dtalk.comparison import (
     System,
     add_intervals,
     difference,
+    draw,
     judge_folder,
     judge_model,
     write_clips,
@@ -174,6 +175,44 @@ def test_only_common_clips_tell_a_difference():
     assert difference(first, other)["lve"] == pytest.approx((2, 2))
     none_common = difference(first, system("c", clips_of(40), [1.0]))
     assert none_common == {}
+
+
+# Pictures ----------------------------------------------------------------------------------------
+
+
+def test_pictures_of_the_first_common_clip_of_each_set(tmp_path):
+    pytest.importorskip("matplotlib")
+    clips = [
+        loaded_clip("only/ours", 9, set="t"),
+        loaded_clip("both/a", 9, seed=1, set="t"),
+        loaded_clip("b", 9, seed=2, set="s"),
+        loaded_clip("c", 9, seed=3, set="s"),
+    ]
+    ours = judge_model(tiny_model(), "m", clips, built_in())
+    theirs = judged(write_predictions(tmp_path / "true", clips[1:]), clips)
+    add_intervals([ours, theirs])
+    found = draw([ours, theirs], tmp_path / "new" / "plots", "title")
+    names = ["table", "errors-both-a", "curves-both-a", "errors-b", "curves-b"]
+    assert found == [tmp_path / "new" / "plots" / f"{name}.png" for name in names]
+    for path in found:
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_and_errors_are_those_that_were_judged(tmp_path):
+    clips = clips_of(9)
+    (result,) = judged(write_predictions(tmp_path, clips, 0.5), clips).results
+    np.testing.assert_allclose(result.curves, 0.5 * clips[0].coefficients, atol=1e-6)
+    assert result.errors is not None
+    assert result.errors.mean() == pytest.approx(result.sample["lve_mm"])
+
+
+def test_vertices_have_errors_but_no_curves(tmp_path):
+    pytest.importorskip("matplotlib")
+    clips = clips_of(6)
+    assert clips[0].coefficients is not None
+    np.save(tmp_path / "c6.npy", built_in().deform(0.5 * clips[0].coefficients))
+    found = draw([judged(tmp_path, clips)], tmp_path / "plots", "")
+    assert [path.name for path in found] == ["table.png", "errors-c6.png"]
 
 
 # Files -------------------------------------------------------------------------------------------

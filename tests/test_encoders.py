@@ -42,7 +42,9 @@ def encoder(kind: str) -> SmallEncoder:
     torch.manual_seed(0)
     net = SmallEncoder(kind, width=12, blocks=2, features=7, dropout=0.1)
     for block in net.blocks:
-        torch.nn.init.normal_(block.get_parameter("outer.weight"))  # as if trained: else it adds nothing
+        torch.nn.init.normal_(
+            block.get_parameter("outer.weight")
+        )  # as if trained: else it adds nothing
     return net.eval()
 
 

@@ -155,8 +155,8 @@ class TestFits:
         assert peers.fitted_scale([silent]) == 0
 
     def test_the_gain_is_the_least_squared_error_s(self):
-        from dtalk.evaluation import Region
         from dtalk.head import built_in
+        from dtalk.scoring import Region
 
         head = built_in()
         lips = Region(head, head.lips)

@@ -27,11 +27,11 @@ import soundfile
 from dtalk.audio import SAMPLE_RATE
 from dtalk.datasets import LoadedClip, load_clips, read_index, select
 from dtalk.errors import DataError, DtalkError
-from dtalk.evaluation import Region
 from dtalk.files import atomic_path
 from dtalk.head import built_in
 from dtalk.motion import ARKIT_NAMES, FPS, Motion
 from dtalk.motion_files import write_motion
+from dtalk.scoring import Region
 
 Array = npt.NDArray[np.floating]
 Cue = tuple[float, float, Mapping[str, float]]
