@@ -214,7 +214,7 @@ def render(
 @app.command()
 @_takes(Hearing)
 def evaluate(
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     weights: Annotated[
         list[str] | None,
         typer.Option(help="model file, or FILE@STEPS; may be repeated [the one that ships]"),
@@ -245,17 +245,17 @@ def evaluate(
         show,
         warn,
     )
-    from dtalk.datasets import load_clips, read_index, select
+    from dtalk.datasets import few, load_clips, read_index, select
     from dtalk.evaluation import write_figures
 
     specs = [_model_and_steps(text, steps) for text in weights or [""]]
     models = [_load_model(path, **hearing) for path, _ in specs]
-    clips = select(read_index(data), split, sets or ())
+    clips = select(read_index(data, warn), split, sets or ())
     if not any(clip.motion for clip in clips):
         raise DtalkError(f"{data} has no clip with motion in its {split} split to compare with")
     with counting("reading clips", "clips") as progress:
         loaded, failures = load_clips(clips, progress)
-    for line in failures:
+    for line in few(failures):
         warn(f"left out: {line}")
     everything: dict[str, Any] = {}
     for model, (path, count), name in zip(models, specs, _names(models, specs)):
@@ -320,7 +320,7 @@ def _names(
 @app.command()
 @_takes(TrainingConfig, ModelConfig)
 def train(
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for weights, state and log")],
     threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     training_flags: Settings = {},  # noqa: B006
@@ -344,7 +344,7 @@ def train(
 @_takes(DistillationConfig)
 def distill(
     teacher: Annotated[Path, typer.Option(help="model file of the teacher")],
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for students, states and logs")],
     threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     flags: Settings = {},  # noqa: B006
