@@ -29,7 +29,7 @@ def fake_classes(*names: str) -> Iterator[list[type]]:
 
 
 def instance(kind: type, **attributes: Any) -> Any:
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     vars(made).update(attributes)
     return made
 
