@@ -82,11 +82,12 @@ class LoadedClip:
         return frame_count(len(self.waveform))
 
 
-def _warn(line: str) -> None:
+def warn(line: str) -> None:
+    """A ``Note`` for callers that have nobody to tell."""
     warnings.warn(line, DataWarning, stacklevel=3)
 
 
-def read_index(folder: Path, note: Note = _warn) -> list[Clip]:
+def read_index(folder: Path, note: Note = warn) -> list[Clip]:
     """All clips of a data set: native, or else what :func:`dtalk.layouts.published_clips` finds.
 
     ``note`` is told, in one line a kind, which files of a published data set have no partner.
@@ -223,7 +224,7 @@ def load_clips(
     for warning in caught[:SHOWN]:
         warnings.warn(warning.message, warning.category, stacklevel=2)
     if len(caught) > SHOWN:
-        _warn(f"and {len(caught) - SHOWN} more warnings about clips")
+        warn(f"and {len(caught) - SHOWN} more warnings about clips")
     return loaded, failures
 
 

@@ -43,6 +43,7 @@ from dtalk.errors import DataError, MotionError
 from dtalk.files import walk
 from dtalk.motion import ARKIT_NAMES, FPS, Motion
 from dtalk.motion_files import NUMPY_DAMAGE, is_names, json_object, naming
+from dtalk.vocaset import VERTICES
 
 _Table = npt.NDArray[np.float32]
 
@@ -93,7 +94,7 @@ def published_clips(folder: Path, note: Note) -> list[Clip]:
         for file, found in motions.items()
         if file.stem in sounds
     ]
-    if not clips and any(file.name == "data_verts.npy" for file in files):
+    if not clips and any(file.name == VERTICES for file in files):
         raise DataError(f"{folder} is VOCASET: it holds vertices, but no curves to learn from")
     moving = {file.stem for file in motions}
     alone = [stem for stem in sounds if stem not in moving and _any(stem)]
