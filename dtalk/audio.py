@@ -103,7 +103,9 @@ def _check_file(path: Path) -> None:
 
 
 def to_waveform(samples: Waveform, rate: int, path: Path | str) -> Waveform:
-    """Mono samples [S] at any rate, full scale 1, as ``load_audio`` gives them; ``path`` names them.
+    """Mono samples [S] at any rate, full scale 1, as ``load_audio`` gives them.
+
+    ``path`` names them in messages.
 
     Raises:
         AudioError: no samples, one that is not finite, or a rate that no recording has.

@@ -9,7 +9,7 @@ A folder holds
 
 Every second frame is taken, as FaceFormer and its successors do. Splits are those of VOCA (D.
 Cudeiro et al., CVPR 2019): eight subjects to train on, all 40 sentences; two each for validation
-and test, sentences 21 to 40, which the former also speak in part.
+and test, sentences 21 to 40.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import numpy.typing as npt
 from dtalk.audio import to_waveform
 from dtalk.datasets import Note, common_frames, cut_to, few, warn
 from dtalk.errors import DataError, DtalkError
-from dtalk.motion import FPS
 from dtalk.motion_files import NUMPY_DAMAGE
 from dtalk.pickles import load_pickle
 
@@ -60,9 +59,14 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, eq=False)
 class MeshClip:
-    """One sentence: waveform float32 ``[S]`` at 16 kHz, vertices float32 ``[T, 5023, 3]`` at 30 fps.
+    """One sentence: sound and meshes of the same length.
 
-    Both last equally long. ``template`` ``[5023, 3]`` is the subject's neutral face; all in metres.
+    Attributes:
+        subject: such as ``FaceTalk_170809_00138_TA``.
+        sequence: such as ``sentence21``.
+        waveform: float32 ``[S]`` at 16 kHz.
+        vertices: float32 ``[T, 5023, 3]`` at 30 frames a second, metres.
+        template: float32 ``[5023, 3]``, the subject's neutral face, metres.
     """
 
     subject: str
@@ -174,7 +178,7 @@ def _waveform(sound: Any, name: str) -> Array:
         raise DataError(f"{name}: its `audio` is no int16 array [S]")
     if not isinstance(rate, int | np.integer):
         raise DataError(f"{name}: its `sample_rate` is no number")
-    return to_waveform(samples.astype(np.float32) / 32768, int(rate), name)
+    return to_waveform(samples.astype(np.float32) / np.float32(32768), int(rate), name)
 
 
 def _every_second(frames: Any, count: int, name: str) -> tuple[list[int], float]:
