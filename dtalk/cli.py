@@ -217,7 +217,10 @@ def render(
 @app.command()
 @_takes(EvaluationConfig, Hearing)
 def evaluate(
-    data: Annotated[Path, typer.Option(help="data folder")],
+    data: Annotated[
+        Path,
+        typer.Option(help="data folder: clips.csv, BEAT, 3D-ETF, or VOCASET with a FLAME --head"),
+    ],
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -310,16 +313,16 @@ def _show_systems(systems: Sequence[System], config: EvaluationConfig) -> None:
 
 def _clips_to_compare(data: Path, config: EvaluationConfig) -> list[LoadedClip]:
     from dtalk.console import counting, warn
-    from dtalk.datasets import load_clips, read_index, select
+    from dtalk.datasets import few, load_clips, read_index, select
 
-    clips = select(read_index(data), config.split, config.sets)
+    clips = select(read_index(data, warn), config.split, config.sets)
     if not any(clip.motion for clip in clips):
         raise DtalkError(
             f"{data} has no clip with motion in its {config.split} split to compare with"
         )
     with counting("reading clips", "clips") as progress:
         loaded, failures = load_clips(clips, progress)
-    for line in failures:
+    for line in few(failures):
         warn(f"left out: {line}")
     return loaded
 
@@ -328,7 +331,8 @@ def _trained_speakers(data: Path) -> tuple[str, ...]:
     """Who counts as seen by systems that do not say."""
     from dtalk.datasets import labels_of, read_index, select
 
-    return labels_of(select(read_index(data), "train"))[0]
+    index = read_index(data, lambda line: None)  # it has been told already
+    return labels_of(select(index, "train"))[0]
 
 
 def _judged_model(
@@ -355,11 +359,13 @@ def _judged_folder(
     head: Head,
 ) -> System:
     from dtalk.comparison import judge_folder
-    from dtalk.console import counting, warn_some
+    from dtalk.console import counting, warn
+    from dtalk.datasets import few
 
     with counting(f"scoring {name}", "clips") as progress:
         system = judge_folder(folder, name, clips, data, seen, head, progress)
-    warn_some(system.failures, f"{name}: left out: ")
+    for line in few(system.failures):
+        warn(f"{name}: left out: {line}")
     return system
 
 
@@ -401,7 +407,7 @@ def _names(models: Sequence[DiffusionTalker], specs: Sequence[Spec]) -> list[str
 @app.command()
 @_takes(TrainingConfig, ModelConfig)
 def train(
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for weights, state and log")],
     threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     training_flags: Settings = {},  # noqa: B006
@@ -425,7 +431,7 @@ def train(
 @_takes(DistillationConfig)
 def distill(
     teacher: Annotated[Path, typer.Option(help="model file of the teacher")],
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for students, states and logs")],
     threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     flags: Settings = {},  # noqa: B006

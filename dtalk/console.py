@@ -27,7 +27,6 @@ out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 TABLE_WIDTH = 150  # columns; a narrower page wraps lines rather than cut figures
-NAMED = 5  # things left out that are named one by one
 
 
 def fail(message: str) -> None:
@@ -38,14 +37,6 @@ def fail(message: str) -> None:
 def warn(message: str) -> None:
     """One line about something odd that did not stop the work."""
     err.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
-
-
-def warn_some(lines: Sequence[str], before: str) -> None:
-    """A warning a line, but for a long list its beginning and how many there are."""
-    for line in lines[:NAMED]:
-        warn(before + line)
-    if len(lines) > NAMED:
-        warn(f"{before}{len(lines) - NAMED} more")
 
 
 def progress() -> Progress:

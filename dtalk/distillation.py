@@ -26,7 +26,7 @@ from dtalk.audio import AUDIO_SUFFIXES, SAMPLE_RATE, load_audio
 from dtalk.batching import Batch, BatchMaker
 from dtalk.benchmark import cost
 from dtalk.checkpoint import save_model
-from dtalk.datasets import Clip, LoadedClip
+from dtalk.datasets import Clip, LoadedClip, few
 from dtalk.devices import precision_of
 from dtalk.diffusion import distillation_target, schedule, time_grid
 from dtalk.encoders import frame_mask
@@ -469,19 +469,21 @@ def read_speech(folders: Sequence[Path], observer: Observer) -> list[LoadedClip]
     Raises:
         DtalkError: a folder is missing or holds no sound.
     """
-    pieces = []
+    pieces, failures = [], []
     files = expand_inputs(folders, set(AUDIO_SUFFIXES)) if folders else []
     for done, (path, relative) in enumerate(files, 1):
         try:
             waveform = load_audio(path)
         except DtalkError as error:
-            observer.note(f"left out: {error}")
+            failures.append(str(error))
             continue
         count = max(1, round(len(waveform) / SAMPLE_RATE / PIECE_SECONDS))
         for number, piece in enumerate(np.array_split(waveform, count)):
             clip = Clip(f"{relative.as_posix()}#{number}", "speech", "train", "", "", path, None)
             pieces.append(LoadedClip(clip, np.ascontiguousarray(piece), None))
         observer.loading(done, len(files))
+    for line in few(failures):
+        observer.note(f"left out: {line}")
     return pieces
 
 

@@ -27,6 +27,8 @@ from dtalk.checkpoint import load_model, save_model
 from dtalk.datasets import (
     LoadedClip,
     Progress,
+    few,
+    in_pieces,
     labels_of,
     load_clips,
     read_index,
@@ -430,13 +432,14 @@ def load_data(config: TrainingConfig, observer: Observer) -> Data:
     Raises:
         DataError: no clip with motion to train on.
     """
-    chosen = select(read_index(config.data), sets=config.sets, without=config.without_sets)
+    index = read_index(config.data, observer.note)
+    chosen = select(index, sets=config.sets, without=config.without_sets)
     wanted = [clip for clip in chosen if clip.split in ("train", "val")]
     progress: Progress = observer.loading
     loaded, failures = load_clips(wanted, progress)
-    for line in failures:
+    for line in few(failures):
         observer.note(f"left out: {line}")
-    train = [clip for clip in loaded if clip.clip.split == "train"]
+    train = [piece for clip in loaded if clip.clip.split == "train" for piece in in_pieces(clip)]
     if not any(clip.coefficients is not None for clip in train):
         raise DataError(f"{config.data} has no clip with motion in its train split")
     return Data(train, [clip for clip in loaded if clip.clip.split == "val"])

@@ -201,6 +201,7 @@ def test_pictures_of_the_first_common_clip_of_each_set(tmp_path):
 def test_curves_and_errors_are_those_that_were_judged(tmp_path):
     clips = clips_of(9)
     (result,) = judged(write_predictions(tmp_path, clips, 0.5), clips).results
+    assert clips[0].coefficients is not None
     np.testing.assert_allclose(result.curves, 0.5 * clips[0].coefficients, atol=1e-6)
     assert result.errors is not None
     assert result.errors.mean() == pytest.approx(result.sample["lve_mm"])
