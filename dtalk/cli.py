@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, asdict, fields
 from enum import Enum
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
@@ -21,8 +21,10 @@ from dtalk.settings import (
     Engine,
     EvaluationConfig,
     Hearing,
+    Look,
     Manner,
     ModelConfig,
+    Showing,
     TrainingConfig,
 )
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from dtalk.datasets import LoadedClip
     from dtalk.head import Head
     from dtalk.model import DiffusionTalker
-    from dtalk.motion import Motion
 
 app = typer.Typer(
     help="Speech in, a talking 3D face out.",
@@ -162,56 +163,66 @@ def animate(
 
 
 @app.command()
-@_takes(Manner, Engine)
+@_takes(Showing, Look, Manner, Engine)
 def render(
     inputs: Annotated[
         list[Path], typer.Argument(help="motion files (npz, csv, json), speech files, or folders")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="mp4 file or folder [beside the input]")
+        Path | None, typer.Option("--out", "-o", help="file or folder [beside the input]")
     ] = None,
     audio: Annotated[
         Path | None, typer.Option(help="the sound of a motion file [found beside it]")
     ] = None,
     size: Annotated[str, typer.Option(help="pixels: 512, or 1280x720")] = "512",
-    yaw: Annotated[float, typer.Option(help="degrees to walk around the head")] = 0.0,
     force: Force = False,
+    showing_flags: Settings = {},  # noqa: B006
+    look_flags: Settings = {},  # noqa: B006
     manner_flags: Settings = {},  # noqa: B006
     engine_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Draw motion, or speech that is animated first, as an mp4 with sound."""
     from dtalk.batch import plan
     from dtalk.files import expand_inputs
-    from dtalk.pipeline import RENDERED_SUFFIXES, is_motion, perform, without_own_audio
+    from dtalk.pipeline import RENDERED_SUFFIXES, is_motion, without_own_audio
 
+    showing = Showing(**_tuples(showing_flags))
     found = without_own_audio(expand_inputs(inputs, set(RENDERED_SUFFIXES)))
-    if audio is not None and len(found) > 1:
+    sources = [file for file, _ in found]
+    side_by_side = showing.labels or showing.reference is not None
+    if audio is not None and len(found) > 1 and not side_by_side:
         raise DtalkError(f"--audio names one sound, but there are {len(found)} inputs")
-    jobs = plan(found, out, [".mp4"])
     pixels = _parse_size(size)
 
-    from dtalk.animation import animate_file
-    from dtalk.video import render_video
+    from dtalk.production import Production
+    from dtalk.side_by_side import OUTPUT, named_panels
+    from dtalk.stills import parse_moments, still_suffixes
 
-    speaks = any(not is_motion(job.source) for job in jobs)
+    moments = parse_moments(showing.still)
+    panels = named_panels(sources, showing.reference) if side_by_side else []
+    planned = [(OUTPUT, OUTPUT)] if side_by_side else found
+    jobs = plan(planned, out, still_suffixes(moments) if moments else [".mp4"])
+    speaks = any(not is_motion(path) for path in sources)
     model = _load_model(**engine_flags) if speaks else None
-    manner = _manner(model, manner_flags)
-
-    def animated(path: Path) -> Motion:
-        assert model is not None
-        return animate_file(model, path, manner)
+    production = Production(
+        audio,
+        pixels,
+        Look(**look_flags),
+        manner=_manner(model, manner_flags),
+        engine=Engine(**engine_flags),
+        moments=moments,
+        life=showing.life,
+        together=panels,
+    )
 
     def work(job: Job, bars: Bars) -> int:
-        performance = perform(job.source, audio, animated)
-        motion, frames = performance.motion, len(performance.motion)
+        return production.make(job, partial(bars.frame_done, job.source.name))
 
-        def progress(done: int) -> None:
-            bars.frame_done(job.source.name, done, frames)
-
-        render_video(motion, job.outputs[0], performance.audio, pixels, progress=progress, yaw=yaw)
-        return frames
-
-    _run_batch("render", jobs, work, force)
+    if production.comment:
+        typer.echo(f"note: {production.comment} (--life)", err=True)
+    _run_batch(
+        "render", jobs, work, force, production.make if showing.jobs > 1 else None, showing.jobs
+    )
 
 
 @app.command()
@@ -513,15 +524,27 @@ def _manner(model: DiffusionTalker | None, flags: Settings) -> Manner:
 
 
 def _run_batch(
-    what: str, jobs: Sequence[Job], work: Callable[[Job, Bars], int], force: bool
+    what: str,
+    jobs: Sequence[Job],
+    work: Callable[[Job, Bars], int],
+    force: bool,
+    elsewhere: Callable[[Job], int] | None = None,
+    processes: int = 1,
 ) -> None:
-    """Run the jobs with a bar over files, print what failed and a summary, set the exit status."""
-    from dtalk.batch import run
+    """Run the jobs with a bar over files, print what failed and a summary, set the exit status.
+
+    Several at a time run in processes of their own, which do ``elsewhere`` instead of ``work``.
+    """
+    from dtalk.batch import run, run_in_processes
     from dtalk.console import batch_bars, fail, report, warn
 
     outcomes: list[Outcome] = []
     with batch_bars(what, len(jobs)) as bars:
-        for outcome in run(jobs, lambda job: work(job, bars), force):
+        if elsewhere is not None and min(processes, len(jobs)) > 1:
+            running = run_in_processes(jobs, elsewhere, force, processes)
+        else:
+            running = run(jobs, lambda job: work(job, bars), force)
+        for outcome in running:
             outcomes.append(outcome)
             for line in outcome.warnings:
                 warn(line)

@@ -14,6 +14,7 @@ SMALL_ENCODERS = ("mel", "cnn")
 SPLITS = ("train", "val", "test")
 RETRIEVALS = ("soft", "hard")
 PRECISIONS = ("float32", "bfloat16")
+CAMERAS = ("front", "three-quarter")
 LIBRARIES = ("identity", "emotion")
 PARTS = (*LIBRARIES, "enhancer", "distillation", "compression")
 
@@ -22,7 +23,7 @@ def setting(
     default: Any,
     text: str,
     choices: tuple[str, ...] = (),
-    least: float = 0,
+    least: float | None = 0,
     most: float | None = None,
 ) -> Any:
     """A dataclass field with a default and its documentation.
@@ -51,6 +52,34 @@ class Manner:
 
 
 DEFAULT_MANNER = Manner()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a picture of a head looks, whatever its size."""
+
+    camera: str = setting("front", "where the camera stands: front or three-quarter", CAMERAS)
+    yaw: float = setting(0.0, "degrees to walk on around the head", least=None)
+    background: str = setting("studio", "studio, a colour by name or #rrggbb, or an image file")
+    wireframe: bool = setting(False, "show the triangles")
+
+
+DEFAULT_LOOK = Look()
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What is made of the inputs of ``dtalk render``."""
+
+    labels: bool = setting(False, "all inputs next to each other in one video, with their names")
+    reference: Path | None = setting(  # noqa: RUF009
+        None, "motion that the others are compared with, shown first; implies --labels"
+    )
+    still: tuple[str, ...] = setting(
+        (), "PNGs of these moments instead of a video: seconds like 0.5,2; repeatable"
+    )
+    life: bool = setting(False, "add blinks and small head motion, drawn from --seed")
+    jobs: int = setting(1, "inputs that are worked on at a time", least=1)
 
 
 @dataclass(frozen=True)

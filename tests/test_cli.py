@@ -689,6 +689,159 @@ def test_one_sound_for_several_motions(render: Callable[..., Result]) -> None:
     assert result.error == "--audio names one sound, but there are 2 inputs"
 
 
+# side by side, stills, looks
+
+
+@needs_gl
+def test_side_by_side(render: Callable[..., Result]) -> None:
+    for name in ("student/a.npz", "teacher/a.csv", "truth.json"):
+        write_curves(name)
+    write_speech("student/a.wav")
+    flags = ("--reference", "truth.json", "-o", "both.mp4")
+    result = render("student", "teacher/a.csv", *flags)
+    assert (result.status, result.out, result.err.strip()) == (0, "both.mp4\n", "")
+    described = streams("both.mp4")
+    assert "192x80" in described  # three panels of 64 pixels above strips of 16
+    assert "Audio: aac" in described
+
+
+@needs_gl
+def test_side_by_side_in_silence_and_without_a_name(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    write_curves("b.npz")
+    result = render("a.npz", "b.npz", "--labels")
+    assert (result.status, result.out) == (0, "side_by_side.mp4\n")
+    assert result.err == "warning: no sound found: silent; name it with --audio\n"
+    again = render("a.npz", "b.npz", "--labels")
+    assert again.status == 1
+    assert "side_by_side.mp4 exists already" in again.error
+
+
+@needs_gl
+def test_a_panel_that_cannot_be_read(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    Path("b.csv").write_text("no,curves\n1,2\n")
+    result = render("a.npz", "b.csv", "--labels")
+    assert result.status == 1
+    assert "b.csv" in result.error
+    assert files() == ["a.npz", "b.csv"]
+    assert "gone.npz" in render("a.npz", "--reference", "gone.npz").error
+
+
+@needs_gl
+def test_stills(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    result = render("a.npz", "--still", "0.1,0.2", "--still", "0", "-o", "out")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.split() == ["out/a.0.1s.png", "out/a.0.2s.png", "out/a.0s.png"]
+    assert render("a.npz", "--still", "0.1", "-o", "one.png").status == 0
+    assert Path("one.png").read_bytes() == Path("out/a.0.1s.png").read_bytes()
+
+
+@needs_gl
+@pytest.mark.parametrize("moments", ["1", "-1", "soon"])
+def test_stills_that_cannot_be(render: Callable[..., Result], moments: str) -> None:
+    write_curves("a.npz")
+    result = render("a.npz", f"--still={moments}")
+    assert result.status == 1
+    assert "--still" in result.error
+    assert files() == ["a.npz"]
+
+
+@needs_gl
+def test_life_is_noted(render: Callable[..., Result]) -> None:
+    """On the console and in the file; the same seed gives the same bytes."""
+    write_curves("a.npz")
+    result = render("a.npz", "--life", "--seed", 3, "--still", "0.1")
+    note = "blinks and head motion are drawn from seed 3, not heard"
+    assert result.err == f"note: {note} (--life)\n"
+    assert note.encode() in Path("a.png").read_bytes()
+    for name in ("b.mp4", "c.mp4"):
+        assert render("a.npz", "--life", "--seed", 3, "-o", name).status == 0
+    assert Path("b.mp4").read_bytes() == Path("c.mp4").read_bytes()
+    assert f"comment         : {note}" in streams("b.mp4")
+
+
+@needs_gl
+def test_looks(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    flags = ("--camera", "three-quarter", "--background", "navy", "--wireframe")
+    assert render("a.npz", "--still", "0", *flags).status == 0
+    for flag, word in (("--background", "no colour"), ("--camera", "three-quarter")):
+        result = render("a.npz", flag, "nowhere", "-o", "b.mp4")
+        assert result.status != 0
+        assert word in result.err
+    assert not Path("b.mp4").exists()
+
+
+@needs_gl
+def test_several_at_a_time_give_the_same_bytes(render: Callable[..., Result]) -> None:
+    for name in ("in/a.npz", "in/b.npz", "in/c.csv"):
+        write_curves(name)
+    Path("in/broken.csv").write_text("no,curves\n1,2\n")
+    for out, jobs in (("one", 1), ("two", 2)):
+        result = render("in", "-o", out, "--jobs", jobs)
+        assert result.status == 1
+        assert "3 done, 1 failed" in result.out
+        assert result.err.count("error: ") == 1
+        assert result.err.count("warning: no sound found") == 3
+    for name in ("a", "b", "c"):
+        assert Path(f"one/{name}.mp4").read_bytes() == Path(f"two/{name}.mp4").read_bytes()
+
+
+@needs_gl
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupted_renderings_leave_nothing(jobs: int) -> None:
+    """Ctrl-C while frames are drawn: no half file, no process that goes on."""
+    for name in ("a.npz", "b.npz"):
+        write_motion(Motion(smooth_motion(9000)), name)
+    command = [sys.executable, "-m", "dtalk", "render", "a.npz", "b.npz", "--size", "64"]
+    process = subprocess.Popen(
+        [*command, "--jobs", str(jobs)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: any(name.startswith(".dtalk-") for name in files()))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert files() == ["a.npz", "b.npz"]
+    until(lambda: not group_lives(process.pid))
+    until(lambda: not encoders_of(Path.cwd()))
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def encoders_of(folder: Path) -> list[str]:
+    """Processes, which have a session of their own, that write into the folder."""
+    commands = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):  # none where there is no /proc
+        with contextlib.suppress(OSError):
+            commands.append(place.read_bytes())
+    wanted = f"file:{folder.resolve()}/.dtalk-".encode()
+    return [command.decode(errors="replace") for command in commands if wanted in command]
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something holds; fail if it takes too long."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_render_checks_labels_before_it_draws(render: Callable[..., Result]) -> None:
     write_speech("a.wav")
     result = render("a.wav", "--emotion", "grumpy")
