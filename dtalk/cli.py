@@ -20,6 +20,7 @@ from dtalk.settings import (
     DistillationConfig,
     Engine,
     Hearing,
+    Look,
     Manner,
     ModelConfig,
     TrainingConfig,
@@ -159,7 +160,7 @@ def animate(
 
 
 @app.command()
-@_takes(Manner, Engine)
+@_takes(Look, Manner, Engine)
 def render(
     inputs: Annotated[
         list[Path], typer.Argument(help="motion files (npz, csv, json), speech files, or folders")
@@ -171,8 +172,8 @@ def render(
         Path | None, typer.Option(help="the sound of a motion file [found beside it]")
     ] = None,
     size: Annotated[str, typer.Option(help="pixels: 512, or 1280x720")] = "512",
-    yaw: Annotated[float, typer.Option(help="degrees to walk around the head")] = 0.0,
     force: Force = False,
+    look_flags: Settings = {},  # noqa: B006
     manner_flags: Settings = {},  # noqa: B006
     engine_flags: Settings = {},  # noqa: B006
 ) -> None:
@@ -186,6 +187,7 @@ def render(
         raise DtalkError(f"--audio names one sound, but there are {len(found)} inputs")
     jobs = plan(found, out, [".mp4"])
     pixels = _parse_size(size)
+    look = Look(**look_flags)
 
     from dtalk.animation import animate_file
     from dtalk.video import render_video
@@ -205,7 +207,9 @@ def render(
         def progress(done: int) -> None:
             bars.frame_done(job.source.name, done, frames)
 
-        render_video(motion, job.outputs[0], performance.audio, pixels, progress=progress, yaw=yaw)
+        render_video(
+            motion, job.outputs[0], performance.audio, pixels, progress=progress, look=look
+        )
         return frames
 
     _run_batch("render", jobs, work, force)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ PARTS = ("skin", "eye", "glint", "tongue", "teeth", "brow", "lash")
 STORED_STEP = 1e-5
 _INT16_MAX = int(np.iinfo(np.int16).max)
 MILLIMETRES = 1000.0
+
+# How a head turns on its neck. From the mouth corners back to the joint, as a share of the head's
+# depth; below the joint, how steeply the surface between what turns and what rests rises to the
+# front (the chin turns, the throat below it hardly), and the share of the neck that bends.
+_JOINT_DEPTH, _JAW_SLOPE, _BENDING = 0.55, 0.8, 0.9
 
 _FILE_KEYS = (
     "vertices", "faces", "colors", "parts", "names", "shape_start", "shape_vertex",
@@ -88,17 +93,47 @@ class Head:
         if len(self.parts) and self.parts.max() >= len(PARTS):
             raise HeadError(f"head: parts must be below {len(PARTS)}, found {self.parts.max()}")
 
-    def deform(self, coefficients: npt.ArrayLike) -> FloatArray:
+    def deform(
+        self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None
+    ) -> FloatArray:
         """Vertices in metres: [52] -> [V, 3], [T, 52] -> [T, V, 3].
 
+        ``rotation`` turns the head on its neck: yaw, pitch and roll in radians, [3] or [T, 3], as
+        `turns` has them. The lower end of the neck stays where it is.
+
         Raises:
-            HeadError: the coefficients are not [52] or [T, 52].
+            HeadError: the coefficients are not [52] or [T, 52], or the rotation does not fit them.
         """
         weights = np.asarray(coefficients, dtype=np.float32)
         if weights.ndim not in (1, 2) or weights.shape[-1] != len(self.names):
             raise HeadError(f"coefficients must be [52] or [T, 52], got {list(weights.shape)}")
         moved: FloatArray = (self.shapes @ weights.T).T
-        return self.vertices + moved.reshape(*weights.shape[:-1], len(self.vertices), 3)
+        deformed = self.vertices + moved.reshape(*weights.shape[:-1], len(self.vertices), 3)
+        if rotation is None:
+            return deformed
+        angles = np.asarray(rotation, dtype=np.float32)
+        if angles.shape != (*weights.shape[:-1], 3):
+            raise HeadError(f"rotation must be [3] or [T, 3] like coefficients, got {angles.shape}")
+        return self._turned(deformed, turns(angles))
+
+    def _turned(self, vertices: FloatArray, rotations: FloatArray) -> FloatArray:
+        """Vertices [..., V, 3] turned about the neck's joint by rotations [..., 3, 3]."""
+        joint, share = self._neck
+        apart = vertices - joint
+        turned: FloatArray = apart @ np.swapaxes(rotations, -1, -2) - apart
+        return vertices + share[:, None] * turned
+
+    @cached_property
+    def _neck(self) -> tuple[FloatArray, FloatArray]:
+        """The joint that the head turns about, [3], and the share of a turn each vertex takes."""
+        mouth = self.vertices[list(self.corners)].mean(axis=0)
+        above = self.vertices[self.vertices[:, 1] >= mouth[1]]
+        depth = np.ptp(above[:, 2])
+        joint = mouth - np.array([0, 0, _JOINT_DEPTH * depth], dtype=np.float32)
+        height = (self.vertices - joint) @ np.array([0, 1, _JAW_SLOPE], dtype=np.float32)
+        neck = max(float(joint[1] - self.vertices[:, 1].min()), float(np.finfo(np.float32).tiny))
+        place = np.clip(1 + height / (_BENDING * neck), 0, 1)
+        return joint, (place * place * (3 - 2 * place)).astype(np.float32)
 
     def basis(self, indices: npt.ArrayLike) -> FloatArray:
         """Displacements of some vertices, millimetres at weight 1: [N] -> [52, N, 3]."""
@@ -137,6 +172,19 @@ def built_in() -> Head:
     """
     with resources.as_file(resources.files("dtalk.assets") / "head.npz") as path:
         return Head.load(path)
+
+
+def turns(rotation: npt.ArrayLike) -> FloatArray:
+    """Yaw, pitch and roll in radians, [..., 3], as rotation matrices [..., 3, 3].
+
+    Right-handed about y, x and z, rolled first and yawed last: a head with positive angles looks
+    to its own left, looks down, and leans to its right shoulder.
+    """
+    from scipy.spatial.transform import Rotation
+
+    angles = np.asarray(rotation, dtype=np.float64)
+    matrices = Rotation.from_euler("YXZ", angles.reshape(-1, 3)).as_matrix()
+    return matrices.reshape(*angles.shape[:-1], 3, 3).astype(np.float32)
 
 
 def shapes_from_fields(fields: npt.ArrayLike) -> sparse.csr_array:

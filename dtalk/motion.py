@@ -184,6 +184,17 @@ def resample_motion(motion: Motion, fps: float) -> Motion:
     )
 
 
+def with_length(motion: Motion, frames: int) -> Motion:
+    """The first ``frames`` of a motion; the last one is held where it has fewer."""
+    rows = np.minimum(np.arange(frames), len(motion) - 1)
+    rotation = motion.head_rotation
+    return replace(
+        motion,
+        coefficients=motion.coefficients[rows],
+        head_rotation=None if rotation is None else rotation[rows],
+    )
+
+
 def _interpolated(
     values: npt.NDArray[np.float32], places: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float32]:

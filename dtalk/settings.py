@@ -13,6 +13,7 @@ AUTO = "auto"
 SMALL_ENCODERS = ("mel", "cnn")
 RETRIEVALS = ("soft", "hard")
 PRECISIONS = ("float32", "bfloat16")
+CAMERAS = ("front", "three-quarter")
 LIBRARIES = ("identity", "emotion")
 PARTS = (*LIBRARIES, "enhancer", "distillation", "compression")
 
@@ -21,7 +22,7 @@ def setting(
     default: Any,
     text: str,
     choices: tuple[str, ...] = (),
-    least: float = 0,
+    least: float | None = 0,
     most: float | None = None,
 ) -> Any:
     """A dataclass field with a default and its documentation.
@@ -50,6 +51,19 @@ class Manner:
 
 
 DEFAULT_MANNER = Manner()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a picture of a head looks, whatever its size."""
+
+    camera: str = setting("front", "where the camera stands: front or three-quarter", CAMERAS)
+    yaw: float = setting(0.0, "degrees to walk on around the head", least=None)
+    background: str = setting("studio", "studio, a colour by name or #rrggbb, or an image file")
+    wireframe: bool = setting(False, "show the triangles")
+
+
+DEFAULT_LOOK = Look()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ IMPORTED_AS = {
     "pyrender2": "pyrender",
     "imageio-ffmpeg": "imageio_ffmpeg",
     "huggingface-hub": "huggingface_hub",
+    "pillow": "PIL",
 }
 
 # What requirements bring that is used as well.

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from gl import needs_gl
 
-from dtalk import lighting, rendering
+from dtalk import lighting
+from dtalk.camera import camera_at
 from dtalk.errors import RenderError
 from dtalk.head import PARTS, built_in
 from dtalk.lighting import Light
 from dtalk.motion import ARKIT_NAMES
-from dtalk.rendering import BACKGROUND, Renderer, render_frames, render_still
+from dtalk.rendering import Renderer, render_frames, render_still
+from dtalk.settings import Look
 
 SIZE = 96
+GREY = Look(background="#808890")
 NEUTRAL = np.zeros(52, dtype=np.float32)
 
 
@@ -53,11 +53,11 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @needs_gl
 def test_neutral_face_stands_before_the_background() -> None:
-    frame = render_still(size=SIZE)
+    frame = render_still(size=SIZE, look=GREY)
     assert frame.shape == (SIZE, SIZE, 3)
     assert frame.dtype == np.uint8
     assert frame.flags.c_contiguous
-    np.testing.assert_array_equal(frame[2, 2], np.rint(np.array(BACKGROUND) * 255))
+    np.testing.assert_array_equal(frame[2, 2], [0x80, 0x88, 0x90])
     cheek = frame[60, 40].astype(int)
     assert cheek[0] > cheek[1] > cheek[2] > 60  # lit skin, not blue, not black
     hair = frame[10, 48]
@@ -124,46 +124,79 @@ def test_same_input_same_bytes() -> None:
 
 
 @needs_gl
-def test_new_meshes_give_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pyrender's private buffer, drawing is slower and otherwise equal."""
+def test_frames_do_not_depend_on_what_was_drawn_before() -> None:
+    """The next frame is prepared while one is drawn; neither sees anything of the other."""
     clip = [NEUTRAL, weights(jawOpen=0.5), weights(mouthFunnel=1)]
-    expected = list(render_frames(clip, size=SIZE))
-    monkeypatch.setattr(rendering._MovingMesh, "_rewrite_buffer", lambda self: False)
-    np.testing.assert_array_equal(list(render_frames(clip, size=SIZE)), expected)
+    with Renderer(size=SIZE) as renderer:
+        single = [renderer.render(row) for row in clip]
+        np.testing.assert_array_equal(list(renderer.frames(np.stack(clip))), single)
 
 
 @needs_gl
 @pytest.mark.parametrize(("size", "shape"), [((101, 67), (67, 101)), ((64, 120), (120, 64))])
 def test_sizes_need_not_be_square_or_even(size: tuple[int, int], shape: tuple[int, int]) -> None:
-    frame = render_still(size=size)
+    frame = render_still(size=size, look=GREY)
     assert frame.shape == (*shape, 3)
     # The head fits: sky above it, and on both sides at eye height.
-    background = np.rint(np.array(BACKGROUND) * 255)
     for row, column in ((0, shape[1] // 2), (shape[0] // 2, 0), (shape[0] // 2, shape[1] - 1)):
-        np.testing.assert_array_equal(frame[row, column], background)
+        np.testing.assert_array_equal(frame[row, column], [0x80, 0x88, 0x90])
 
 
 @needs_gl
 def test_yaw_walks_to_the_left_ear() -> None:
     """From the character's left the face looks toward the picture's left edge."""
-    front, side = render_still(size=SIZE), render_still(size=SIZE, yaw=60)
+    front, side = (render_still(size=SIZE, look=Look(yaw=yaw)) for yaw in (0, 60))
     assert difference(front, side).mean() > 10
     hair = (side[20:40].astype(int).max(axis=-1) < 110).nonzero()[1].mean()
     assert hair > 55  # the back of the head is on the right
 
 
 @needs_gl
-def test_supersampling_smooths_but_keeps_the_picture() -> None:
-    plain, smooth = (render_still(size=SIZE, supersample=n) for n in (1, 2))
-    change = difference(plain, smooth)
-    assert 0 < change.mean() < 4
-    np.testing.assert_array_equal(smooth, render_still(size=SIZE))
+@pytest.mark.parametrize("factor", [2, 4])
+def test_supersampling_is_the_mean_of_a_larger_picture(factor: int) -> None:
+    """To rounding: OpenGL averages four pixels at a time, each time to eight bits."""
+    large = render_still(size=factor * SIZE, supersample=1, look=GREY).astype(float)
+    mean = large.reshape(SIZE, factor, SIZE, factor, 3).mean(axis=(1, 3))
+    smooth = render_still(size=SIZE, supersample=factor, look=GREY)
+    assert np.abs(smooth - mean).max() <= 2
+    assert difference(smooth, render_still(size=SIZE, supersample=1, look=GREY)).max() > 20
 
 
 @needs_gl
 def test_background_is_what_was_asked_for() -> None:
-    frame = render_still(size=32, background=(1.0, 0.0, 0.2))
+    frame = render_still(size=32, look=Look(background="#ff0033"))
     np.testing.assert_array_equal(frame[0, 0], [255, 0, 51])
+
+
+@needs_gl
+def test_three_quarter_is_a_walk_around_the_head() -> None:
+    places = (Look(camera="three-quarter"), Look(yaw=35), Look(camera="three-quarter", yaw=-35))
+    aside, walked, back = (render_still(size=32, look=look) for look in places)
+    np.testing.assert_array_equal(aside, walked)
+    np.testing.assert_array_equal(back, render_still(size=32))
+
+
+@needs_gl
+def test_wireframe_has_dark_lines_on_light_paper() -> None:
+    looks = (Look(wireframe=True), Look())
+    forehead = [
+        region(render_still(size=512, look=look), (0.4, 0.6), (0.3, 0.35)) for look in looks
+    ]
+    lines, skin = (part.reshape(-1, 3) for part in forehead)
+    assert lines.std(axis=0).min() > 3 * skin.std(axis=0).max()
+    assert np.ptp(lines.mean(axis=0)) < 30 < np.ptp(skin.mean(axis=0))
+
+
+@needs_gl
+def test_the_head_turns_to_its_left() -> None:
+    """Positive yaw: the nose moves to the picture's right, and the bust stays where it is."""
+    straight = render_still(size=SIZE, look=GREY)
+    turned = render_still(size=SIZE, look=GREY, rotation=[0.4, 0, 0])
+    assert difference(straight, turned)[20:80].mean() > 10
+    assert difference(straight, turned)[94:].mean() < 4
+    hair = [(frame[20:40].astype(int).max(axis=-1) < 110).nonzero()[1].mean()
+            for frame in (straight, turned)]  # fmt: skip
+    assert hair[1] < hair[0] - 3  # its back shows at the picture's left
 
 
 @needs_gl
@@ -199,7 +232,7 @@ def test_bad_sizes(size: object) -> None:
         render_frames(np.zeros((1, 52)), size=size)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("factor", [0, 5, -1])
+@pytest.mark.parametrize("factor", [0, 3, 5, -1])
 def test_bad_supersampling(factor: int) -> None:
     with pytest.raises(RenderError, match="supersample must be"):
         render_frames(np.zeros((1, 52)), supersample=factor)
@@ -214,10 +247,20 @@ def test_bad_coefficients() -> None:
             render_frames(np.full((2, 52), value))
 
 
+def test_bad_rotations() -> None:
+    for rotation in (np.zeros(3), np.zeros((2, 3)), np.full((1, 3), np.nan)):
+        with pytest.raises(RenderError, match=r"finite and \[1, 3\]"):
+            render_frames(np.zeros((1, 52)), rotation=rotation)
+
+
+def front_light() -> Light:
+    camera = camera_at(built_in(), "front", 0, 64, 64)
+    return Light(built_in(), camera.pose, camera.turn)
+
+
 def test_light_falls_from_the_upper_left() -> None:
     """Hand-worked: white skin without gloss, seen and lit along known normals."""
-    head = built_in()
-    light = Light(head, rendering._camera_pose(head, 0), np.eye(3, dtype=np.float32))
+    light = front_light()
     toward_key = lighting.unit(lighting.KEY_DIRECTION)[:, None]
     diffuse = light._diffuse(toward_key, np.ones(1, np.float32))[:, 0]
     # Key in full (n.l = 1); the fill at cos = (-.62 + .062 + .75) / (1.3307 * 1.2540).
@@ -230,7 +273,7 @@ def test_light_falls_from_the_upper_left() -> None:
 
 def test_normals_of_the_eyeballs_point_outward() -> None:
     head = built_in()
-    light = Light(head, rendering._camera_pose(head, 0), np.eye(3, dtype=np.float32))
+    light = front_light()
     normals = light._normals(np.ascontiguousarray(head.vertices.T)).T
     left = (head.parts == PARTS.index("eye")) & (head.vertices[:, 0] > 0)
     # The ball's centre is where all its normals meet: least squares over n x (p - c) = 0.
@@ -241,39 +284,3 @@ def test_normals_of_the_eyeballs_point_outward() -> None:
     outward = (rays * directions).sum(axis=1) / np.linalg.norm(rays, axis=1)
     assert np.median(outward) > 0.999
     np.testing.assert_allclose(np.median(np.linalg.norm(rays, axis=1)), 0.0154, atol=3e-4)
-
-
-def test_platform_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "_egl_devices", lambda: 1)
-    assert rendering._pick_platform() == "egl"
-    monkeypatch.setattr(rendering, "_egl_devices", lambda: 0)
-    monkeypatch.setattr("ctypes.util.find_library", lambda name: f"lib{name}.so")
-    assert rendering._pick_platform() == "osmesa"
-    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
-    with pytest.raises(RenderError, match=r"neither EGL nor OSMesa is here; .*install"):
-        rendering._pick_platform()
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux names its platform")
-def test_the_user_s_platform_is_respected() -> None:
-    script = "from dtalk.rendering import render_still; render_still(size=16)"
-    environment = {**os.environ, "PYOPENGL_PLATFORM": "nonsense"}
-    result = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
-    )
-    last = result.stderr.strip().splitlines()[-1]
-    assert result.returncode == 1
-    assert last.startswith("dtalk.errors.RenderError: no renderer on nonsense")
-    assert "install" in last
-
-
-@needs_gl
-def test_hairs_are_drawn_last() -> None:
-    """pyrender draws by distance, and in any order at equal distance: pixels would differ."""
-    with Renderer(size=16) as renderer:
-        solid, hairs = renderer._meshes
-        nodes = renderer._canvas._renderer._sorted_mesh_nodes(renderer._scene)
-        assert nodes == [solid._node, hairs._node]
-        camera = renderer._scene.get_pose(renderer._scene.main_camera_node)[:3, 3]
-        distances = [np.linalg.norm(camera - mesh._pose[:3, 3]) for mesh in (solid, hairs)]
-        assert 1e-7 < distances[0] - distances[1] < 1e-5  # metres: told apart, never seen

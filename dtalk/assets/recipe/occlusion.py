@@ -12,7 +12,7 @@ import numpy as np
 
 from dtalk.assets.recipe.mesh import normals
 from dtalk.assets.recipe.source import Array, Ints
-from dtalk.rendering import import_pyrender, open_canvas
+from dtalk.opengl import import_pyrender, open_canvas
 
 DIRECTIONS, PIXELS = 120, 640
 DISTANCE, MARGIN = 3.0, 1.05  # metres; the cameras are far, so that rays are nearly parallel
