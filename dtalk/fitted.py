@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -147,9 +148,7 @@ class FlameHead(FittedHead):
         return super()._turned(vertices + corrections.reshape(vertices.shape), rotations)
 
 
-def flame_head(
-    flame: Flame, carried: Transfer, betas: Sequence[float] = ()
-) -> FlameHead:
+def flame_head(flame: Flame, carried: Transfer, betas: Sequence[float] = ()) -> FlameHead:
     """A FLAME model with what was carried to its template."""
     fields = carried.fields.copy()
     fields[:, np.concatenate(flame.eyeballs)] = 0
@@ -180,7 +179,7 @@ def mesh_head(
     )
 
 
-def _head_arrays(carried: Transfer, vertices: FloatArray, faces: IntArray) -> dict[str, object]:
+def _head_arrays(carried: Transfer, vertices: FloatArray, faces: IntArray) -> dict[str, Any]:
     upper, lower = carried.opening.tolist()
     left, right = carried.corners.tolist()
     return {

@@ -38,6 +38,18 @@ def default_folder() -> Path:
     return user_cache_path("dtalk") / "heads"
 
 
+def parse_shape(text: str) -> tuple[float, ...]:
+    """The numbers of a FLAME identity, written like ``0.5,-1,0.2``.
+
+    Raises:
+        HeadError: it is something else.
+    """
+    try:
+        return tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        raise HeadError(f"cannot read --shape {text!r}; write numbers like 0.5,-1,0.2") from error
+
+
 def load_head(
     path: Path | None = None,
     shape: Sequence[float] = (),

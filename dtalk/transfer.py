@@ -44,7 +44,7 @@ REACH = np.geomspace(0.02, 0.006, 16)
 NORMAL_LENGTH = 0.015  # metres that a difference of 1 between normals counts for
 ALIKE = 0.5  # least cosine between the normals of partners
 SURROUNDINGS = 0.012  # metres around a vertex in which lengths are compared
-BROW, BROW_SOFTNESS = 0.75, 0.003  # how strongly brows are painted; metres from a hair
+BROW, BROW_SOFTNESS = 0.7, 0.002  # how strongly brows are painted; metres from a hair
 TRUST = 0.0015  # metres: a partner so far away is trusted as much as the smooth surroundings
 
 
@@ -135,7 +135,9 @@ def _drawn(source: Skin, target: Skin, start: Points, step: Callable[[], None]) 
     for stiffness, reach in zip(STIFFNESS, REACH, strict=True):
         normals = Skin(places, source.faces).normals()
         found, apart, cosine = _closest(places, normals, there, there_normals)
-        pull = np.clip((cosine - ALIKE) / (1 - ALIKE), 0, 1) * (1 - np.minimum(apart / reach, 1) ** 2)
+        pull = np.clip((cosine - ALIKE) / (1 - ALIKE), 0, 1) * (
+            1 - np.minimum(apart / reach, 1) ** 2
+        )
         pull[ends[found]] = 0
         system = stiffness * bending + sparse.diags_array(pull + 1e-4)
         # What is not drawn keeps the shape that it starts with.
@@ -172,11 +174,13 @@ def landmarks(face: Face, unit: float) -> Points:
     chin = _extreme(points, (0, -0.5, 0.87), (-0.012, 0.012), (lower - 0.06, lower - 0.012))
     back = (-0.14, -0.05)
     ears = [
-        _extreme(points, (side, 0, 0), tuple(sorted((0.03 * side, 0.13 * side))), (-0.05, 0.025), back)
+        _extreme(
+            points, (side, 0, 0), tuple(sorted((0.03 * side, 0.13 * side))), (-0.05, 0.025), back
+        )
         for side in (1, -1)
     ]
     found = unit * np.stack((nose, *mouth, chin, *ears)) + middle
-    return np.concatenate((found, face.eyes, face.eyes + [0, 0, face.radius]))
+    return np.concatenate((found, face.eyes, face.eyes + np.array([0, 0, face.radius])))
 
 
 def _extreme(
@@ -226,11 +230,13 @@ class Match:
         trust: [Vt], how far that is to be trusted, 0 to a million; 1 is as much as the
             surroundings are.
         local: [Vs, 3, 3], what the way from source to target does around a source vertex.
+        bend: the smooth warp through the landmarks, of any points of the source.
     """
 
     weights: sparse.csr_array
     trust: Points
     local: Points
+    bend: Callable[[Points], Points]
 
 
 def match(source: Face, target: Face, step: Callable[[], None] = lambda: None) -> Match:
@@ -249,7 +255,7 @@ def match(source: Face, target: Face, step: Callable[[], None] = lambda: None) -
     )
     alike = np.clip((cosine - ALIKE) / (1 - ALIKE), 0, 1)
     trust = alike / ((apart / (scale * TRUST)) ** 2 + 1e-6)
-    return Match(samples[closest], trust, local_maps(source.skin.vertices, places))
+    return Match(samples[closest], trust, local_maps(source.skin.vertices, places), bend)
 
 
 STEPS = len(STIFFNESS)
@@ -282,7 +288,7 @@ def local_maps(before: Points, after: Points, width: float = SURROUNDINGS) -> Po
 
 def _fitted(before: Points, after: Points) -> Points:
     """The linear map as a matrix for rows: ``before @ map`` is ``after``, least squares."""
-    return np.linalg.lstsq(before, after, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(before, after, rcond=None)[0], dtype=np.float64)
 
 
 def carried(values: Points, found: Match, target: Skin) -> Points:
@@ -331,10 +337,10 @@ def transfer(
         HeadError: the mesh has no face that could be found.
     """
     places, triangles = np.asarray(vertices, dtype=np.float64), np.asarray(faces, dtype=np.int64)
-    own = skin_of(source)
-    given = face_of(source)
-    skin = np.setdiff1d(np.arange(len(places)), np.concatenate(eyes))
-    wanted = Face(submesh(places, triangles, skin), *_centres(places, eyes))
+    own, given = skin_of(source), face_of(source)
+    skin, loose = _skin_and_loose(len(places), triangles, eyes)
+    centres = _centres(places, eyes) if eyes else (given.eyes, given.radius)
+    wanted = Face(submesh(places, triangles, skin), *centres)
     done = 0
 
     def step() -> None:
@@ -346,15 +352,49 @@ def transfer(
     shapes = source.shapes[: 3 * len(own)].toarray().reshape(len(own), 3, -1).astype(np.float64)
     moved = np.einsum("vij,vjk->vik", found.local, shapes).reshape(len(own), -1)
     fields = np.zeros((len(ARKIT_NAMES), len(places), 3), dtype=np.float32)
-    fields[:, skin] = carried(moved, found, wanted.skin).reshape(len(skin), 3, -1).transpose(2, 0, 1)
+    fields[:, skin] = (
+        carried(moved, found, wanted.skin).reshape(len(skin), 3, -1).transpose(2, 0, 1)
+    )
     colors = np.zeros((len(places), 3), dtype=np.float32)
     colors[skin] = _skin_colors(source, own, found)
-    for ball, centre in zip(eyes, wanted.eyes, strict=True):
-        colors[ball] = _eye_colors(source, given, places[ball] - centre)
     parts = np.zeros(len(places), dtype=np.uint8)
-    parts[np.concatenate(eyes)] = PARTS.index("eye")
+    for ball, centre in zip(eyes, wanted.eyes):
+        colors[ball] = _eye_colors(source, given, places[ball] - centre)
+        parts[ball] = PARTS.index("eye")
+    if len(loose):
+        near = _nearest_of_all(source, found, places[loose])
+        fields[:, loose] = (
+            source.shapes.toarray().reshape(-1, 3, len(ARKIT_NAMES))[near].transpose(2, 0, 1)
+        )
+        colors[loose], parts[loose] = source.colors[near], source.parts[near]
     step()
     return Transfer(fields, colors, parts, **_regions(source, given.skin, found, skin))
+
+
+def _skin_and_loose(
+    count: int, faces: IntArray, eyes: Sequence[IntArray]
+) -> tuple[IntArray, IntArray]:
+    """The largest piece besides the eyes, and all others: teeth, tongue, hair."""
+    labels = pieces(count, faces)
+    rest = np.setdiff1d(np.arange(count), np.concatenate([*eyes, np.empty(0, int)]))
+    largest = np.bincount(labels[rest]).argmax()
+    return rest[labels[rest] == largest], rest[labels[rest] != largest]
+
+
+def pieces(count: int, faces: IntArray) -> IntArray:
+    """Which connected piece each vertex belongs to, [V]."""
+    pairs = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
+    joined = sparse.coo_array((np.ones(len(pairs)), tuple(pairs.T)), (count, count))
+    labels: IntArray = connected_components(joined, directed=False)[1]
+    return labels
+
+
+def _nearest_of_all(source: Head, found: Match, points: Points) -> IntArray:
+    """For points off the skin, the closest vertex of anything but the eyes."""
+    still = np.isin(source.parts, (PARTS.index("eye"), PARTS.index("glint")))
+    kept = np.flatnonzero(~still)
+    tree = cKDTree(found.bend(source.vertices[kept].astype(np.float64)))
+    return kept[tree.query(points)[1]]
 
 
 def skin_of(head: Head) -> IntArray:
