@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from dtalk.errors import HeadError
 from dtalk.flame import LEFT_EYE, NECK, RIGHT_EYE, ROOT, Flame, pose_matrices
 from dtalk.head import FloatArray, Head, IntArray, shapes_from_fields
+from dtalk.lids import close_lids
 from dtalk.motion import ARKIT_NAMES
 from dtalk.transfer import Transfer, local_maps, sphere
 
@@ -124,13 +125,14 @@ class FlameHead(FittedHead):
         maps = local_maps(self.vertices.astype(np.float64), template.astype(np.float64))
         shapes = self.shapes.toarray().reshape(len(template), 3, -1)
         fields = np.einsum("vij,vjk->kvi", maps.astype(np.float32), shapes)
-        return replace(
+        moved = replace(
             self,
             vertices=template,
             shapes=shapes_from_fields(fields),
             eyes=flame_eyes(self.flame, template, fields),
             betas=(),
         )
+        return close_lids(moved)
 
     @cached_property
     def joints(self) -> FloatArray:
@@ -152,12 +154,13 @@ def flame_head(flame: Flame, carried: Transfer, betas: Sequence[float] = ()) -> 
     """A FLAME model with what was carried to its template."""
     fields = carried.fields.copy()
     fields[:, np.concatenate(flame.eyeballs)] = 0
-    head = FlameHead(
+    open_head = FlameHead(
         **_head_arrays(carried, flame.template, flame.faces),
         shapes=shapes_from_fields(fields),
         eyes=flame_eyes(flame, flame.template, fields),
         flame=flame,
     )
+    head = close_lids(open_head)
     if not any(betas):
         return head
     return replace(head.with_template(flame.shaped(betas)), betas=tuple(map(float, betas)))
@@ -172,11 +175,12 @@ def mesh_head(
         centre, _ = sphere(vertices[ball].astype(np.float64))
         shares = np.ones(len(ball), dtype=np.float32)
         eyes.append(_eye(vertices, carried.fields, ball, shares, centre))
-    return FittedHead(
+    head = FittedHead(
         **_head_arrays(carried, vertices, faces),
         shapes=shapes_from_fields(carried.fields),
         eyes=tuple(eyes),
     )
+    return close_lids(head)
 
 
 def _head_arrays(carried: Transfer, vertices: FloatArray, faces: IntArray) -> dict[str, Any]:

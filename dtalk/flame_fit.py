@@ -28,7 +28,9 @@ from dtalk.motion_files import npz_arrays
 
 FLAME_SUFFIX = ".flame.npz"
 EXPRESSIONS = 100  # numbers a frame that research code expects; those a model lacks are 0
-NOISE = 0.001  # metres: what the ridge takes for the error of a coordinate
+# Metres: what the ridge takes for the error of a coordinate. Larger than it is, since those of
+# neighbours go together.
+NOISE = 0.005
 CHIN = 0.9  # least share of the jaw joint in a vertex that the jaw's rotation is fitted to
 TURNS = 4  # how often jaw and expression are found in turns
 BLOCK = 32  # frames at a time
