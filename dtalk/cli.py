@@ -20,6 +20,7 @@ from dtalk.settings import (
     DistillationConfig,
     Engine,
     EvaluationConfig,
+    HeadChoice,
     Hearing,
     Look,
     Manner,
@@ -126,20 +127,25 @@ def _common(
 
 
 @app.command()
-@_takes(Manner, Engine)
+@_takes(HeadChoice, Manner, Engine)
 def animate(
     inputs: Annotated[list[Path], typer.Argument(help="speech files, or folders of them")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="file or folder [beside the input]")
     ] = None,
     format: Annotated[  # noqa: A002
-        list[str] | None, typer.Option("--format", help="npz, csv or json; may be repeated [npz]")
+        list[str] | None,
+        typer.Option("--format", help="npz, csv, json or flame; may be repeated [npz]"),
     ] = None,
     force: Force = False,
+    head_flags: Settings = {},  # noqa: B006
     manner_flags: Settings = {},  # noqa: B006
     engine_flags: Settings = {},  # noqa: B006
 ) -> None:
-    """Turn speech into 52 ARKit curves at 30 frames/s: npz, Live Link Face csv, Audio2Face json."""
+    """Turn speech into 52 ARKit curves at 30 frames/s: npz, Live Link Face csv, Audio2Face json.
+
+    Format flame adds the expression, jaw and eyes of the FLAME model that --head names.
+    """
     from dtalk.audio import AUDIO_SUFFIXES
     from dtalk.batch import plan
     from dtalk.files import expand_inputs
@@ -148,22 +154,32 @@ def animate(
     jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes)
 
     from dtalk.animation import animate_file
+    from dtalk.flame_fit import checked_flame, export_flame, is_flame
     from dtalk.motion_files import write_motion
 
+    head = _load_head(**head_flags)
+    if any(is_flame(output) for job in jobs for output in job.outputs):
+        checked_flame(head)
+    elif any(head_flags.values()):
+        raise DtalkError("curves fit any head: --head, --shape and --masks need --format flame")
     model = _load_model(**engine_flags)
     manner = _manner(model, manner_flags)
 
     def work(job: Job, bars: Bars) -> int:
         motion = animate_file(model, job.source, manner)
         for output in job.outputs:
-            write_motion(motion, output)
+            if is_flame(output):
+                fit = export_flame(motion, head, output)
+                bars.note(f"{output}: {fit.accuracy}")
+            else:
+                write_motion(motion, output)
         return len(motion)
 
     _run_batch("animate", jobs, work, force)
 
 
 @app.command()
-@_takes(Showing, Look, Manner, Engine)
+@_takes(Showing, Look, HeadChoice, Manner, Engine)
 def render(
     inputs: Annotated[
         list[Path], typer.Argument(help="motion files (npz, csv, json), speech files, or folders")
@@ -178,6 +194,7 @@ def render(
     force: Force = False,
     showing_flags: Settings = {},  # noqa: B006
     look_flags: Settings = {},  # noqa: B006
+    head_flags: Settings = {},  # noqa: B006
     manner_flags: Settings = {},  # noqa: B006
     engine_flags: Settings = {},  # noqa: B006
 ) -> None:
@@ -193,6 +210,7 @@ def render(
     if audio is not None and len(found) > 1 and not side_by_side:
         raise DtalkError(f"--audio names one sound, but there are {len(found)} inputs")
     pixels = _parse_size(size)
+    head = _load_head(**head_flags)
 
     from dtalk.production import Production
     from dtalk.side_by_side import OUTPUT, named_panels
@@ -208,6 +226,7 @@ def render(
         audio,
         pixels,
         Look(**look_flags),
+        head,
         manner=_manner(model, manner_flags),
         engine=Engine(**engine_flags),
         moments=moments,
@@ -474,17 +493,20 @@ def _tuples(flags: Settings) -> Settings:
 
 def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:
     """The suffixes to write: of the formats asked for, else of the output file, else npz."""
+    from dtalk.flame_fit import FLAME_SUFFIX
     from dtalk.motion_files import FORMATS
 
+    suffixes = {name: f".{name}" for name in FORMATS} | {"flame": FLAME_SUFFIX}
     formats = [name.lower().removeprefix(".") for name in formats or ()]
-    unknown = [name for name in formats if name not in FORMATS]
+    unknown = [name for name in formats if name not in suffixes]
     if unknown:
-        raise DtalkError(f"unknown format {unknown[0]!r}; there are {', '.join(FORMATS)}")
-    named = out.suffix.lower().lstrip(".") if out is not None and not out.is_dir() else ""
-    chosen = list(dict.fromkeys(formats or [named if named in FORMATS else "npz"]))
-    if named in FORMATS and chosen != [named]:
+        raise DtalkError(f"unknown format {unknown[0]!r}; there are {', '.join(suffixes)}")
+    ending = out.name.lower() if out is not None and out.suffix and not out.is_dir() else ""
+    named = next((name for name in reversed(suffixes) if ending.endswith(suffixes[name])), "")
+    chosen = list(dict.fromkeys(formats or [named or "npz"]))
+    if named and chosen != [named]:
         raise DtalkError(f"-o {out} is a {named} file, but --format says {', '.join(chosen)}")
-    return [f".{name}" for name in chosen]
+    return [suffixes[name] for name in chosen]
 
 
 def _parse_size(text: str) -> int | tuple[int, int]:
@@ -499,6 +521,15 @@ def _set_threads(threads: int | None) -> None:
 
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def _load_head(head: Path | None, shape: str, masks: Path | None) -> Head:
+    """The head that the flags name; a bar shows while shapes are carried to it."""
+    from dtalk.console import counting
+    from dtalk.heads import load_head, parse_shape
+
+    with counting("carrying shapes to the head", "steps") as progress:
+        return load_head(head, parse_shape(shape), masks, progress)
 
 
 def _load_model(

@@ -75,6 +75,10 @@ class Bars:
             self._current, description=name, completed=done, total=total, rate=rate, visible=True
         )
 
+    def note(self, line: str) -> None:
+        """One line about what was made, above the bars."""
+        err.print(line, markup=False, highlight=False)
+
 
 @contextmanager
 def batch_bars(what: str, files: int) -> Iterator[Bars]:

@@ -92,7 +92,8 @@ def _chosen(path: Path, name: str | None) -> MotionFormat:
 # npz: exact, with all provenance ---------------------------------------------------------------
 
 
-def _write_npz(motion: Motion, path: Path) -> None:
+def npz_arrays(motion: Motion) -> dict[str, Any]:
+    """What an npz motion file holds."""
     arrays: dict[str, Any] = {
         "coefficients": motion.coefficients,
         "names": np.array(ARKIT_NAMES),
@@ -106,6 +107,11 @@ def _write_npz(motion: Motion, path: Path) -> None:
         arrays["seed"] = np.array(motion.seed)
     if motion.head_rotation is not None:
         arrays["head_rotation"] = motion.head_rotation
+    return arrays
+
+
+def _write_npz(motion: Motion, path: Path) -> None:
+    arrays = npz_arrays(motion)
     with path.open("wb") as file:  # given a name, numpy would append its own suffix
         np.savez_compressed(file, **arrays)
 

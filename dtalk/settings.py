@@ -83,6 +83,17 @@ class Showing:
 
 
 @dataclass(frozen=True)
+class HeadChoice:
+    """Whose head moves."""
+
+    head: Path | None = setting(  # noqa: RUF009
+        None, "FLAME model (pkl, npz) or mesh of a head (obj, ply, ...) [the built-in one]"
+    )
+    shape: str = setting("", "identity of a FLAME model: its first numbers, such as 0.5,-1,0.2")
+    masks: Path | None = setting(None, "FLAME_masks.pkl, for its regions")  # noqa: RUF009
+
+
+@dataclass(frozen=True)
 class Hearing:
     """Where a model computes, and what a teacher hears through."""
 
