@@ -245,7 +245,7 @@ def render(
 
 
 @app.command()
-@_takes(EvaluationConfig, Hearing)
+@_takes(EvaluationConfig, HeadChoice, Hearing)
 def evaluate(
     data: Annotated[
         Path,
@@ -270,6 +270,7 @@ def evaluate(
         Path | None, typer.Option(help="draw curves and tables into this folder")
     ] = None,
     flags: Settings = {},  # noqa: B006
+    head_flags: Settings = {},  # noqa: B006
     hearing: Settings = {},  # noqa: B006
 ) -> None:
     """Score models, and other systems' predictions, on tracked faces.
@@ -282,7 +283,8 @@ def evaluate(
     specs = [_model_and_steps(text, config.steps) for text in weights or [] if text]
     if not specs and not pred:
         specs = [(None, config.steps)]
-    systems = _systems(data, specs, pred or [], config, hearing)
+    head = _load_head(**head_flags)
+    systems = _systems(data, specs, pred or [], head, config, hearing)
     if config.intervals:
         comparison.add_intervals(systems)
     _show_systems(systems, config)
@@ -305,16 +307,15 @@ def _systems(
     data: Path,
     specs: Sequence[Spec],
     folders: Sequence[Path],
+    head: Head,
     config: EvaluationConfig,
     hearing: Settings,
 ) -> list[System]:
     """All rows of the comparison, models first."""
-    from dtalk.head import built_in
-
     models = [_load_model(path, **hearing) for path, _ in specs]
     if config.rest is not None:
         models = [model.changed(rest=config.rest) for model in models]
-    clips, head = _clips_to_compare(data, config), built_in()
+    clips = _clips_to_compare(data, head, config)
     systems = []
     for model, (path, steps), name in zip(models, specs, _names(models, specs)):
         system = _judged_model(model, name, clips, head, config, steps)
@@ -341,10 +342,15 @@ def _show_systems(systems: Sequence[System], config: EvaluationConfig) -> None:
         show(interval_table(title, by_name))
 
 
-def _clips_to_compare(data: Path, config: EvaluationConfig) -> list[LoadedClip]:
+def _clips_to_compare(data: Path, head: Head, config: EvaluationConfig) -> list[LoadedClip]:
     from dtalk.console import counting, warn
     from dtalk.datasets import few, load_clips, read_index, select
+    from dtalk.meshed import meshed_clips
+    from dtalk.vocaset import is_vocaset
 
+    if is_vocaset(data):
+        with counting("reading sentences", "sentences") as progress:
+            return meshed_clips(data, config.split, head, warn, progress)
     clips = select(read_index(data, warn), config.split, config.sets)
     if not any(clip.motion for clip in clips):
         raise DtalkError(
@@ -360,7 +366,10 @@ def _clips_to_compare(data: Path, config: EvaluationConfig) -> list[LoadedClip]:
 def _trained_speakers(data: Path) -> tuple[str, ...]:
     """Who counts as seen by systems that do not say."""
     from dtalk.datasets import labels_of, read_index, select
+    from dtalk.vocaset import SUBJECTS, is_vocaset
 
+    if is_vocaset(data):
+        return SUBJECTS["train"]
     index = read_index(data, lambda line: None)  # it has been told already
     return labels_of(select(index, "train"))[0]
 

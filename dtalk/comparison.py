@@ -84,7 +84,7 @@ def judge_folder(
     if not folder.is_dir():
         raise DataError(f"no such folder of predictions: {folder}")
     failures: list[str] = []
-    moving = [clip for clip in clips if clip.coefficients is not None]
+    moving = [clip for clip in clips if clip.tracked]
     found = _read_all(folder, moving, data, failures, progress)
     results = _in_order(judge(found, head), clips)
     if not results:

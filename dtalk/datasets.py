@@ -75,6 +75,11 @@ class LoadedClip:
     coefficients: Array | None
 
     @property
+    def tracked(self) -> bool:
+        """Whether there is a face to compare with."""
+        return self.coefficients is not None
+
+    @property
     def frames(self) -> int:
         """Frames of the face: those of the motion, else as many as the sound lasts."""
         if self.coefficients is not None:

@@ -20,6 +20,7 @@ from dtalk.datasets import LoadedClip
 from dtalk.diffusion import sample_ddim
 from dtalk.files import atomic_path
 from dtalk.head import Head
+from dtalk.meshed import MeshedClip
 from dtalk.model import DiffusionTalker, draw_noise, noise_generator
 from dtalk.scoring import Array, Geometry, Scores, lip_errors, score, static_scores
 
@@ -108,7 +109,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[ClipResult]:
     """Scores of all clips with motion; ``samples`` above 1 also judges their mean."""
-    with_motion = [clip for clip in clips if clip.coefficients is not None]
+    with_motion = [clip for clip in clips if clip.tracked]
     seeds = range(seed, seed + samples)
     return judge(predict(model, with_motion, seeds, steps, progress), head)
 
@@ -123,8 +124,12 @@ def judge(predictions: Iterable[tuple[LoadedClip, Array]], head: Head) -> list[C
     return [_judged(clip, samples, geometry) for clip, samples in predictions]
 
 
-def _judged(clip: LoadedClip, samples: Array, geometry: Geometry) -> ClipResult:
-    reference = clip.coefficients
+def _judged(clip: LoadedClip, samples: Array, common: Geometry) -> ClipResult:
+    geometry, reference = (
+        (clip.geometry, clip.reference)
+        if isinstance(clip, MeshedClip)
+        else (common, clip.coefficients)
+    )
     assert reference is not None
     face = samples[0]
     sample, mean = score(face, reference, geometry), None

@@ -1,8 +1,9 @@
 """Other systems' output: a folder of predictions, one file a clip, read for comparison.
 
 Curves as npz, csv or json by channel name, or vertices as npy, ``[T, V, 3]`` or ``[T, V * 3]`` in
-metres on the head that is compared on. A file is found by the clip's name, else by its sound's: the
-path within the data folder, as ``dtalk animate DATA -o DIR`` writes it, or the bare name.
+metres on the head that is compared on. A file is found by the name of its clip (``/`` may be
+``_``), else of its sound: the path within the data folder, as ``dtalk animate DATA -o DIR`` writes
+it, or the bare name.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def find_prediction(folder: Path, clip: Clip, data: Path) -> Path | None:
         sound = clip.audio.relative_to(data)
     except ValueError:
         sound = Path(clip.audio.name)
-    for place in (Path(clip.name), sound.with_suffix(""), Path(sound.stem)):
+    flat = Path(clip.name.replace("/", "_"))
+    for place in (Path(clip.name), flat, sound.with_suffix(""), Path(sound.stem)):
         for suffix in SUFFIXES:
             path = folder / place.parent / (place.name + suffix)
             if path.is_file():

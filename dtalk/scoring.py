@@ -58,7 +58,6 @@ class Geometry:
         self.lips = Region(head, head.lips)
         self.upper_face = Region(head, head.upper_face)
         self._landmarks = Region(head, [*head.opening, *head.corners])
-        self._rest = head.vertices
 
     def opening(self, face: Array) -> Array:
         """Vertical distance of the inner-lip midpoints ``[T]``, mm; below 0 they overlap."""
@@ -69,12 +68,6 @@ class Geometry:
         """Distance of the mouth corners ``[T]``, mm."""
         points = self._landmarks(face)
         return np.linalg.norm(points[:, 2] - points[:, 3], axis=-1)
-
-    def neutral_like(self, face: Array) -> Array:
-        """The neutral face for as many frames and in the same terms as ``face``."""
-        if face.ndim == 2:
-            return np.zeros_like(face)
-        return np.broadcast_to(self._rest, (len(face), *self._rest.shape))
 
     def shown(self, face: Array) -> Shown:
         """What is to be looked at in ``face``.
@@ -98,12 +91,12 @@ class Geometry:
         )
 
 
-def score(predicted: Array, reference: Array, geometry: Geometry) -> Scores:
+def score(predicted: Array, reference: Array | Shown, geometry: Geometry) -> Scores:
     """Every metric of one clip, from two faces of as many frames.
 
     EVE is not a number where either is known by its vertices alone.
     """
-    face, true = geometry.shown(predicted), geometry.shown(reference)
+    face, true = geometry.shown(predicted), _shown(reference, geometry)
     neutral = geometry.upper_face.neutral
     fdd = metrics.facial_dynamics_deviation(face.upper_face, true.upper_face, neutral)
     fdd_mm = metrics.facial_dynamics_deviation_mm(face.upper_face, true.upper_face, neutral)
@@ -127,12 +120,17 @@ def score(predicted: Array, reference: Array, geometry: Geometry) -> Scores:
     }
 
 
-def static_scores(reference: Array, geometry: Geometry) -> Scores:
+def static_scores(reference: Array | Shown, geometry: Geometry) -> Scores:
     """:func:`score` of a face that stays neutral."""
-    return score(geometry.neutral_like(reference), reference, geometry)
+    frames = len(_shown(reference, geometry).opening)
+    return score(np.zeros((frames, len(ARKIT_NAMES)), np.float32), reference, geometry)
 
 
-def lip_errors(predicted: Array, reference: Array, geometry: Geometry) -> Array:
+def lip_errors(predicted: Array, reference: Array | Shown, geometry: Geometry) -> Array:
     """The largest distance of a lip vertex from its place in each frame ``[T]``, mm."""
-    squared = metrics.squared_distance(geometry.lips(predicted), geometry.lips(reference))
-    return np.sqrt(squared.max(-1))
+    true = _shown(reference, geometry).lips
+    return np.sqrt(metrics.squared_distance(geometry.lips(predicted), true).max(-1))
+
+
+def _shown(face: Array | Shown, geometry: Geometry) -> Shown:
+    return face if isinstance(face, Shown) else geometry.shown(face)

@@ -137,7 +137,7 @@ class Vocaset:
         note: Note,
     ) -> None:
         self._vertices, self._places = vertices, places
-        self._templates, self._note = templates, note
+        self.templates, self._note = templates, note
 
     def __len__(self) -> int:
         """Sentences, those included that will prove to be damaged."""
@@ -165,7 +165,7 @@ class Vocaset:
         if not np.isfinite(vertices).all():
             raise DataError(f"{name}: a vertex is not finite")
         return MeshClip(
-            subject, sequence, cut_to(waveform, frames), vertices, self._templates[subject]
+            subject, sequence, cut_to(waveform, frames), vertices, self.templates[subject]
         )
 
 
