@@ -105,7 +105,9 @@ def test_a_model_is_judged_on_meshes(clips, head):
     found = system.tables["sample"]["all"]
     assert found["lve"] > 1
     assert np.isnan(found["eve"])
-    assert [result.curves.shape for result in system.results] == [(FRAMES // 2, 52)] * 2
+    for result in system.results:
+        assert result.curves is not None
+        assert result.curves.shape == (FRAMES // 2, 52)
 
 
 def test_another_head_is_refused(folder):
