@@ -53,7 +53,8 @@ def plan(
     Raises:
         DtalkError: two inputs would write the same file.
     """
-    named = out is not None and len(found) == 1 and [out.suffix.lower()] == list(suffixes)
+    alone = len(found) == len(suffixes) == 1
+    named = out is not None and alone and _ends_in(out, suffixes)
     if out is not None and not named:
         _refuse_file(out, len(found), suffixes)
     jobs = []
@@ -74,9 +75,13 @@ def _refuse_file(out: Path, inputs: int, suffixes: Sequence[str]) -> None:
     if out.suffix.lower() not in _FILE_SUFFIXES or out.is_dir():
         return
     wanted = " and ".join(suffixes)
-    if out.suffix.lower() in suffixes:
+    if _ends_in(out, suffixes):
         raise DtalkError(f"-o {out} names one file, but there are {inputs} inputs; name a folder")
     raise DtalkError(f"-o {out}: {wanted} is written; name a {wanted} file or a folder")
+
+
+def _ends_in(path: Path, suffixes: Sequence[str]) -> bool:
+    return bool(path.suffix) and path.name.lower().endswith(tuple(suffixes))
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

@@ -8,6 +8,7 @@
     ├── DataError              a data set, split or label table that does not fit
     ├── CheckpointError        a model file that is broken, foreign or of another version
     ├── HeadError              a head model (built in or FLAME) that cannot be used
+    ├── PickleError            a pickle that is damaged, or asks for more than arrays
     ├── RenderError            no renderer, or a frame that could not be drawn
     ├── VideoError             an mp4 that could not be written
     └── OutputExistsError      an output that is there already and must not be overwritten
@@ -41,6 +42,10 @@ class CheckpointError(DtalkError):
 
 class HeadError(DtalkError):
     """A head model cannot be read, or does not fit what is asked of it."""
+
+
+class PickleError(DtalkError):
+    """A pickle is damaged, or asks for more than arrays and plain containers."""
 
 
 class RenderError(DtalkError):

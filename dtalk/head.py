@@ -107,14 +107,18 @@ class Head:
         weights = np.asarray(coefficients, dtype=np.float32)
         if weights.ndim not in (1, 2) or weights.shape[-1] != len(self.names):
             raise HeadError(f"coefficients must be [52] or [T, 52], got {list(weights.shape)}")
-        moved: FloatArray = (self.shapes @ weights.T).T
-        deformed = self.vertices + moved.reshape(*weights.shape[:-1], len(self.vertices), 3)
+        deformed = self._moved(weights)
         if rotation is None:
             return deformed
         angles = np.asarray(rotation, dtype=np.float32)
         if angles.shape != (*weights.shape[:-1], 3):
             raise HeadError(f"rotation must be [3] or [T, 3] like coefficients, got {angles.shape}")
         return self._turned(deformed, turns(angles))
+
+    def _moved(self, weights: FloatArray) -> FloatArray:
+        """The vertices before the head turns, [..., 52] -> [..., V, 3]."""
+        moved: FloatArray = (self.shapes @ weights.T).T
+        return self.vertices + moved.reshape(*weights.shape[:-1], len(self.vertices), 3)
 
     def _turned(self, vertices: FloatArray, rotations: FloatArray) -> FloatArray:
         """Vertices [..., V, 3] turned about the neck's joint by rotations [..., 3, 3]."""

@@ -1004,7 +1004,7 @@ def test_evaluate(call: Callable[..., Result], data: Path, weights: Path) -> Non
     assert (result.status, result.err.strip()) == (0, "")
     assert "tiny, val, one sample" in result.out
     assert "tiny, val, mean of 2 samples" in result.out
-    figures = json.loads(Path("new/figures.json").read_text())["tiny"]
+    figures = json.loads(Path("new/figures.json").read_text())["systems"]["tiny"]
     assert set(figures) == {"sample", "mean", "retrieval"}
     assert {"all", "a", "b", "seen speakers", "unseen speakers"} == set(figures["sample"])
     assert figures["sample"]["all"]["lve"] > 0
@@ -1018,7 +1018,7 @@ def test_evaluate_keeps_models_of_one_name_apart(
     save_model(tiny_model(1), Path("tiny.safetensors"))
     flags = ("--weights", weights, "--weights", "tiny.safetensors", "--json", "figures.json")
     assert call("evaluate", "--data", data, *flags).status == 0
-    figures = json.loads(Path("figures.json").read_text())
+    figures = json.loads(Path("figures.json").read_text())["systems"]
     assert list(figures) == [str(weights), "tiny.safetensors"]
 
 
@@ -1041,8 +1041,62 @@ def test_evaluate_names_clips_it_leaves_out(call: Callable[..., Result], weights
     result = call("evaluate", "--data", folder, "--weights", weights, "--json", "figures.json")
     assert result.status == 0
     assert "warning: left out: vb: cannot read" in result.err
-    scores = json.loads(Path("figures.json").read_text())["tiny"]["sample"]
+    scores = json.loads(Path("figures.json").read_text())["systems"]["tiny"]["sample"]
     assert sorted(scores) == ["a", "all", "seen speakers"]
+
+
+def test_evaluate_compares_with_predictions_of_others(
+    call: Callable[..., Result], data: Path, weights: Path
+) -> None:
+    """The curves that animate wrote for the whole folder score as the model itself."""
+    animated = call("animate", data, "--weights", weights, "--out", "theirs", "--format", "csv")
+    assert animated.status == 0
+    flags = ("--weights", weights, "--pred", "theirs", "--intervals", "--json", "figures.json")
+    more = ("--csv", "table.csv", "--clips", "clips.csv")
+    result = call("evaluate", "--data", data, *flags, *more)
+    assert (result.status, result.err.strip()) == (0, "")
+    assert "theirs, val, one sample" in result.out
+    assert "95 % over clips; *: differs from tiny" in result.out
+    systems = json.loads(Path("figures.json").read_text())["systems"]
+    assert list(systems) == ["tiny", "theirs"]
+    ours, theirs = (system["sample"]["all"] for system in systems.values())
+    for key, value in ours.items():
+        assert theirs[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
+    assert Path("table.csv").read_text().startswith("system,kind,group,")
+    assert Path("clips.csv").read_text().startswith("system,set,clip,")
+
+
+def test_evaluate_of_predictions_alone_loads_no_model(
+    call: Callable[..., Result], data: Path, weights: Path
+) -> None:
+    assert call("animate", data, "--weights", weights, "--out", "theirs").status == 0
+    next(Path("theirs").glob("v*.npz")).unlink()
+    result = call("evaluate", "--data", data, "--pred", "theirs", "--json", "figures.json")
+    assert result.status == 0
+    assert "warning: theirs: left out: v" in result.err
+    assert list(json.loads(Path("figures.json").read_text())["systems"]) == ["theirs"]
+    assert "retrieval" not in result.out
+
+
+def test_evaluate_keeps_folders_of_one_name_apart(
+    call: Callable[..., Result], data: Path, weights: Path
+) -> None:
+    for folder in ("one/out", "two/out"):
+        assert call("animate", data, "--weights", weights, "--out", folder).status == 0
+    flags = ("--pred", "one/out", "--pred", "two/out", "--json", "figures.json")
+    assert call("evaluate", "--data", data, *flags).status == 0
+    systems = json.loads(Path("figures.json").read_text())["systems"]
+    assert list(systems) == [str(Path("one/out")), str(Path("two/out"))]
+
+
+def test_evaluate_refuses_a_folder_without_predictions(
+    call: Callable[..., Result], data: Path
+) -> None:
+    Path("empty").mkdir()
+    result = call("evaluate", "--data", data, "--pred", "empty", "--json", "figures.json")
+    assert result.status == 1
+    assert "empty predicts no clip of" in result.error
+    assert not Path("figures.json").exists()
 
 
 # --- distill ----------------------------------------------------------------------------------
