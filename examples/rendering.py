@@ -1,6 +1,6 @@
 """Where the time of a rendering goes, and how many frames a second come out with sound.
 
-    python examples/rendering.py [--head HEAD.npz] [--sizes 512 1024] [--seconds 10]
+    python examples/rendering.py [--head FLAME.pkl] [--sizes 512 1024] [--seconds 10]
 
 First the parts of a frame, one after another, each waited for: milliseconds of wall time, median
 of all frames, and of processor time, mean. Then the whole, from motion to an mp4 with sound, in
@@ -23,7 +23,8 @@ import soundfile
 
 from dtalk.camera import camera_at
 from dtalk.canvas import Frame
-from dtalk.head import Head, built_in
+from dtalk.head import Head
+from dtalk.heads import load_head
 from dtalk.lighting import Light
 from dtalk.motion import ARKIT_NAMES, FPS, Motion
 from dtalk.outlines import Outlines
@@ -123,11 +124,11 @@ def report(head: Head, size: int, motion: Motion, folder: Path) -> Iterator[str]
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--head", type=Path, help="a head in dtalk's own format [the built-in]")
+    parser.add_argument("--head", type=Path, help="FLAME model, or another head [the built-in]")
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024], help="above 256")
     parser.add_argument("--seconds", type=float, default=10.0)
     asked = parser.parse_args()
-    head = Head.load(asked.head) if asked.head else built_in()
+    head = load_head(asked.head)
     motion = chatter(round(asked.seconds * FPS))
     print(f"{len(head.vertices)} vertices, {len(head.faces)} triangles, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,15 @@ def test_walking_to_the_left_ear() -> None:
     position = camera.pose[:3, 3] - TARGET
     np.testing.assert_allclose(position, [1.19, 0.01, 0], atol=1e-6)
     np.testing.assert_allclose(camera.turn @ [0, 0, 1], [1, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "seen_from"), [(1.25, 1.25), (0.9, 0.9), (3.0, 1.5), (0.1, 0.8)])
+def test_larger_heads_are_seen_from_further_away(scale: float, seen_from: float) -> None:
+    """So they look the same, unless they are giants or dwarfs."""
+    larger = replace(built_in(), vertices=MOUTH + np.float32(scale) * (built_in().vertices - MOUTH))
+    target = MOUTH + seen_from * np.array(TARGET_FROM_MOUTH)
+    position = camera_at(larger, "front", 0, 64, 64).pose[:3, 3]
+    np.testing.assert_allclose((position - target) / seen_from, CAMERA_FROM_TARGET, atol=1e-5)
 
 
 def test_named_places() -> None:
