@@ -215,7 +215,6 @@ print("loaded:", sorted(large & set(sys.modules)))
         ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--without", "teeth"],
         ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--front-end", "fake"],
         ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--steps", "0"],
-        ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--init", "m"],
     ],
     ids=" ".join,
 )
@@ -359,7 +358,7 @@ def test_unknown_format(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
     result = animate("hello.wav", "--format", "fbx")
     assert result.status == 1
-    assert result.error == "unknown format 'fbx'; there are npz, csv, json"
+    assert result.error == "unknown format 'fbx'; there are npz, csv, json, flame"
 
 
 def test_format_against_suffix(animate: Callable[..., Result]) -> None:

@@ -8,14 +8,14 @@ const HEADER = 44; // bytes of the wavs that peers.py writes: 16 kHz, mono, 16 b
 export async function run(recognise) {
   const [folder, answers] = process.argv.slice(2);
   const clips = JSON.parse(fs.readFileSync(path.join(folder, "clips.json"), "utf8"));
-  const lines = [];
+  const answer = (line) => fs.appendFileSync(answers, JSON.stringify(line) + "\n");
+  fs.rmSync(answers, { force: true });
   for (const { clip, wav } of clips) {
     try {
       const samples = fs.readFileSync(path.join(folder, wav)).subarray(HEADER);
-      lines.push({ clip, cues: await recognise(samples) });
+      answer({ clip, cues: await recognise(samples) });
     } catch (error) {
-      lines.push({ clip, error: String(error) });
+      answer({ clip, error: String(error) });
     }
   }
-  fs.writeFileSync(answers, lines.map((line) => JSON.stringify(line) + "\n").join(""));
 }
