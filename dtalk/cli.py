@@ -199,28 +199,20 @@ def render(
     engine_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Draw motion, or speech that is animated first, as an mp4 with sound."""
-    from dtalk.batch import plan
     from dtalk.files import expand_inputs
     from dtalk.pipeline import RENDERED_SUFFIXES, is_motion, without_own_audio
 
     showing = Showing(**_tuples(showing_flags))
     found = without_own_audio(expand_inputs(inputs, set(RENDERED_SUFFIXES)))
-    sources = [file for file, _ in found]
-    side_by_side = showing.labels or showing.reference is not None
-    if audio is not None and len(found) > 1 and not side_by_side:
+    if audio is not None and len(found) > 1 and not showing.side_by_side:
         raise DtalkError(f"--audio names one sound, but there are {len(found)} inputs")
     pixels = _parse_size(size)
     head = _load_head(**head_flags)
 
-    from dtalk.production import Production
-    from dtalk.side_by_side import OUTPUT, named_panels
-    from dtalk.stills import parse_moments, still_suffixes
+    from dtalk.production import Production, planned
 
-    moments = parse_moments(showing.still)
-    panels = named_panels(sources, showing.reference) if side_by_side else []
-    planned = [(OUTPUT, OUTPUT)] if side_by_side else found
-    jobs = plan(planned, out, still_suffixes(moments) if moments else [".mp4"])
-    speaks = any(not is_motion(path) for path in sources)
+    jobs, moments, panels = planned(found, out, showing)
+    speaks = any(not is_motion(path) for path, _ in found)
     model = _load_model(**engine_flags) if speaks else None
     production = Production(
         audio,

@@ -109,7 +109,8 @@ class Motion:
         emotion: label of the emotion, empty if unknown.
         seed: seed of the noise that the motion was drawn from, at most 64 bits.
         model: name of the model that made it, empty for recordings.
-        head_rotation: float32 [T, 3], yaw, pitch and roll in radians; None if unknown.
+        head_rotation: float32 [T, 3], yaw, pitch and roll in radians, as `dtalk.head.turns` shows
+            them; None if unknown.
 
     Raises:
         MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0, a

@@ -7,17 +7,38 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dtalk.batch import Job
+from dtalk.batch import Job, plan
 from dtalk.canvas import Frame
 from dtalk.head import Head
 from dtalk.life import enlivened
 from dtalk.motion import Motion
 from dtalk.pipeline import SoundWarning, perform, perform_together
 from dtalk.rendering import DEFAULT_SIZE, Size
-from dtalk.settings import DEFAULT_LOOK, DEFAULT_MANNER, Engine, Look, Manner
-from dtalk.side_by_side import aligned, panels
-from dtalk.stills import at_moments, write_stills
+from dtalk.settings import DEFAULT_LOOK, DEFAULT_MANNER, Engine, Look, Manner, Showing
+from dtalk.side_by_side import OUTPUT, aligned, named_panels, panels
+from dtalk.stills import at_moments, parse_moments, still_suffixes, write_stills
 from dtalk.video import counted, matched, sound_seconds, write_video
+
+Panels = list[tuple[str, Path]]
+"""Names and files of what is shown side by side."""
+
+
+def planned(
+    found: Sequence[tuple[Path, Path]], out: Path | None, showing: Showing
+) -> tuple[list[Job], list[float], Panels]:
+    """Jobs, moments of stills and panels for the inputs, as `dtalk.batch.plan` has them.
+
+    Side by side, all inputs are one job.
+
+    Raises:
+        DtalkError: see `dtalk.batch.plan` and `dtalk.stills.parse_moments`.
+    """
+    moments = parse_moments(showing.still)
+    suffixes = still_suffixes(moments) if moments else [".mp4"]
+    if not showing.side_by_side:
+        return plan(found, out, suffixes), moments, []
+    shown = named_panels([path for path, _ in found], showing.reference)
+    return plan([(OUTPUT, OUTPUT)], out, suffixes), moments, shown
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ class Showing:
     life: bool = setting(False, "add blinks and small head motion, drawn from --seed")
     jobs: int = setting(1, "inputs that are worked on at a time", least=1)
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether all inputs go into one picture."""
+        return self.labels or self.reference is not None
+
 
 @dataclass(frozen=True)
 class HeadChoice:
