@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import soundfile
 import torch
 
 from dtalk.audio import SAMPLE_RATE, frame_count
+from dtalk.cli import main
 from dtalk.datasets import Clip, LoadedClip
 from dtalk.model import DiffusionTalker
 from dtalk.motion import ARKIT_NAMES, Motion
@@ -249,3 +252,13 @@ def same(first: Any, second: Any) -> bool:
     if isinstance(first, list):
         return len(first) == len(second) and all(map(same, first, second))
     return first == second
+
+
+def run_dtalk(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit status of the command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["dtalk", *map(str, arguments)])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

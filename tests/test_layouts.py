@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from helpers import WIDTHS, Recorder, smooth_motion, speech, training_config, write_data
+from helpers import WIDTHS, Recorder, run_dtalk, smooth_motion, speech, training_config, write_data
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dtalk.audio import SAMPLE_RATE, frame_count
 from dtalk.channels import MotionWarning
-from dtalk.cli import main
 from dtalk.datasets import DataWarning, in_pieces, labels_of, load_clip, load_clips, read_index
 from dtalk.errors import DataError, MotionError
 from dtalk.layouts import read_beat, read_etf
@@ -548,18 +546,11 @@ def both(tmp_path_factory) -> Path:
     return folder
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["dtalk", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
 def test_the_command_line_trains_distils_and_evaluates(both, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "train", "--data", both, "--out", "run", "--updates", 2, *SMALL) == 0
+    assert (
+        run_dtalk(monkeypatch, "train", "--data", both, "--out", "run", "--updates", 2, *SMALL) == 0
+    )
     told = capfd.readouterr()
     assert "left out, sound without motion: beat/2/2_scott_0_10_10.wav" in told.out
     assert told.out.count("left out: ") == 1
@@ -569,23 +560,23 @@ def test_the_command_line_trains_distils_and_evaluates(both, tmp_path, monkeypat
 
     model = Path("run/model.safetensors")
     flags = ("--weights", model, "--json", "figures.json")
-    assert run(monkeypatch, "evaluate", "--data", both, *flags) == 0
+    assert run_dtalk(monkeypatch, "evaluate", "--data", both, *flags) == 0
     told = capfd.readouterr()
     assert "warning: left out, sound without motion: beat/2/2_scott_0_10_10.wav" in told.err
     assert "warning: left out: 2_scott_0_58_58: " in told.err
     scores = json.loads(Path("figures.json").read_text())["systems"]["model"]["sample"]
     assert set(scores) == {"all", "beat", "ravdess", "unseen speakers"}
     assert np.isfinite(scores["beat"]["lve_of_static"])
-    assert run(monkeypatch, "evaluate", "--data", both, *flags, "--sets", "ravdess") == 0
+    assert run_dtalk(monkeypatch, "evaluate", "--data", both, *flags, "--sets", "ravdess") == 0
 
     student = ["--batch-frames=1000", "--encoder-width=12", "--updates=1", "--encoder-updates=1"]
     teacher = ("--teacher", model, "--data", both, "--out", "student", "--steps", 1)
-    assert run(monkeypatch, "distill", *teacher, *student) == 0
+    assert run_dtalk(monkeypatch, "distill", *teacher, *student) == 0
     assert Path("student/model.safetensors").is_file()
 
 
 def test_the_command_line_on_a_folder_that_holds_none(tmp_path, monkeypatch, capfd):
-    assert run(monkeypatch, "train", "--data", tmp_path, "--out", tmp_path / "run") == 1
+    assert run_dtalk(monkeypatch, "train", "--data", tmp_path, "--out", tmp_path / "run") == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: cannot read ")
     assert "or BEAT or 3D-ETF as published" in line

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flames import full_size, write_pickle
-from helpers import smooth_motion, tiny_model
+from helpers import run_dtalk, smooth_motion, tiny_model
 from test_vocaset import OTHER, TEST, Folder, folder_of
 
 from dtalk.checkpoint import save_model
@@ -115,31 +115,14 @@ def test_another_head_is_refused(folder):
         meshed_clips(folder, "test", built_in(), print, lambda *_: None)
 
 
-def test_the_command_line(folder, flame, call_dtalk, tmp_path, monkeypatch):
+def test_the_command_line(folder, flame, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("dtalk.heads.default_folder", lambda: flame.parent / "cache")
     save_model(tiny_model(), Path("tiny.safetensors"))
     flags = ("--data", folder, "--weights", "tiny.safetensors", "--split", "test")
-    assert call_dtalk("evaluate", *flags) == 1
+    assert run_dtalk(monkeypatch, "evaluate", *flags) == 1
     more = ("--head", flame, "--json", "figures.json")
-    assert call_dtalk("evaluate", *flags, *more) == 0
+    assert run_dtalk(monkeypatch, "evaluate", *flags, *more) == 0
     scores = json.loads(Path("figures.json").read_text())["systems"]["tiny"]["sample"]
     assert scores["vocaset"]["lve"] > 1
     assert scores["vocaset"]["eve"] is None
-
-
-@pytest.fixture
-def call_dtalk(monkeypatch):
-    import sys
-
-    from dtalk.cli import main
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["dtalk", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
-
-    return call
