@@ -159,15 +159,12 @@ class Face:
     radius: float
 
 
-def landmarks(face: Face, unit: float) -> Points:
-    """Points that every face has, in the same order for all; NaN where one is not found.
-
-    ``unit`` is the length of a metre on an average head: the face's scale.
-    """
+def landmarks(face: Face) -> Points:
+    """Points that every face has, in the same order for all; NaN where one is not found."""
     weights = face.skin.samples(3)
     points, normals = weights @ face.skin.vertices, _unit(weights @ face.skin.normals())
     middle = face.eyes.mean(axis=0)
-    points = (points - middle) / unit
+    points = points - middle
     nose = _extreme(points, (0, 0, 1), (-0.012, 0.012), (-0.06, -0.015))
     mouth = _slit(points, normals, nose)
     lower = mouth[0, 1] if np.isfinite(mouth[0, 1]) else nose[1] - 0.03
@@ -179,7 +176,7 @@ def landmarks(face: Face, unit: float) -> Points:
         )
         for side in (1, -1)
     ]
-    found = unit * np.stack((nose, *mouth, chin, *ears)) + middle
+    found = np.stack((nose, *mouth, chin, *ears)) + middle
     return np.concatenate((found, face.eyes, face.eyes + np.array([0, 0, face.radius])))
 
 
@@ -241,8 +238,7 @@ class Match:
 
 def match(source: Face, target: Face, step: Callable[[], None] = lambda: None) -> Match:
     """See the steps 1 and 2 of the module; ``step`` is called after each of `STEPS`."""
-    scale = _span(target.eyes) / _span(source.eyes)
-    marks = landmarks(source, 1.0), landmarks(target, scale)
+    marks = landmarks(source), landmarks(target)
     found = np.isfinite(np.concatenate(marks, axis=1)).all(axis=1)
     bend = RBFInterpolator(marks[0][found], marks[1][found], kernel="linear", degree=1)
     start = bend(source.skin.vertices)
@@ -254,7 +250,7 @@ def match(source: Face, target: Face, step: Callable[[], None] = lambda: None) -
         wanted.vertices, wanted.normals(), samples @ places, _unit(samples @ drawn.normals())
     )
     alike = np.clip((cosine - ALIKE) / (1 - ALIKE), 0, 1)
-    trust = alike / ((apart / (scale * TRUST)) ** 2 + 1e-6)
+    trust = alike / ((apart / TRUST) ** 2 + 1e-6)
     return Match(samples[closest], trust, local_maps(source.skin.vertices, places), bend)
 
 
@@ -340,7 +336,11 @@ def transfer(
     own, given = skin_of(source), face_of(source)
     skin, loose = _skin_and_loose(len(places), triangles, eyes)
     centres = _centres(places, eyes) if eyes else (given.eyes, given.radius)
-    wanted = Face(submesh(places, triangles, skin), *centres)
+    # Lengths below are those of the source: the target is laid there, eyes on eyes.
+    scale = _span(centres[0]) / _span(given.eyes)
+    places = (places - centres[0].mean(axis=0)) / scale + given.eyes.mean(axis=0)
+    lain = (centres[0] - centres[0].mean(axis=0)) / scale + given.eyes.mean(axis=0)
+    wanted = Face(submesh(places, triangles, skin), lain, centres[1] / scale)
     done = 0
 
     def step() -> None:
@@ -368,6 +368,7 @@ def transfer(
         )
         colors[loose], parts[loose] = source.colors[near], source.parts[near]
     step()
+    fields *= np.float32(scale)
     return Transfer(fields, colors, parts, **_regions(source, given.skin, found, skin))
 
 
