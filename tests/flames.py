@@ -308,10 +308,9 @@ def _bases(vertices: Array, truth: Array, rng: np.random.Generator) -> dict[str,
     moving = [k for k, name in enumerate(ARKIT_NAMES) if not name.startswith(still)]
     mixed = np.einsum("kvc,kj->vcj", truth[moving], rng.normal(scale=0.08, size=(len(moving), 60)))
     shape = smooth(300, 1e-3) / np.sqrt(1 + np.arange(300))
-    return {
-        "shapedirs": np.concatenate((shape, mixed, smooth(40, 1e-4)), axis=2),
-        "posedirs": smooth(36, 5e-4),
-    }
+    noise, pose = smooth(40, 1e-4), smooth(36, 5e-4)
+    pose[SKIN:] = 0  # eyeballs stay round
+    return {"shapedirs": np.concatenate((shape, mixed, noise), axis=2), "posedirs": pose}
 
 
 def small(count: int = 40, seed: int = 0) -> dict[str, Any]:
@@ -347,22 +346,23 @@ def with_chumpy(content: dict[str, Any], path: Path) -> Path:
 
 
 def published(
-    content: dict[str, Any], betas: Array, expression: Array, pose: Array
+    content: dict[str, Any], betas: Array, expression: Array, pose: Array, moved: Any = 0
 ) -> tuple[Array, Array]:
     """Linear blend skinning, written out joint by joint: vertices [V, 3] and joints [5, 3].
 
-    ``pose`` [5, 3] are the rotation vectors of root, neck, jaw and eyes.
+    ``pose`` [5, 3] are the rotation vectors of root, neck, jaw and eyes; ``moved`` [V, 3] is added
+    to the vertices at rest, as an expression is.
     """
     coefficients = np.zeros(400)
     coefficients[: len(betas)] = betas
     coefficients[300 : 300 + len(expression)] = expression
-    shaped = content["v_template"] + content["shapedirs"] @ coefficients
+    shaped = content["v_template"] + content["shapedirs"] @ coefficients + moved
     regressor = content["J_regressor"]
     identity = content["v_template"] + content["shapedirs"][:, :, :300] @ coefficients[:300]
     joints = regressor @ identity
     rotations = Rotation.from_rotvec(pose).as_matrix()
     rest = shaped + content["posedirs"] @ (rotations[1:] - np.eye(3)).ravel()
-    chains = []
+    chains: list[Array] = []
     for k, parent in enumerate((-1, 0, 1, 1, 1)):
         local = np.eye(4)
         local[:3, :3] = rotations[k]

@@ -53,7 +53,8 @@ def test_every_shape_comes_close_to_the_truth(carried: Transfer, full: FullSize,
     assert moved.sum() > 20
     error = errors(carried, full)[k]
     assert error[moved].mean() < 0.2 * true[moved].mean()
-    assert error[~moved].max() < 1.0
+    assert np.percentile(error[moved], 99) < 0.35 * true.max()
+    assert error[~moved].mean() < 0.05
 
 
 def test_lips_are_not_mixed_up(carried: Transfer, full: FullSize) -> None:
@@ -64,7 +65,7 @@ def test_lips_are_not_mixed_up(carried: Transfer, full: FullSize) -> None:
         for fields in (full.fields, carried.fields)
     )
     assert (true > 25).sum() > 40
-    assert (true < 5).sum() > 40
+    assert (true < 5).sum() > 30
     assert np.abs(found - true).max() < 8
     assert found[true < 5].max() < found[true > 25].min()
 
@@ -243,6 +244,7 @@ def test_the_built_in_head_as_a_mesh_keeps_teeth_and_tongue(tmp_path: Path) -> N
     own = built_in()
     path = written(tmp_path / "own.obj", own.vertices, own.faces)
     head = load_head(path, cache=tmp_path / "cache")
+    assert isinstance(head, FittedHead)
     assert len(head.eyes) == 2
     for part in ("teeth", "tongue", "brow", "lash"):
         count = np.count_nonzero(own.parts == PARTS.index(part))
