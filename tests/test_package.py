@@ -110,7 +110,7 @@ class TestErrors:
         assert all(error.__bases__ == (DtalkError,) for error in classes)
         drawn = re.findall(r"[├└]── (\w+) ", dtalk.errors.__doc__ or "")
         assert sorted(drawn) == sorted(error.__name__ for error in classes)
-        assert len(drawn) == 8
+        assert len(drawn) == 9
 
 
 class TestImports:
@@ -140,8 +140,10 @@ class TestImports:
         tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
         of_pickle = {node.attr for node in names if ast.unparse(node.value) == "pickle"}
-        # What torch raises where a file would run code; not what would let it.
-        assert of_pickle <= {"UnpicklingError"}
+        # What torch raises where a file would run code; not what would let it. One module takes the
+        # machine apart so that it knows no names but its own (tests/test_pickles.py).
+        allowed = {"UnpicklingError"} | ({"Unpickler"} if name == "pickles" else set())
+        assert of_pickle <= allowed
         assert "pickle" not in modules or of_pickle
         assert not any(module.startswith("pickle.") for module in imports(MODULES[name]))
 
