@@ -359,7 +359,7 @@ def test_unknown_format(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
     result = animate("hello.wav", "--format", "fbx")
     assert result.status == 1
-    assert result.error == "unknown format 'fbx'; there are npz, csv, json"
+    assert result.error == "unknown format 'fbx'; there are npz, csv, json, flame"
 
 
 def test_format_against_suffix(animate: Callable[..., Result]) -> None:

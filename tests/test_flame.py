@@ -30,7 +30,7 @@ from gl import needs_gl
 from helpers import speech
 from scipy.spatial.transform import Rotation
 
-from dtalk import heads
+from dtalk import heads, transfer_cache
 from dtalk.cli import main
 from dtalk.errors import DtalkError, HeadError
 from dtalk.fitted import FlameHead, gaze
@@ -436,7 +436,7 @@ def test_shape_and_masks_are_for_flame(tmp_path: Path) -> None:
 def test_the_cache_gives_the_same_and_is_asked_first(
     place: Path, head: FlameHead, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads, "transfer", None)  # whoever calls it fails
+    monkeypatch.setattr(transfer_cache, "transfer", None)  # whoever calls it fails
     told: list[tuple[int, int]] = []
     again = load_head(place, cache=cache, progress=lambda *done: told.append(done))
     assert not told
@@ -457,7 +457,7 @@ def test_damaged_entries_are_made_anew(place: Path, head: FlameHead, tmp_path: P
     flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     for damaged in (b"", whole[:middle], flipped):
         entry.write_bytes(damaged)
-        assert heads._read(entry, 5023) is None
+        assert transfer_cache._read(entry, 5023) is None
     again = load_head(place, cache=tmp_path)
     assert again.shapes.data.tobytes() == head.shapes.data.tobytes()
     assert entry.read_bytes() == whole
