@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from dtalk.errors import DtalkError
     from dtalk.motion import ARKIT_NAMES, Motion
     from dtalk.motion_files import read_motion, write_motion
+    from dtalk.settings import Look
     from dtalk.video import render_video as render
 
 __version__ = "0.1.0"
 __all__ = [
     "ARKIT_NAMES",
     "DtalkError",
+    "Look",
     "Motion",
     "animate",
     "load",
@@ -34,6 +36,7 @@ __all__ = [
 _PLACES = {
     "ARKIT_NAMES": ("dtalk.motion", "ARKIT_NAMES"),
     "DtalkError": ("dtalk.errors", "DtalkError"),
+    "Look": ("dtalk.settings", "Look"),
     "Motion": ("dtalk.motion", "Motion"),
     "animate": ("dtalk.animation", "animate"),
     "load": ("dtalk.animation", "load"),

@@ -21,6 +21,8 @@ from dtalk.motion import Motion
 from dtalk.settings import AUTO, DEFAULT_MANNER, Manner
 
 DEFAULT_WEIGHTS = "student.safetensors"
+SHIPPED = ("student", "teacher")
+"""Names that stand for the models in the weights folder."""
 
 
 def load(
@@ -32,7 +34,7 @@ def load(
     """A model, ready to animate; the one that ships with dtalk if ``weights`` is None.
 
     Args:
-        weights: model file.
+        weights: model file, or ``student`` or ``teacher`` for one that ships.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         encoder: the large speech encoder of a teacher, folder or hub id; others need none.
         cache: folder for its features; the user's cache folder if None.
@@ -42,9 +44,23 @@ def load(
             or another one.
         DataError: no such device.
     """
-    path = Path(weights) if weights is not None else weights_path(DEFAULT_WEIGHTS)
+    path = model_path(weights)
     changed = path.stat().st_mtime_ns if path.exists() else 0
     return _load(path, changed, device, encoder, cache)
+
+
+def model_path(weights: str | Path | None) -> Path:
+    """The file of a model: that named, or of the shipped model of that name; None: the default.
+
+    Raises:
+        CheckpointError: the shipped weights are missing.
+    """
+    if weights is None:
+        return weights_path(DEFAULT_WEIGHTS)
+    path = Path(weights)
+    if str(weights) in SHIPPED and not path.exists():
+        return weights_path(f"{weights}.safetensors")
+    return path
 
 
 @lru_cache(maxsize=2)

@@ -73,7 +73,7 @@ def load_audio(path: Path | str) -> Waveform:
         samples = _read_mono(file)
         if len(samples) and _is_cut(file, len(samples), path):
             _warn_cut(path, len(samples) / file.samplerate)
-        return _finished(samples, file.samplerate, path)
+        return to_waveform(samples, file.samplerate, path)
 
 
 class _Stream(soundfile.SoundFile):
@@ -102,8 +102,14 @@ def _check_file(path: Path) -> None:
         raise AudioError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _finished(samples: Waveform, rate: int, path: Path) -> Waveform:
-    """Mono samples at any rate, checked and resampled to 16 kHz."""
+def to_waveform(samples: Waveform, rate: int, path: Path | str) -> Waveform:
+    """Mono samples [S] at any rate, full scale 1, as ``load_audio`` gives them.
+
+    ``path`` names them in messages.
+
+    Raises:
+        AudioError: no samples, one that is not finite, or a rate that no recording has.
+    """
     if not len(samples):
         raise AudioError(f"{path} holds no sound (0 samples)")
     _check_finite(samples, rate, path)
@@ -117,7 +123,7 @@ def _finished(samples: Waveform, rate: int, path: Path) -> Waveform:
     return resampled if len(resampled) else samples[:1]
 
 
-def _check_finite(samples: Waveform, rate: int, path: Path) -> None:
+def _check_finite(samples: Waveform, rate: int, path: Path | str) -> None:
     finite = np.isfinite(samples)
     if not finite.all():
         second = int(np.argmin(finite)) / rate
@@ -192,7 +198,7 @@ def _decode_with_ffmpeg(path: Path, refusal: soundfile.LibsndfileError) -> Wavef
         samples = _read_mono(file)
         if len(samples) and (done.stderr or done.returncode):
             _warn_cut(path, len(samples) / file.samplerate, stacklevel=4)
-        return _finished(samples, file.samplerate, path)
+        return to_waveform(samples, file.samplerate, path)
 
 
 def _diagnosis(path: Path, log: bytes) -> str:

@@ -14,7 +14,7 @@ STUDIO = "studio"
 
 # The studio wall, sRGB 0 to 255: lit behind the face, darker toward the corners and the floor.
 _WALL_LIT, _WALL_DARK = (178.0, 183.0, 190.0), (104.0, 109.0, 117.0)
-_LIT_AT, _REACH = (0.5, 0.42), (0.80, 0.95)  # fractions of width and height
+_LIT_AT, _REACH = (0.5, 0.42), (1.10, 0.95)  # fractions of width and height
 
 
 def backdrop(what: str, width: int, height: int) -> npt.NDArray[np.uint8]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from dtalk.errors import DtalkError, OutputExistsError
 
 _FILE_SUFFIXES = frozenset(
-    {".npz", ".csv", ".json", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav"}
+    {".npz", ".csv", ".json", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav", ".png"}
 )
 
 
@@ -109,6 +115,45 @@ def run(jobs: Sequence[Job], work: Callable[[Job], int], force: bool = False) ->
                 error = str(problem)
         told = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
         yield Outcome(job, error, frames, time.perf_counter() - started, told)
+
+
+def run_in_processes(
+    jobs: Sequence[Job], work: Callable[[Job], int], force: bool, processes: int
+) -> Iterator[Outcome]:
+    """`run` in several processes; outcomes come in the order of the jobs.
+
+    ``work`` is sent to them, so it must be importable and small. Ctrl-C ends them, and what they
+    were writing is removed.
+
+    Raises:
+        DtalkError: a process was killed from outside.
+    """
+    share = max(1, (os.cpu_count() or 1) // processes)
+    pool = ProcessPoolExecutor(
+        min(processes, len(jobs)), get_context("spawn"), _prepare_process, (share,)
+    )
+    try:
+        yield from pool.map(partial(_run_one, work=work, force=force), jobs)
+    except BrokenProcessPool as error:
+        raise DtalkError("a process was killed, perhaps for memory; take fewer --jobs") from error
+    except BaseException:
+        for process in active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _run_one(job: Job, work: Callable[[Job], int], force: bool) -> Outcome:
+    [outcome] = run([job], work, force)
+    return outcome
+
+
+def _prepare_process(threads: int) -> None:
+    """Leave Ctrl-C to the parent, which then terminates this process: as an exit, with cleanup."""
+    os.environ.setdefault("LP_NUM_THREADS", str(threads))  # of Mesa's software renderer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def _check_outputs(job: Job, force: bool) -> None:

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from dtalk.errors import RenderError
-from dtalk.head import FloatArray, Head
+from dtalk.head import FloatArray, Head, built_in
 from dtalk.lighting import unit
 
 PLACES = {"front": 0.0, "three-quarter": 35.0}
 """Named cameras: degrees around the head, to the character's left."""
 
-# From the point midway between the mouth corners, metres and degrees.
+# From the point midway between the mouth corners, metres and degrees, for the built-in head. A head
+# that is higher from mouth to crown is seen from further away, within limits.
 TARGET_FROM_MOUTH = (0.0, 0.059, -0.073)
 CAMERA_FROM_TARGET = (0.0, 0.010, 1.190)
 FIELD_OF_VIEW = 13.2
 NEAR, FAR = 0.3, 3.0
+NEAREST, FURTHEST = 0.8, 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +49,20 @@ def camera_at(head: Head, place: str, yaw: float, width: int, height: int) -> Ca
         raise RenderError(f"yaw must be a number of degrees, got {yaw}")
     turn = _about_y(np.deg2rad(PLACES[place] + yaw))
     pose = turn @ _pose_at(CAMERA_FROM_TARGET)
-    # Framed by the mouth corners, so that other heads fit too.
-    pose[:3, 3] += head.vertices[list(head.corners)].mean(axis=0) + TARGET_FROM_MOUTH
+    scale = np.clip(_height(head) / _height(built_in()), NEAREST, FURTHEST)
+    pose[:3, 3] = scale * (pose[:3, 3] + TARGET_FROM_MOUTH) + _mouth(head)
     seen = _projection(width, height) @ np.linalg.inv(pose)
     return Camera(pose, seen.astype(np.float32), turn[:3, :3])
+
+
+def _mouth(head: Head) -> FloatArray:
+    middle: FloatArray = head.vertices[list(head.corners)].mean(axis=0)
+    return middle
+
+
+def _height(head: Head) -> float:
+    """From the mouth to the crown, metres."""
+    return float(head.vertices[:, 1].max() - _mouth(head)[1])
 
 
 def _projection(width: int, height: int) -> FloatArray:

@@ -8,6 +8,8 @@ larger and averaging, which is cheaper there than multisampling, and no depth is
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -71,31 +73,49 @@ class Canvas:
         self._values = np.zeros((vertices, _VALUES), dtype=np.float32)
         self._closed, self._flat = closed.size, flat.size
         try:
-            self._make_current()
-            self._make_buffers(np.concatenate((closed, flat)))
-            self._make_pictures(backdrop)
-            self._make_program(to_picture)
-        except Exception as error:  # PyOpenGL raises many kinds
+            with self._current("start"):
+                self._make_buffers(np.concatenate((closed, flat)))
+                self._make_pictures(backdrop)
+                self._make_program(to_picture)
+        except RenderError:
             self.close()
-            raise RenderError(f"the renderer cannot start: {one_line(error)}") from error
+            raise
 
-    def draw(self, vertices: FloatArray, colors: FloatArray, wireframe: bool = False) -> None:
-        """Start drawing: positions [V, 3] and sRGB [V, 3]; `read` waits until it is done.
+    def upload(self, vertices: FloatArray, colors: FloatArray) -> None:
+        """Say what to draw: positions [V, 3] in metres and colours [V, 3], sRGB.
 
         Raises:
             RenderError: OpenGL refuses.
         """
         self._values[:, :3] = vertices
-        try:
-            self._make_current()
+        self._values[:, 3:] = colors
+        with self._current("take the head"):
+            self._send(self._values)
+
+    def draw(self, wireframe: bool = False) -> None:
+        """Start drawing what was uploaded; `read` waits until it is done.
+
+        Raises:
+            RenderError: OpenGL refuses.
+        """
+        with self._current("draw the frame"):
             self._clear()
             if wireframe:
-                self._draw_wires(colors)
+                self._draw_wires()
             else:
-                self._draw_triangles(colors)
+                self._draw_triangles()
             self._shrink()
-        except Exception as error:
-            raise RenderError(f"the frame could not be drawn: {one_line(error)}") from error
+
+    def finish(self) -> None:
+        """Wait until everything is drawn, which only a clock needs.
+
+        Raises:
+            RenderError: OpenGL refuses.
+        """
+        from OpenGL import GL
+
+        with self._current("finish the frame"):
+            GL.glFinish()
 
     def read(self) -> Frame:
         """The picture that was drawn last, uint8 [H, W, 3].
@@ -106,22 +126,27 @@ class Canvas:
         from OpenGL import GL
 
         picture: Frame = np.empty((self._height, self._width, 3), dtype=np.uint8)
-        try:
-            self._make_current()
+        with self._current("read the frame"):
             GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._pictures[-1].buffer)
             GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
             size = (self._width, self._height)
             GL.glReadPixels(0, 0, *size, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, picture)
-        except Exception as error:
-            raise RenderError(f"the frame could not be read: {one_line(error)}") from error
         return picture
 
     def close(self) -> None:
         """Free the context and all that is in it."""
         self._context.delete()
 
-    def _make_current(self) -> None:
-        self._context._platform.make_current()
+    @contextmanager
+    def _current(self, task: str) -> Iterator[None]:
+        """The context of this canvas; whatever goes wrong in it becomes one kind of error."""
+        try:
+            self._context._platform.make_current()
+            yield
+        except RenderError:
+            raise
+        except Exception as error:  # PyOpenGL raises many kinds
+            raise RenderError(f"OpenGL cannot {task}: {one_line(error)}") from error
 
     def _make_buffers(self, triangles: IntArray) -> None:
         from OpenGL import GL
@@ -173,28 +198,33 @@ class Canvas:
         GL.glViewport(0, 0, *self._pictures[0].size)
         GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
 
-    def _draw_triangles(self, colors: FloatArray) -> None:
+    def _send(self, values: FloatArray) -> None:
         from OpenGL import GL
 
-        self._values[:, 3:] = colors
         GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._vertices)
-        GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, self._values.nbytes, self._values)
+        GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, values.nbytes, values)
+
+    def _draw_triangles(self) -> None:
+        from OpenGL import GL
+
         GL.glEnable(GL.GL_CULL_FACE)
         GL.glDrawElements(GL.GL_TRIANGLES, self._closed, GL.GL_UNSIGNED_INT, None)
         GL.glDisable(GL.GL_CULL_FACE)
         start = ctypes.c_void_p(4 * self._closed)
         GL.glDrawElements(GL.GL_TRIANGLES, self._flat, GL.GL_UNSIGNED_INT, start)
 
-    def _draw_wires(self, colors: FloatArray) -> None:
+    def _draw_wires(self) -> None:
         """Edges, before surfaces a little further away, which hide the edges behind them."""
         from OpenGL import GL
 
+        self._send(_tinted(self._values, _PAPER, _PAPER_SHARE))
         GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
         GL.glPolygonOffset(1.0, 1.0)
-        self._draw_triangles(_tinted(colors, _PAPER, _PAPER_SHARE))
+        self._draw_triangles()
         GL.glDisable(GL.GL_POLYGON_OFFSET_FILL)
+        self._send(_tinted(self._values, _WIRE, _WIRE_SHARE))
         GL.glPolygonMode(GL.GL_FRONT_AND_BACK, GL.GL_LINE)
-        self._draw_triangles(_tinted(colors, _WIRE, _WIRE_SHARE))
+        self._draw_triangles()
         GL.glPolygonMode(GL.GL_FRONT_AND_BACK, GL.GL_FILL)
 
     def _shrink(self) -> None:
@@ -255,8 +285,10 @@ def _copy(source: _Picture, target: _Picture, scaling: int) -> None:
     GL.glBlitFramebuffer(*areas, GL.GL_COLOR_BUFFER_BIT, scaling)
 
 
-def _tinted(colors: FloatArray, tint: tuple[float, float, float], share: float) -> FloatArray:
-    return colors + np.float32(share) * (np.array(tint, dtype=np.float32) - colors)
+def _tinted(values: FloatArray, tint: tuple[float, float, float], share: float) -> FloatArray:
+    tinted = values.copy()
+    tinted[:, 3:] += np.float32(share) * (np.array(tint, dtype=np.float32) - values[:, 3:])
+    return tinted
 
 
 def _program(vertex: str, fragment: str) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, asdict, fields
 from enum import Enum
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
@@ -19,21 +19,23 @@ from dtalk.settings import (
     AUTO,
     DistillationConfig,
     Engine,
+    EvaluationConfig,
     HeadChoice,
     Hearing,
     Look,
     Manner,
     ModelConfig,
+    Showing,
     TrainingConfig,
 )
 
 if TYPE_CHECKING:
     from dtalk.batch import Job, Outcome
+    from dtalk.comparison import System
     from dtalk.console import Bars
     from dtalk.datasets import LoadedClip
     from dtalk.head import Head
     from dtalk.model import DiffusionTalker
-    from dtalk.motion import Motion
 
 app = typer.Typer(
     help="Speech in, a talking 3D face out.",
@@ -177,155 +179,244 @@ def animate(
 
 
 @app.command()
-@_takes(Look, HeadChoice, Manner, Engine)
+@_takes(Showing, Look, HeadChoice, Manner, Engine)
 def render(
     inputs: Annotated[
         list[Path], typer.Argument(help="motion files (npz, csv, json), speech files, or folders")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="mp4 file or folder [beside the input]")
+        Path | None, typer.Option("--out", "-o", help="file or folder [beside the input]")
     ] = None,
     audio: Annotated[
         Path | None, typer.Option(help="the sound of a motion file [found beside it]")
     ] = None,
     size: Annotated[str, typer.Option(help="pixels: 512, or 1280x720")] = "512",
     force: Force = False,
+    showing_flags: Settings = {},  # noqa: B006
     look_flags: Settings = {},  # noqa: B006
     head_flags: Settings = {},  # noqa: B006
     manner_flags: Settings = {},  # noqa: B006
     engine_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Draw motion, or speech that is animated first, as an mp4 with sound."""
-    from dtalk.batch import plan
     from dtalk.files import expand_inputs
-    from dtalk.pipeline import RENDERED_SUFFIXES, is_motion, perform, without_own_audio
+    from dtalk.pipeline import RENDERED_SUFFIXES, is_motion, without_own_audio
 
+    showing = Showing(**_tuples(showing_flags))
     found = without_own_audio(expand_inputs(inputs, set(RENDERED_SUFFIXES)))
-    if audio is not None and len(found) > 1:
+    if audio is not None and len(found) > 1 and not showing.side_by_side:
         raise DtalkError(f"--audio names one sound, but there are {len(found)} inputs")
-    jobs = plan(found, out, [".mp4"])
     pixels = _parse_size(size)
-    look = Look(**look_flags)
     head = _load_head(**head_flags)
 
-    from dtalk.animation import animate_file
-    from dtalk.video import render_video
+    from dtalk.production import Production, planned
 
-    speaks = any(not is_motion(job.source) for job in jobs)
+    jobs, moments, panels = planned(found, out, showing)
+    speaks = any(not is_motion(path) for path, _ in found)
     model = _load_model(**engine_flags) if speaks else None
-    manner = _manner(model, manner_flags)
-
-    def animated(path: Path) -> Motion:
-        assert model is not None
-        return animate_file(model, path, manner)
+    production = Production(
+        audio,
+        pixels,
+        Look(**look_flags),
+        head,
+        manner=_manner(model, manner_flags),
+        engine=Engine(**engine_flags),
+        moments=moments,
+        life=showing.life,
+        together=panels,
+    )
 
     def work(job: Job, bars: Bars) -> int:
-        performance = perform(job.source, audio, animated)
-        motion, frames = performance.motion, len(performance.motion)
+        return production.make(job, partial(bars.frame_done, job.source.name))
 
-        def progress(done: int) -> None:
-            bars.frame_done(job.source.name, done, frames)
-
-        render_video(
-            motion,
-            job.outputs[0],
-            performance.audio,
-            pixels,
-            progress=progress,
-            look=look,
-            head=head,
-        )
-        return frames
-
-    _run_batch("render", jobs, work, force)
+    if production.comment:
+        typer.echo(f"note: {production.comment} (--life)", err=True)
+    _run_batch(
+        "render", jobs, work, force, production.make if showing.jobs > 1 else None, showing.jobs
+    )
 
 
 @app.command()
-@_takes(Hearing)
+@_takes(EvaluationConfig, HeadChoice, Hearing)
 def evaluate(
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[
+        Path,
+        typer.Option(help="data folder: clips.csv, BEAT, 3D-ETF, or VOCASET with a FLAME --head"),
+    ],
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="model file, or FILE@STEPS; may be repeated [the one that ships]"),
+        typer.Option(
+            help="model file, or FILE@STEPS; repeatable [the one that ships, without --pred]"
+        ),
     ] = None,
-    split: Annotated[Literal["train", "val", "test"], typer.Option(help="of the data")] = "val",
-    sets: Annotated[list[str] | None, typer.Option(help="only these data sets; repeatable")] = None,
-    samples: Annotated[
-        int, typer.Option(help="samples a clip; above 1 their mean is judged too", min=1)
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="seed of the first sample", min=0)] = 0,
-    steps: Annotated[
-        int | None, typer.Option(help="denoising steps [the model's own]", min=1)
+    pred: Annotated[
+        list[Path] | None,
+        typer.Option(help="folder of another system's predictions, a file a clip; repeatable"),
     ] = None,
-    rest: Annotated[
-        bool | None, typer.Option(help="mouth closed where nobody speaks [the model's own]")
-    ] = None,
-    speed: Annotated[bool, typer.Option(help="also measure speed and size")] = False,
     json: Annotated[Path | None, typer.Option(help="write all figures to this file")] = None,
+    csv: Annotated[Path | None, typer.Option(help="write the tables to this file")] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="write each clip's figures to this csv")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw curves and tables into this folder")
+    ] = None,
+    flags: Settings = {},  # noqa: B006
+    head_flags: Settings = {},  # noqa: B006
     hearing: Settings = {},  # noqa: B006
 ) -> None:
-    """Score models on tracked faces; everything is inferred from the sound."""
-    from dtalk.console import (
-        comparison_table,
-        counting,
-        out,
-        retrieval_line,
-        score_table,
-        show,
-        warn,
-    )
-    from dtalk.datasets import load_clips, read_index, select
-    from dtalk.evaluation import write_figures
+    """Score models, and other systems' predictions, on tracked faces.
 
-    specs = [_model_and_steps(text, steps) for text in weights or [""]]
+    Models infer everything from the sound.
+    """
+    from dtalk import comparison
+
+    config = EvaluationConfig(**_tuples(flags))
+    specs = [_model_and_steps(text, config.steps) for text in weights or [] if text]
+    if not specs and not pred:
+        specs = [(None, config.steps)]
+    head = _load_head(**head_flags)
+    systems = _systems(data, specs, pred or [], head, config, hearing)
+    if config.intervals:
+        comparison.add_intervals(systems)
+    _show_systems(systems, config)
+    if plot is not None:
+        for path in comparison.draw(systems, plot, f"{data.resolve().name}, {config.split}"):
+            typer.echo(str(path))
+    if json is not None:
+        comparison.write_report(systems, json, data, config)
+    if csv is not None:
+        comparison.write_table(systems, csv)
+    if clips is not None:
+        comparison.write_clips(systems, clips)
+
+
+Spec = tuple[Path | None, int | None]
+"""A model file, None for the one that ships, and its steps, None for its own."""
+
+
+def _systems(
+    data: Path,
+    specs: Sequence[Spec],
+    folders: Sequence[Path],
+    head: Head,
+    config: EvaluationConfig,
+    hearing: Settings,
+) -> list[System]:
+    """All rows of the comparison, models first."""
     models = [_load_model(path, **hearing) for path, _ in specs]
-    clips = select(read_index(data), split, sets or ())
+    if config.rest is not None:
+        models = [model.changed(rest=config.rest) for model in models]
+    clips = _clips_to_compare(data, head, config)
+    systems = []
+    for model, (path, steps), name in zip(models, specs, _names(models, specs)):
+        system = _judged_model(model, name, clips, head, config, steps)
+        if config.speed:
+            system.tables["cost"] = _cost(model, path, steps)
+        systems.append(system)
+    seen = _trained_speakers(data) if folders else ()
+    for folder, name in zip(folders, _folder_names(folders, [s.name for s in systems])):
+        systems.append(_judged_folder(folder, name, clips, data, seen, head))
+    return systems
+
+
+def _show_systems(systems: Sequence[System], config: EvaluationConfig) -> None:
+    from dtalk.console import show, show_comparison, show_system
+    from dtalk.tables import interval_table
+
+    title = f"{config.split}, one sample"
+    by_name = {system.name: system.tables for system in systems}
+    for name, tables in by_name.items():
+        show_system(name, tables, config.split, config.samples)
+    if len(systems) > 1 or config.speed:
+        show_comparison(title, by_name)
+    if config.intervals:
+        show(interval_table(title, by_name))
+
+
+def _clips_to_compare(data: Path, head: Head, config: EvaluationConfig) -> list[LoadedClip]:
+    from dtalk.console import counting, warn
+    from dtalk.datasets import few, load_clips, read_index, select
+    from dtalk.meshed import meshed_clips
+    from dtalk.vocaset import is_vocaset
+
+    if is_vocaset(data):
+        with counting("reading sentences", "sentences") as progress:
+            return meshed_clips(data, config.split, head, warn, progress)
+    clips = select(read_index(data, warn), config.split, config.sets)
     if not any(clip.motion for clip in clips):
-        raise DtalkError(f"{data} has no clip with motion in its {split} split to compare with")
+        raise DtalkError(
+            f"{data} has no clip with motion in its {config.split} split to compare with"
+        )
     with counting("reading clips", "clips") as progress:
         loaded, failures = load_clips(clips, progress)
-    for line in failures:
+    for line in few(failures):
         warn(f"left out: {line}")
-    everything: dict[str, Any] = {}
-    for model, (path, count), name in zip(models, specs, _names(models, specs)):
-        if rest is not None:
-            model = model.changed(rest=rest)
-        tables = _assessed(model, loaded, samples, seed, count)
-        titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
-        for kind in [kind for kind in titles if kind in tables]:
-            show(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))
-        for group, found in tables["retrieval"].items():
-            out.print(retrieval_line(group, found), highlight=False)
-        if speed:
-            tables["cost"] = _cost(model, path, count)
-        everything[name] = tables
-    if len(everything) > 1 or speed:
-        show(comparison_table(f"{split}, one sample", everything))
-    if json is not None:
-        write_figures(everything, json)
+    return loaded
 
 
-def _assessed(
-    model: DiffusionTalker, clips: list[LoadedClip], samples: int, seed: int, steps: int | None
-) -> dict[str, Any]:
+def _trained_speakers(data: Path) -> tuple[str, ...]:
+    """Who counts as seen by systems that do not say."""
+    from dtalk.datasets import labels_of, read_index, select
+    from dtalk.vocaset import SUBJECTS, is_vocaset
+
+    if is_vocaset(data):
+        return SUBJECTS["train"]
+    index = read_index(data, lambda line: None)  # it has been told already
+    return labels_of(select(index, "train"))[0]
+
+
+def _judged_model(
+    model: DiffusionTalker,
+    name: str,
+    clips: list[LoadedClip],
+    head: Head,
+    config: EvaluationConfig,
+    steps: int | None,
+) -> System:
+    from dtalk.comparison import judge_model
     from dtalk.console import counting
-    from dtalk.evaluation import assess, evaluate
-    from dtalk.head import built_in
 
-    with counting("scoring", "clips") as progress:
-        results = evaluate(model, clips, built_in(), samples, seed, steps, progress)
-    return dict(assess(model, clips, results))
+    with counting(f"scoring {name}", "clips") as progress:
+        return judge_model(model, name, clips, head, config.samples, config.seed, steps, progress)
+
+
+def _judged_folder(
+    folder: Path,
+    name: str,
+    clips: list[LoadedClip],
+    data: Path,
+    seen: Sequence[str],
+    head: Head,
+) -> System:
+    from dtalk.comparison import judge_folder
+    from dtalk.console import counting, warn
+    from dtalk.datasets import few
+
+    with counting(f"scoring {name}", "clips") as progress:
+        system = judge_folder(folder, name, clips, data, seen, head, progress)
+    for line in few(system.failures):
+        warn(f"{name}: left out: {line}")
+    return system
+
+
+def _folder_names(folders: Sequence[Path], taken: Sequence[str]) -> list[str]:
+    """The folders' own names, or their whole paths where those are not their own alone."""
+    names = [folder.resolve().name for folder in folders]
+    return [
+        str(folder) if [*names, *taken].count(name) > 1 else name
+        for folder, name in zip(folders, names)
+    ]
 
 
 def _cost(model: DiffusionTalker, path: Path | None, steps: int | None) -> dict[str, Any]:
-    from dtalk.animation import DEFAULT_WEIGHTS
+    from dtalk.animation import model_path
     from dtalk.benchmark import cost
-    from dtalk.files import weights_path
 
-    return asdict(cost(model, path or weights_path(DEFAULT_WEIGHTS), steps))
+    return asdict(cost(model, model_path(path), steps))
 
 
-def _model_and_steps(text: str, steps: int | None) -> tuple[Path | None, int | None]:
+def _model_and_steps(text: str, steps: int | None) -> Spec:
     """``FILE@STEPS`` as the file and the number of steps; without ``@``, ``steps``."""
     place, _, count = text.rpartition("@")
     if place and count.isdecimal() and not Path(text).exists():
@@ -333,9 +424,7 @@ def _model_and_steps(text: str, steps: int | None) -> tuple[Path | None, int | N
     return Path(text) if text else None, steps
 
 
-def _names(
-    models: Sequence[DiffusionTalker], specs: Sequence[tuple[Path | None, int | None]]
-) -> list[str]:
+def _names(models: Sequence[DiffusionTalker], specs: Sequence[Spec]) -> list[str]:
     """A name for each row: the file's, or its whole path where several are called alike."""
     stems = [model.name for model in models]
     paths = {path for path, _ in specs}
@@ -349,7 +438,7 @@ def _names(
 @app.command()
 @_takes(TrainingConfig, ModelConfig)
 def train(
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for weights, state and log")],
     threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     training_flags: Settings = {},  # noqa: B006
@@ -373,7 +462,7 @@ def train(
 @_takes(DistillationConfig)
 def distill(
     teacher: Annotated[Path, typer.Option(help="model file of the teacher")],
-    data: Annotated[Path, typer.Option(help="data folder with clips.csv")],
+    data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for students, states and logs")],
     threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     flags: Settings = {},  # noqa: B006
@@ -381,11 +470,11 @@ def distill(
     """Distil a teacher, halving its steps round by round (eq. 16); --resume goes on exactly."""
     import shlex
 
-    from dtalk.console import TrainingProgress, comparison_table, show
+    from dtalk.console import TrainingProgress, show_comparison
     from dtalk.distillation import Rows, distil
 
     def report(rows: Rows) -> None:
-        show(comparison_table("validation, one sample", rows))
+        show_comparison("validation, one sample", rows)
 
     _set_threads(threads)
     config = DistillationConfig(data=data, out=out, teacher=teacher, **_tuples(flags))
@@ -467,15 +556,27 @@ def _manner(model: DiffusionTalker | None, flags: Settings) -> Manner:
 
 
 def _run_batch(
-    what: str, jobs: Sequence[Job], work: Callable[[Job, Bars], int], force: bool
+    what: str,
+    jobs: Sequence[Job],
+    work: Callable[[Job, Bars], int],
+    force: bool,
+    elsewhere: Callable[[Job], int] | None = None,
+    processes: int = 1,
 ) -> None:
-    """Run the jobs with a bar over files, print what failed and a summary, set the exit status."""
-    from dtalk.batch import run
+    """Run the jobs with a bar over files, print what failed and a summary, set the exit status.
+
+    Several at a time run in processes of their own, which do ``elsewhere`` instead of ``work``.
+    """
+    from dtalk.batch import run, run_in_processes
     from dtalk.console import batch_bars, fail, report, warn
 
     outcomes: list[Outcome] = []
     with batch_bars(what, len(jobs)) as bars:
-        for outcome in run(jobs, lambda job: work(job, bars), force):
+        if elsewhere is not None and min(processes, len(jobs)) > 1:
+            running = run_in_processes(jobs, elsewhere, force, processes)
+        else:
+            running = run(jobs, lambda job: work(job, bars), force)
+        for outcome in running:
             outcomes.append(outcome)
             for line in outcome.warnings:
                 warn(line)

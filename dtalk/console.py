@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,23 +21,12 @@ from rich.progress import (
 from rich.table import Table
 
 from dtalk.batch import Outcome
+from dtalk.tables import comparison_table, paper_table, retrieval_line, score_table
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 TABLE_WIDTH = 150  # columns; a narrower page wraps lines rather than cut figures
-
-FIGURES = (
-    ("lve_of_static", "LVE"),
-    ("lve", "LVE mm²"),
-    ("eve_of_static", "EVE"),
-    ("fdd_mm_of_static", "FDD-mm"),
-    ("opening_r", "open r"),
-    ("rounding_r", "round r"),
-    ("closure_recall", "closure"),
-    ("acceleration", "accel."),
-)
-"""Keys of the scores and their headings; LVE, EVE and FDD-mm are fractions of a static face."""
 
 
 def fail(message: str) -> None:
@@ -185,53 +173,22 @@ def _short(path: Path, base: Path) -> str:
     return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
-def retrieval_line(group: str, found: Mapping[str, float]) -> str:
-    """What the personalizer finds right, as one line."""
-    return f"retrieval, top-1, {group}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.items())
-
-
-def comparison_table(title: str, models: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row a model: scores of one sample over all clips, retrieval, and cost where measured.
-
-    ``models`` maps names to the tables of :func:`dtalk.evaluation.assess`, with ``cost`` beside
-    them where speed and size were measured.
-    """
-    table = _plain_table(title)
-    costs = any("cost" in tables for tables in models.values())
-    headings = [heading for _, heading in FIGURES] + ["identity", "emotion"]
-    for heading in [*headings, *(["frames/s", "MB", "MB disk"] if costs else [])]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, tables in models.items():
-        scores = tables["sample"].get("all", {})  # none without clips to compare with
-        cells = [scores.get(key, math.nan) for key, _ in FIGURES]
-        cells += list(tables["retrieval"]["all"].values())
-        row = [f"{value:.3f}" for value in cells]
-        if "cost" in tables:
-            cost = tables["cost"]
-            row += [f"{cost['frames_per_second']:.0f}", f"{cost['megabytes']:.1f}"]
-            row += [f"{cost['disk_megabytes']:.1f}"]
-        table.add_row(escape(name), *row)
-    return table
-
-
 def show(table: Table) -> None:
     """Print a table in full, however narrow the page is."""
     width = max(out.width, TABLE_WIDTH)
     Console(file=out.file, width=width, force_terminal=out.is_terminal).print(table)
 
 
-def _plain_table(title: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
-    return table
+def show_system(name: str, tables: Mapping[str, Any], split: str, samples: int) -> None:
+    """Print one system's tables: :func:`dtalk.evaluation.assess`."""
+    titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
+    for kind in [kind for kind in titles if kind in tables]:
+        show(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))
+    for group, found in tables.get("retrieval", {}).items():
+        out.print(retrieval_line(group, found), highlight=False)
 
 
-def score_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
-    """A table of scores, a row a name, with the number of clips where it is known."""
-    table = _plain_table(title)
-    for _, heading in FIGURES:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, scores in rows.items():
-        count = f" ({scores['clips']:.0f})" if "clips" in scores else ""
-        table.add_row(escape(name) + count, *(f"{scores[key]:.3f}" for key, _ in FIGURES))
-    return table
+def show_comparison(title: str, systems: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a row a system: the paper's columns, then all the others."""
+    show(paper_table(title, systems))
+    show(comparison_table(title, systems))

@@ -2,37 +2,54 @@
 
 The native layout is a folder with ``clips.csv`` (columns ``clip, set, split, speaker, emotion,
 seconds, frames, audio, motion``) beside the audio and motion files it names. An empty ``speaker``
-or ``emotion`` is unknown, an empty ``motion`` a clip of sound only.
+or ``emotion`` is unknown, an empty ``motion`` a clip of sound only. BEAT and 3D-ETF are read as
+they are published, by :mod:`dtalk.layouts`.
 """
 
 from __future__ import annotations
 
 import csv
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from dtalk.audio import frame_count, load_audio
+from dtalk.audio import SAMPLE_RATE, frame_count, load_audio
 from dtalk.errors import DataError, DtalkError
-from dtalk.motion import FPS
+from dtalk.motion import FPS, Motion, resample_motion
 from dtalk.motion_files import read_motion
+from dtalk.settings import SPLITS
 
 INDEX = "clips.csv"
-SPLITS = ("train", "val", "test")
+TOLERANCE = 1.0  # seconds that sound and motion may differ by in length, and
+TOLERANCE_SHARE = 0.1  # what part of the longer one, and a frame
+PIECE_FRAMES = 300  # longer recordings of published data sets are cut for training
+SHOWN = 5  # of many lines of one kind
+
 _COLUMNS = ("clip", "set", "split", "speaker", "emotion", "audio", "motion")
 
 Array = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with how many are done, and of how many."""
+Note = Callable[[str], None]
+"""Called with a line about something odd."""
+
+
+class DataWarning(UserWarning):
+    """Something in a data set was left out."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the index; empty labels are unknown, ``motion`` is None for sound only."""
+    """One clip of the index; empty labels are unknown, ``motion`` is None for sound only.
+
+    ``read`` reads the motion; clips of published data sets have a reader of their own.
+    """
 
     name: str
     set: str
@@ -41,6 +58,12 @@ class Clip:
     emotion: str
     audio: Path
     motion: Path | None
+    read: Callable[[Path], Motion] = read_motion
+
+    @property
+    def native(self) -> bool:
+        """Whether it is of the native layout, which is taken as it is."""
+        return self.read is read_motion
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,11 @@ class LoadedClip:
     coefficients: Array | None
 
     @property
+    def tracked(self) -> bool:
+        """Whether there is a face to compare with."""
+        return self.coefficients is not None
+
+    @property
     def frames(self) -> int:
         """Frames of the face: those of the motion, else as many as the sound lasts."""
         if self.coefficients is not None:
@@ -59,23 +87,42 @@ class LoadedClip:
         return frame_count(len(self.waveform))
 
 
-def read_index(folder: Path) -> list[Clip]:
-    """All clips of a native data set.
+def warn(line: str) -> None:
+    """A ``Note`` for callers that have nobody to tell."""
+    warnings.warn(line, DataWarning, stacklevel=3)
+
+
+def read_index(folder: Path, note: Note = warn) -> list[Clip]:
+    """All clips of a data set: native, or else what :func:`dtalk.layouts.published_clips` finds.
+
+    ``note`` is told, in one line a kind, which files of a published data set have no partner.
 
     Raises:
         DataError: no index, a missing column, an unknown split, or no clip at all.
     """
-    path = Path(folder) / INDEX
+    folder = Path(folder)
+    if not (folder / INDEX).is_file() and folder.is_dir():
+        from dtalk.layouts import published_clips  # which makes the clips of this module
+
+        clips = published_clips(folder, note)
+        if clips:
+            return clips
+    return _read_native(folder)
+
+
+def _read_native(folder: Path) -> list[Clip]:
+    path = folder / INDEX
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
             if missing:
                 raise DataError(f"{path} lacks the columns {', '.join(missing)}")
-            clips = [_clip(row, Path(folder), f"{path}:{n}") for n, row in enumerate(reader, 2)]
+            clips = [_clip(row, folder, f"{path}:{n}") for n, row in enumerate(reader, 2)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            f"cannot read {path}: {error}; a data folder holds {INDEX} and what it names"
+            f"cannot read {path}: {error}; a data folder holds {INDEX} and what it names, "
+            "or BEAT or 3D-ETF as published"
         ) from error
     if not clips:
         raise DataError(f"{path} names no clips")
@@ -121,33 +168,92 @@ def select(
 
 
 def load_clip(clip: Clip) -> LoadedClip:
-    """Sound and motion of a clip.
+    """Sound and motion of a clip, at 30 frames a second.
+
+    Motion at another rate, and all of published data sets, is resampled and made as long as its
+    sound: the longer is cut at its end, for both start together. Native motion at 30 frames a
+    second is taken as it is.
 
     Raises:
-        DtalkError: a file that is missing or broken, or motion at another frame rate than 30.
+        DtalkError: a file that is missing or broken, or lengths that :func:`common_frames` refuses.
     """
     waveform = load_audio(clip.audio)
     if clip.motion is None:
         return LoadedClip(clip, waveform, None)
-    motion = read_motion(clip.motion)
-    if abs(motion.fps - FPS) > 0.01:
-        raise DataError(f"{clip.motion} runs at {motion.fps:g} frames/s; resample it to {FPS:g}")
-    return LoadedClip(clip, waveform, motion.coefficients)
+    motion = clip.read(clip.motion)
+    if clip.native and abs(motion.fps - FPS) <= 0.01:
+        return LoadedClip(clip, waveform, motion.coefficients)
+    frames = common_frames(waveform, motion.duration, str(clip.motion))
+    coefficients = resample_motion(motion, FPS).coefficients[:frames]
+    return LoadedClip(clip, cut_to(waveform, len(coefficients)), coefficients)
+
+
+def common_frames(waveform: Array, seconds: float, what: str) -> int:
+    """Frames at 30 a second that sound ``[S]`` and motion of ``seconds`` have in common.
+
+    Raises:
+        DataError: they differ by more than a second, or a tenth of the longer one and a frame.
+    """
+    heard = len(waveform) / SAMPLE_RATE
+    allowed = min(TOLERANCE, TOLERANCE_SHARE * max(heard, seconds) + 1 / FPS)
+    if abs(heard - seconds) > allowed:
+        raise DataError(
+            f"{what} lasts {seconds:.2f} s, its sound {heard:.2f} s: no pair, or drifted apart"
+        )
+    return min(frame_count(len(waveform)), max(1, round(seconds * FPS)))
+
+
+def cut_to(waveform: Array, frames: int) -> Array:
+    """The part of the sound ``[S]`` that lasts as long as the first ``frames`` frames."""
+    if frame_count(len(waveform)) <= frames:
+        return waveform
+    return waveform[: round(frames * SAMPLE_RATE / FPS)]
 
 
 def load_clips(
     clips: Sequence[Clip], progress: Progress | None = None
 ) -> tuple[list[LoadedClip], list[str]]:
-    """All clips that can be read, and one line for each that cannot."""
+    """All clips that can be read, and one line for each that cannot.
+
+    Warnings about single files are passed on up to a few, with a count of the others.
+    """
     loaded, failures = [], []
-    for done, clip in enumerate(clips, 1):
-        try:
-            loaded.append(load_clip(clip))
-        except DtalkError as error:
-            failures.append(f"{clip.name}: {error}")
-        if progress:
-            progress(done, len(clips))
+    with warnings.catch_warnings(record=True) as caught:
+        for done, clip in enumerate(clips, 1):
+            try:
+                loaded.append(load_clip(clip))
+            except DtalkError as error:
+                failures.append(f"{clip.name}: {error}")
+            if progress:
+                progress(done, len(clips))
+    for warning in caught[:SHOWN]:
+        warnings.warn(warning.message, warning.category, stacklevel=2)
+    if len(caught) > SHOWN:
+        warn(f"and {len(caught) - SHOWN} more warnings about clips")
     return loaded, failures
+
+
+def few(lines: Sequence[str]) -> list[str]:
+    """The lines, but of many only the first, and how many more there are."""
+    if len(lines) <= SHOWN + 1:
+        return list(lines)
+    return [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"]
+
+
+def in_pieces(clip: LoadedClip) -> list[LoadedClip]:
+    """A long recording of a published data set in equal pieces of at most 10 s; else the clip."""
+    count = -(-clip.frames // PIECE_FRAMES)
+    if clip.clip.native or clip.coefficients is None or count == 1:
+        return [clip]
+    bounds = [round(clip.frames * i / count) for i in range(count + 1)]
+    return [
+        LoadedClip(
+            replace(clip.clip, name=f"{clip.clip.name}#{number}"),
+            clip.waveform[round(a * SAMPLE_RATE / FPS) : round(b * SAMPLE_RATE / FPS)],
+            clip.coefficients[a:b],
+        )
+        for number, (a, b) in enumerate(pairwise(bounds))
+    ]
 
 
 def labels_of(clips: Iterable[Clip]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -26,7 +26,7 @@ from dtalk.audio import AUDIO_SUFFIXES, SAMPLE_RATE, load_audio
 from dtalk.batching import Batch, BatchMaker
 from dtalk.benchmark import cost
 from dtalk.checkpoint import save_model
-from dtalk.datasets import Clip, LoadedClip
+from dtalk.datasets import Clip, LoadedClip, few
 from dtalk.devices import precision_of
 from dtalk.diffusion import distillation_target, schedule, time_grid
 from dtalk.encoders import frame_mask
@@ -145,6 +145,9 @@ def _taught(course: Course, students: Sequence[int]) -> Iterator[Stage]:
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config)
     adopt(student, teacher)
+    if config.init is not None:
+        adopt(student, read_model(config.init, config.device))
+        students = students[-1:]  # whose teacher then is the first, in twice as many steps
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if config.encoder_updates and student.config.hearing != teacher.config.hearing:
         student = EncoderStage(course, student, config.encoder_updates).finish()
@@ -197,6 +200,7 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
         personal,
         encoder=config.front_end,
         encoder_width=config.encoder_width,
+        encoder_blocks=config.encoder_blocks,
         layer=(),
         large_width=0,
         large_fingerprint="",
@@ -266,12 +270,14 @@ class EncoderStage(Stage):
             taught = hear(self.first_teacher, batch.large, batch, draw, config)
         parts = {
             "encoder": alignment(taught, heard, batch),
+            "pooled": losses.pooled_alignment(taught.audio, heard.audio),
             "match": matching(self.model, heard, self.first_teacher, taught),
             **contrasts(self.model, heard.audio, batch),
         }
         total = (
             config.encoder_weight * parts["encoder"]
             + config.contrast_weight * (parts["identity"] + parts["emotion"])
+            + config.pooled_weight * parts["pooled"]
             + config.match_weight * parts["match"]
         )
         return {"total": total, **parts}
@@ -311,6 +317,7 @@ class Round(Stage):
         parts["distillation"] = self._distillation(predicted, target, batch, draw)
         parts["encoder"] = alignment(first, heard, batch)
         parts["enhancer"] = self._enhanced(heard, predicted, taught, target, batch)
+        parts["pooled"] = losses.pooled_alignment(first.audio, heard.audio)
         parts["match"] = matching(student, heard, self.first_teacher, first)
         total = losses.student_loss(
             parts["total"],
@@ -321,6 +328,7 @@ class Round(Stage):
             config.encoder_weight,
             config.enhancer_weight,
         )
+        total = total + config.pooled_weight * parts["pooled"]
         return {**parts, "total": total + config.match_weight * parts["match"]}
 
     def _distillation(self, predicted: Tensor, target: Tensor, batch: Batch, draw: Draw) -> Tensor:
@@ -461,19 +469,21 @@ def read_speech(folders: Sequence[Path], observer: Observer) -> list[LoadedClip]
     Raises:
         DtalkError: a folder is missing or holds no sound.
     """
-    pieces = []
+    pieces, failures = [], []
     files = expand_inputs(folders, set(AUDIO_SUFFIXES)) if folders else []
     for done, (path, relative) in enumerate(files, 1):
         try:
             waveform = load_audio(path)
         except DtalkError as error:
-            observer.note(f"left out: {error}")
+            failures.append(str(error))
             continue
         count = max(1, round(len(waveform) / SAMPLE_RATE / PIECE_SECONDS))
         for number, piece in enumerate(np.array_split(waveform, count)):
             clip = Clip(f"{relative.as_posix()}#{number}", "speech", "train", "", "", path, None)
             pieces.append(LoadedClip(clip, np.ascontiguousarray(piece), None))
         observer.loading(done, len(files))
+    for line in few(failures):
+        observer.note(f"left out: {line}")
     return pieces
 
 

@@ -1,4 +1,7 @@
-"""Models on data -> figures: per clip, then means by group, as fractions of a static face too."""
+"""Predicted motion against tracked faces: per clip, then means by group.
+
+LVE, EVE and FDD-mm are given as fractions of a static face's too.
+"""
 
 from __future__ import annotations
 
@@ -10,92 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from dtalk import metrics
 from dtalk.datasets import LoadedClip
 from dtalk.diffusion import sample_ddim
 from dtalk.files import atomic_path
-from dtalk.head import MILLIMETRES, Head
+from dtalk.head import Head
+from dtalk.meshed import MeshedClip
 from dtalk.model import DiffusionTalker, draw_noise, noise_generator
-from dtalk.motion import UPPER_FACE_CHANNELS
-
-Array = npt.NDArray[np.float32]
-Scores = dict[str, float]
+from dtalk.scoring import Array, Geometry, Scores, lip_errors, score, static_scores
 
 BATCH_FRAMES = 4000
 MEAN_OF = 8  # samples whose mean is judged beside one sample
 
-_OF_STATIC = {
+OF_STATIC = {
     "lve_of_static": "lve",
     "lve_mm_of_static": "lve_mm",
     "eve_of_static": "eve",
     "fdd_mm_of_static": "fdd_mm_abs",
 }
-
-
-class Region:
-    """Some vertices of a head, from coefficients to millimetres."""
-
-    def __init__(self, head: Head, indices: Sequence[int] | npt.NDArray[np.int64]) -> None:
-        self.neutral = head.vertices[np.asarray(indices)] * np.float32(MILLIMETRES)
-        self.basis = head.basis(indices)
-
-    def __call__(self, coefficients: Array) -> Array:
-        """Coefficients ``[T, 52]`` -> vertices ``[T, V, 3]``, mm."""
-        return self.neutral + np.tensordot(coefficients, self.basis, axes=1)
-
-
-class Geometry:
-    """What the metrics need of a head: lips, upper face, mouth opening and width."""
-
-    def __init__(self, head: Head) -> None:
-        self.lips = Region(head, head.lips)
-        self.upper_face = Region(head, head.upper_face)
-        self._landmarks = Region(head, [*head.opening, *head.corners])
-
-    def opening(self, coefficients: Array) -> Array:
-        """Vertical distance of the inner-lip midpoints ``[T]``, mm; below 0 they overlap."""
-        points = self._landmarks(coefficients)
-        return points[:, 0, 1] - points[:, 1, 1]
-
-    def width(self, coefficients: Array) -> Array:
-        """Distance of the mouth corners ``[T]``, mm."""
-        points = self._landmarks(coefficients)
-        return np.linalg.norm(points[:, 2] - points[:, 3], axis=-1)
-
-
-def score(predicted: Array, reference: Array, geometry: Geometry) -> Scores:
-    """Every metric of one clip, from coefficients ``[T, 52]``."""
-    lips, lips_reference = geometry.lips(predicted), geometry.lips(reference)
-    upper, upper_reference = geometry.upper_face(predicted), geometry.upper_face(reference)
-    opening, opening_reference = geometry.opening(predicted), geometry.opening(reference)
-    neutral = geometry.upper_face.neutral
-    fdd = metrics.facial_dynamics_deviation(upper, upper_reference, neutral)
-    fdd_mm = metrics.facial_dynamics_deviation_mm(upper, upper_reference, neutral)
-    return {
-        "lve": metrics.maximum_vertex_error(lips, lips_reference),
-        "lve_mm": metrics.maximum_vertex_distance(lips, lips_reference),
-        "eve": metrics.emotional_vertex_error(
-            predicted[:, UPPER_FACE_CHANNELS], reference[:, UPPER_FACE_CHANNELS]
-        ),
-        "eve_v": metrics.maximum_vertex_error(upper, upper_reference),
-        "fdd": fdd,
-        "fdd_abs": abs(fdd),
-        "fdd_mm": fdd_mm,
-        "fdd_mm_abs": abs(fdd_mm),
-        "opening_r": metrics.correlation(opening, opening_reference),
-        "rounding_r": metrics.correlation(geometry.width(predicted), geometry.width(reference)),
-        "closure_recall": metrics.closure_recall(opening, opening_reference),
-        "closure_precision": metrics.closure_precision(opening, opening_reference),
-        "acceleration": metrics.acceleration_ratio(lips, lips_reference),
-    }
-
-
-def static_scores(reference: Array, geometry: Geometry) -> Scores:
-    """:func:`score` of a face that stays neutral."""
-    return score(np.zeros_like(reference), reference, geometry)
 
 
 @torch.inference_mode()
@@ -148,12 +85,18 @@ def _padded_noise(clips: Sequence[LoadedClip], seed: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """One clip's figures: of one sample, of the mean of several, and of a static face."""
+    """One clip's figures: of one sample, of the mean of several, and of a static face.
+
+    Of the sample also its coefficients ``[T, 52]`` (None if it came as vertices) and the largest
+    error of a lip vertex in each frame ``[T]``, mm, for pictures.
+    """
 
     clip: LoadedClip
     sample: Scores
     mean: Scores | None
     static: Scores
+    curves: Array | None = None
+    errors: Array | None = None
 
 
 def evaluate(
@@ -166,20 +109,37 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[ClipResult]:
     """Scores of all clips with motion; ``samples`` above 1 also judges their mean."""
-    geometry = Geometry(head)
-    results = []
-    with_motion = [clip for clip in clips if clip.coefficients is not None]
+    with_motion = [clip for clip in clips if clip.tracked]
     seeds = range(seed, seed + samples)
-    for clip, drawn in predict(model, with_motion, seeds, steps, progress):
-        reference = clip.coefficients
-        assert reference is not None
-        mean = score(drawn.mean(0), reference, geometry) if samples > 1 else None
-        results.append(
-            ClipResult(
-                clip, score(drawn[0], reference, geometry), mean, static_scores(reference, geometry)
-            )
-        )
-    return results
+    return judge(predict(model, with_motion, seeds, steps, progress), head)
+
+
+def judge(predictions: Iterable[tuple[LoadedClip, Array]], head: Head) -> list[ClipResult]:
+    """Scores of clips with their predicted samples ``[N, T, 52]`` or ``[N, T, V, 3]``.
+
+    Of several samples the first is judged, their mean, and in ``diversity`` how far apart their
+    lips are.
+    """
+    geometry = Geometry(head)
+    return [_judged(clip, samples, geometry) for clip, samples in predictions]
+
+
+def _judged(clip: LoadedClip, samples: Array, common: Geometry) -> ClipResult:
+    geometry, reference = (
+        (clip.geometry, clip.reference)
+        if isinstance(clip, MeshedClip)
+        else (common, clip.coefficients)
+    )
+    assert reference is not None
+    face = samples[0]
+    sample, mean = score(face, reference, geometry), None
+    if len(samples) > 1:
+        mean = score(samples.mean(0), reference, geometry)
+        lips = np.stack([geometry.lips(one) for one in samples])
+        sample["diversity"] = metrics.diversity(lips)
+    curves = face if face.ndim == 2 else None
+    errors = lip_errors(face, reference, geometry)
+    return ClipResult(clip, sample, mean, static_scores(reference, geometry), curves, errors)
 
 
 def mean_scores(scores: Iterable[Scores]) -> Scores:
@@ -197,7 +157,7 @@ def summarise(results: Sequence[ClipResult], mean_of_samples: bool = False) -> S
     """Means over clips, with LVE, EVE and FDD-mm also as fractions of a static neutral face."""
     chosen = [r.mean if mean_of_samples and r.mean is not None else r.sample for r in results]
     means, static = mean_scores(chosen), mean_scores(r.static for r in results)
-    for name, of in _OF_STATIC.items():
+    for name, of in OF_STATIC.items():
         still = static.get(of, 0.0)
         means[name] = means[of] / still if still > 0 else float("nan")
     return means
@@ -252,17 +212,21 @@ def assess(
     The first two have a row of :func:`summarise` for each of :func:`groups`, with the number of
     ``clips`` in it; no row where no clip has motion. The third is :func:`retrieval`'s.
     """
-    named = groups(results, model.config.identities)
-    several = any(result.mean is not None for result in results)
+    tables = summaries(groups(results, model.config.identities))
+    return {**tables, "retrieval": retrieval(model, clips)}
+
+
+def summaries(named: Mapping[str, Sequence[ClipResult]]) -> dict[str, dict[str, Scores]]:
+    """``sample`` and, if several were drawn, ``mean``: :func:`summarise` of each group."""
+    several = any(result.mean is not None for members in named.values() for result in members)
     kinds = ("sample", "mean") if several else ("sample",)
-    tables = {
+    return {
         kind: {
             name: {**summarise(members, kind == "mean"), "clips": float(len(members))}
             for name, members in named.items()
         }
         for kind in kinds
     }
-    return {**tables, "retrieval": retrieval(model, clips)}
 
 
 def write_figures(figures: Mapping[str, Any], path: Path) -> None:

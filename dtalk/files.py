@@ -96,15 +96,19 @@ def _expand_one(given: Path, suffixes: set[str]) -> list[tuple[Path, Path]]:
 
 
 def _files_below(folder: Path, suffixes: set[str]) -> list[tuple[Path, Path]]:
-    files = sorted(file for file in _walk(folder) if file.suffix.lower() in suffixes)
+    files = sorted(file for file in walk(folder) if file.suffix.lower() in suffixes)
     if not files:
         kinds = ", ".join(sorted(suffixes))
         raise DtalkError(f"nothing to do in folder {folder}: it holds no file of kind {kinds}")
     return [(file, file.relative_to(folder)) for file in files]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below ``folder`` that are not hidden, nor in a hidden folder."""
+def walk(folder: Path) -> Iterator[Path]:
+    """All files below ``folder`` that are not hidden, nor in a hidden folder.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
 
     def fail(error: OSError) -> None:
         raise error

@@ -16,12 +16,12 @@ GAMMA = 2.2
 
 # Light: directions from the face, linear RGB. The key wraps around the cheek, red furthest,
 # which is what light scattered under the skin does.
-KEY_DIRECTION, KEY_COLOR = (0.62, 0.62, 1.0), (0.800, 0.764, 0.720)
+KEY_DIRECTION, KEY_COLOR = (0.62, 0.62, 1.0), (0.860, 0.820, 0.765)
 KEY_WRAP = (0.33, 0.20, 0.15)
-FILL_DIRECTION, FILL_COLOR = (-1.0, 0.1, 0.75), (0.176, 0.198, 0.220)
-SKY, GROUND = (0.258, 0.279, 0.300), (0.186, 0.144, 0.126)
-RIMS = (((-0.80, 0.55, -0.9), 0.9), ((0.95, 0.35, -0.9), 0.5))
-SKIN_GLOSS, LIP_GLOSS, TEETH_GLOSS, TONGUE_GLOSS = 0.055, 0.10, 0.25, 0.12
+FILL_DIRECTION, FILL_COLOR = (-1.0, 0.1, 0.75), (0.150, 0.172, 0.195)
+SKY, GROUND = (0.225, 0.245, 0.265), (0.165, 0.128, 0.112)
+RIMS = (((-0.80, 0.55, -0.9), 1.7), ((0.95, 0.35, -0.9), 1.0))
+SKIN_GLOSS, LIP_GLOSS, TEETH_GLOSS, TONGUE_GLOSS = 0.070, 0.13, 0.25, 0.12
 # Baked occlusion darkens the cavities: skin darker than this (linear) hardly shines.
 GLOSSY_ALBEDO = 0.25
 
@@ -48,8 +48,8 @@ class Light:
         self._corners = tuple(np.ascontiguousarray(corner) for corner in head.faces.T)
         self._incidence = _incidence(head)
 
-    def shade(self, vertices: FloatArray) -> FloatArray:
-        """Positions [V, 3] -> sRGB [V, 3], 0 to 1."""
+    def shade(self, vertices: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Positions [V, 3] -> sRGB [V, 3], 0 to 1, and normals [V, 3]."""
         positions = np.ascontiguousarray(vertices.T)
         view = _normalised(self._eye - positions)
         normal = self._normals(positions)
@@ -60,12 +60,13 @@ class Light:
         linear += self._highlight(normal, view)
         np.clip(linear, 0, 1, out=linear)
         srgb: FloatArray = np.power(linear, np.float32(1 / GAMMA))
-        return np.ascontiguousarray(srgb.T)
+        return np.ascontiguousarray(srgb.T), np.ascontiguousarray(normal.T)
 
     def _normals(self, positions: FloatArray) -> FloatArray:
-        a, b, c = (positions[:, corner] for corner in self._corners)
-        summed: FloatArray = (self._incidence @ _cross(b - a, c - a).T).T
-        return _normalised(summed)
+        a, b, c = (positions.take(corner, axis=1) for corner in self._corners)
+        # One axis at a time: faster than a product with [F, 3].
+        summed = [self._incidence @ axis for axis in _cross(b - a, c - a)]
+        return _normalised(np.stack(summed))
 
     def _diffuse(self, normal: FloatArray, facing: FloatArray) -> FloatArray:
         key, fill = self._key @ normal, self._fill @ normal
@@ -73,7 +74,8 @@ class Light:
         light: FloatArray = np.maximum((key + wrap) / (1 + wrap), 0) * _column(KEY_COLOR)
         light += np.maximum(fill, 0) * _column(FILL_COLOR)
         light += _column(GROUND) + (_column(SKY) - _column(GROUND)) * (0.5 + 0.5 * normal[1])
-        grazing = (1 - np.minimum(facing, 1)) ** 3
+        away = 1 - np.minimum(facing, 1)
+        grazing = away * away * away
         for direction, power in self._rims:
             light += np.float32(power) * np.maximum(direction @ normal, 0) * grazing
         return light

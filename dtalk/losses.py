@@ -92,6 +92,13 @@ def encoder_alignment(large: Tensor, small: Tensor, mask: Tensor) -> Tensor:
     return 1 - masked_mean(functional.cosine_similarity(large, small, dim=-1), mask)
 
 
+def pooled_alignment(large: Tensor, small: Tensor) -> Tensor:
+    """1 - cosine between what is pooled from the sound of each clip, ``[B, C]`` twice, as both
+    deviate from the batch's mean of the large encoder's; not in the paper."""
+    centre = large.mean(0)
+    return (1 - functional.cosine_similarity(large - centre, small - centre, dim=-1)).mean()
+
+
 def personal_contrast(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """InfoNCE of M clips' personalized features, teacher against student (eq. 14).
 

@@ -109,7 +109,8 @@ class Motion:
         emotion: label of the emotion, empty if unknown.
         seed: seed of the noise that the motion was drawn from, at most 64 bits.
         model: name of the model that made it, empty for recordings.
-        head_rotation: float32 [T, 3], yaw, pitch and roll in radians; None if unknown.
+        head_rotation: float32 [T, 3], yaw, pitch and roll in radians, as `dtalk.head.turns` shows
+            them; None if unknown.
 
     Raises:
         MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0, a
@@ -168,18 +169,22 @@ def _checked(values: npt.ArrayLike, width: int, what: str) -> npt.NDArray[np.flo
 def resample_motion(motion: Motion, fps: float) -> Motion:
     """The same motion at another frame rate.
 
-    Linear between frame centres, (k + 0.5) / fps, and constant before the first and after the
-    last; from 60 to 30 fps this is the mean of each two frames.
+    Frames stand for their centres, (k + 0.5) / fps. To a higher rate the way between them is a
+    straight line; to a lower one a windowed sinc (Lanczos, two lobes) first takes away what is too
+    fast for it, without leaving the range that a channel had. Before the first frame and after the
+    last all stays as it was there.
     """
     if fps == motion.fps:
         return motion
     frames = max(1, round(motion.duration * fps))
-    places = (np.arange(frames) + 0.5) * (motion.fps / fps) - 0.5  # in old frames
+    ratio = motion.fps / fps
+    places = (np.arange(frames) + 0.5) * ratio - 0.5  # in old frames
+    resampled = _interpolated if ratio < 1 else _filtered
     rotation = motion.head_rotation
     return replace(
         motion,
-        coefficients=_interpolated(motion.coefficients, places),
-        head_rotation=None if rotation is None else _interpolated(rotation, places),
+        coefficients=resampled(motion.coefficients, places, ratio),
+        head_rotation=None if rotation is None else resampled(rotation, places, ratio),
         fps=fps,
     )
 
@@ -195,12 +200,29 @@ def with_length(motion: Motion, frames: int) -> Motion:
     )
 
 
-def _interpolated(
-    values: npt.NDArray[np.float32], places: npt.NDArray[np.floating]
-) -> npt.NDArray[np.float32]:
+_Table = npt.NDArray[np.float32]
+_LOBES = 2  # of the sinc: at half the new rate half is left, nearly nothing where it would alias
+
+
+def _interpolated(values: _Table, places: npt.NDArray[np.floating], _: float) -> _Table:
     """Rows of ``values`` [T, C] at fractional row numbers [T'], clamped to the ends."""
     places = np.clip(places, 0, len(values) - 1)
     below = np.floor(places).astype(int)
     above = np.minimum(below + 1, len(values) - 1)
     share = (places - below)[:, None]
     return (values[below] * (1 - share) + values[above] * share).astype(np.float32)
+
+
+def _filtered(values: _Table, places: npt.NDArray[np.floating], ratio: float) -> _Table:
+    """Weighted means of rows around fractional row numbers, for every ``ratio``-th row."""
+    reach = int(np.ceil(_LOBES * ratio))
+    nearest = np.round(places).astype(int)
+    total = np.zeros((len(places), values.shape[1]))
+    weights = np.zeros((len(places), 1))
+    for offset in range(-reach, reach + 1):
+        away = (nearest + offset - places)[:, None] / ratio
+        weight = np.where(np.abs(away) < _LOBES, np.sinc(away) * np.sinc(away / _LOBES), 0.0)
+        total += weight * values[np.clip(nearest + offset, 0, len(values) - 1)]
+        weights += weight
+    smooth = np.clip(total / weights, values.min(axis=0), values.max(axis=0))
+    return smooth.astype(np.float32)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -61,8 +62,15 @@ def read_motion(path: Path | str, format: str | None = None) -> Motion:  # noqa:
     """
     path = Path(path)
     chosen = _chosen(path, format)
-    try:
+    with naming(path):
         return chosen.read(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a motion file becomes a ``MotionError`` that names it."""
+    try:
+        yield
     except MotionError as error:
         raise MotionError(f"{path}: {error}") from error
     except FileNotFoundError as error:
@@ -126,7 +134,7 @@ def _read_npz(path: Path) -> Motion:
 
 
 # What numpy and zipfile let out on broken files; RuntimeError: a bit that says "encrypted".
-_NPZ_DAMAGE = (
+NUMPY_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, MemoryError),
     *(NotImplementedError, RuntimeError, AttributeError, TypeError),
 )
@@ -138,7 +146,7 @@ def _npz_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         # Opened here, because numpy leaves files open that turn out to be none of its own.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except _NPZ_DAMAGE as error:
+    except NUMPY_DAMAGE as error:
         raise MotionError("not an npz motion file, or damaged") from error
 
 
@@ -160,9 +168,9 @@ def _write_json(motion: Motion, path: Path) -> None:
 
 
 def _read_json(path: Path) -> Motion:
-    content = _json_object(path)
+    content = json_object(path, "an Audio2Face export")
     names, weights = content.get("facsNames"), content.get("weightMat")
-    if not _is_names(names) or not isinstance(weights, list):
+    if not is_names(names) or not isinstance(weights, list):
         raise MotionError("not an Audio2Face export: it lacks `facsNames` or `weightMat`")
     if not weights:
         raise MotionError("`weightMat` holds no frames")
@@ -176,18 +184,25 @@ def _read_json(path: Path) -> Motion:
     return Motion(coefficients=arranged(path, names, weights), fps=fps, audio=audio)
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path, what: str) -> dict[str, Any]:
+    """What a json file holds that should be ``what``, such as "an Audio2Face export".
+
+    Raises:
+        MotionError: it is not json, or no object.
+        OSError, UnicodeDecodeError: it cannot be read.
+    """
     text = path.read_text(encoding="utf-8-sig")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise MotionError(f"not json, or damaged: {error}") from error
     if not isinstance(content, dict):
-        raise MotionError("not an Audio2Face export: no json object")
+        raise MotionError(f"not {what}: no json object")
     return content
 
 
-def _is_names(names: object) -> TypeGuard[list[str]]:
+def is_names(names: object) -> TypeGuard[list[str]]:
+    """Whether it is a list of texts."""
     return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 

@@ -71,6 +71,23 @@ def perform(
     return Performance(motion, found)
 
 
+def perform_together(
+    sources: Sequence[Path], audio: Path | None, animate_file: Callable[[Path], Motion]
+) -> tuple[list[Motion], Path | None]:
+    """Motions of one clip, and its sound: ``audio``, or the first that a source comes with.
+
+    Raises:
+        DtalkError: a source cannot be read or animated.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SoundWarning)  # one sound is enough for all
+        all_ = [perform(source, audio, animate_file) for source in sources]
+    found = audio or next((one.audio for one in all_ if one.audio is not None), None)
+    if found is None:
+        warnings.warn("no sound found: silent; name it with --audio", SoundWarning, 2)
+    return [one.motion for one in all_], found
+
+
 def find_audio(source: Path, motion: Motion) -> Path | None:
     """The sound of a motion file: the name written in it, else its own stem, in its folder."""
     if motion.audio:

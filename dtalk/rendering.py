@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -16,6 +17,7 @@ from dtalk.errors import RenderError
 from dtalk.head import FloatArray, Head, built_in
 from dtalk.lighting import Light, is_hair
 from dtalk.motion import ARKIT_NAMES
+from dtalk.outlines import LONG, Outlines
 from dtalk.settings import DEFAULT_LOOK, Look
 
 Size = int | tuple[int, int]
@@ -23,7 +25,7 @@ Size = int | tuple[int, int]
 DEFAULT_SIZE = 512
 SMALLEST, LARGEST = 16, 4096
 # Frames are drawn twice as large and averaged. Up to this many pixels a side, four times: hairs
-# are far thinner than a pixel there, and would flicker.
+# are far thinner than a pixel there, and would flicker; but nobody sees polygons in outlines.
 SMALL = 256
 FACTORS = (1, 2, 4)
 
@@ -56,7 +58,7 @@ class Renderer:
     ) -> None:
         self._canvas: Canvas | None = None
         self.head = head if head is not None else built_in()
-        self.width, self.height = _checked_size(size)
+        self.width, self.height = checked_size(size)
         factor = _checked_factor(supersample, (self.width, self.height))
         camera = camera_at(self.head, look.camera, look.yaw, self.width, self.height)
         behind = backdrop(look.background, self.width, self.height)
@@ -64,10 +66,13 @@ class Renderer:
             raise RenderError("another renderer is open in this process; close it first")
         self._wireframe = look.wireframe
         self._light = Light(self.head, camera.pose, camera.turn)
-        flat = is_hair(self.head)[self.head.faces[:, 0]]
-        triangles = (self.head.faces[~flat], self.head.faces[flat])
-        vertices = len(self.head.vertices)
-        self._canvas = Canvas(behind, factor, vertices, *triangles, camera.to_picture)
+        small = max(self.width, self.height) <= SMALL
+        self._outlines = Outlines(self.head, math.inf if small else LONG)
+        faces = self._outlines.faces
+        hairs = np.flatnonzero(is_hair(self.head))
+        flat = np.isin(faces[:, 0], hairs)
+        triangles = (faces[~flat], faces[flat])
+        self._canvas = Canvas(behind, factor, self._outlines.count, *triangles, camera.to_picture)
         Renderer._open = weakref.ref(self)
 
     def render(self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None) -> Frame:
@@ -95,17 +100,25 @@ class Renderer:
         waiting = False
         for index, row in enumerate(clip):
             vertices = self.head.deform(row, None if turns is None else turns[index])
-            colors = self._light.shade(vertices)
-            canvas = self._opened()
+            colors, normals = self._light.shade(vertices)
+            shown = self._outlines.rounded(vertices, normals, colors)
+            canvas = self.canvas
             frame = canvas.read() if waiting else None
-            canvas.draw(vertices, colors, self._wireframe)
+            canvas.upload(*shown)
+            canvas.draw(self._wireframe)
             waiting = True
             if frame is not None:
                 yield frame
         if waiting:
-            yield self._opened().read()
+            yield self.canvas.read()
 
-    def _opened(self) -> Canvas:
+    @property
+    def canvas(self) -> Canvas:
+        """What is drawn on.
+
+        Raises:
+            RenderError: the renderer is closed.
+        """
         if self._canvas is None:
             raise RenderError("the renderer is closed")
         return self._canvas
@@ -151,7 +164,7 @@ def render_frames(
     """
     clip = _checked_coefficients(coefficients, 2)
     turns = _checked_rotation(rotation, len(clip))
-    _checked_factor(supersample, _checked_size(size))
+    _checked_factor(supersample, checked_size(size))
 
     def draw() -> Iterator[Frame]:
         with Renderer(head, size, look, supersample=supersample) as renderer:
@@ -175,7 +188,12 @@ def render_still(
         return renderer.render(row, rotation)
 
 
-def _checked_size(size: Size) -> tuple[int, int]:
+def checked_size(size: Size) -> tuple[int, int]:
+    """A size as (width, height).
+
+    Raises:
+        RenderError: not whole numbers, or too small or too large.
+    """
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(isinstance(side, int) for side in pair):
         raise RenderError(f"size must be a whole number or (width, height), got {size!r}")

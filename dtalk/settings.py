@@ -11,6 +11,7 @@ from typing import Any
 
 AUTO = "auto"
 SMALL_ENCODERS = ("mel", "cnn")
+SPLITS = ("train", "val", "test")
 RETRIEVALS = ("soft", "hard")
 PRECISIONS = ("float32", "bfloat16")
 CAMERAS = ("front", "three-quarter")
@@ -67,6 +68,26 @@ DEFAULT_LOOK = Look()
 
 
 @dataclass(frozen=True)
+class Showing:
+    """What is made of the inputs of ``dtalk render``."""
+
+    labels: bool = setting(False, "all inputs next to each other in one video, with their names")
+    reference: Path | None = setting(  # noqa: RUF009
+        None, "motion that the others are compared with, shown first; implies --labels"
+    )
+    still: tuple[str, ...] = setting(
+        (), "PNGs of these moments instead of a video: seconds like 0.5,2; repeatable"
+    )
+    life: bool = setting(False, "add blinks and small head motion, drawn from --seed")
+    jobs: int = setting(1, "inputs that are worked on at a time", least=1)
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether all inputs go into one picture."""
+        return self.labels or self.reference is not None
+
+
+@dataclass(frozen=True)
 class HeadChoice:
     """Whose head moves."""
 
@@ -91,7 +112,23 @@ class Hearing:
 class Engine(Hearing):
     """Which model computes where."""
 
-    weights: Path | None = setting(None, "model file [the one that ships]")  # noqa: RUF009
+    weights: Path | None = setting(  # noqa: RUF009
+        None, "model file, or student or teacher for one that ships [student]"
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is compared, and how."""
+
+    split: str = setting("val", "of the data", SPLITS)
+    sets: tuple[str, ...] = setting((), "only these data sets; repeatable")
+    samples: int = setting(1, "samples a clip; above 1 their mean is judged too", least=1)
+    seed: int = setting(0, "seed of the first sample", most=2**62)
+    steps: int | None = setting(None, "denoising steps [the model's own]", least=1)
+    rest: bool | None = setting(None, "mouth closed where nobody speaks [the model's own]")
+    speed: bool = setting(False, "also measure speed and size of models")
+    intervals: bool = setting(False, "95 % intervals over clips, and of differences to the first")
 
 
 @dataclass(frozen=True)
@@ -112,6 +149,7 @@ class ModelConfig:
     )
     layer: tuple[int, ...] = setting((), "layers of a large speech encoder to take [the last]")
     encoder_width: int = setting(192, "channels inside the speech encoder", least=1)
+    encoder_blocks: int = setting(0, "residual blocks in a small speech encoder")
     feature_width: int = setting(128, "channels of the speech features", least=1)
     tokens: int = setting(4, "tokens of a library entry", least=1)
     token_width: int = setting(64, "width of a library token", least=1)
@@ -191,7 +229,9 @@ class DistillationConfig(TrainingConfig):
     """Settings of a distillation: those of training, which hold in every round, and its own."""
 
     teacher: Path
-    init: Path | None = None  # no flag: a student starts from its teacher
+    init: Path | None = setting(  # noqa: RUF009
+        None, "student to go on from, in the last round alone [the teacher, through all rounds]"
+    )
     updates: int = setting(1500, "updates of the weights in each round", least=1)
     last_updates: int | None = setting(None, "in the last round [as in the others]", least=1)
     without: tuple[str, ...] = setting((), "parts to do without, repeatable (Table III)", PARTS)
@@ -200,11 +240,13 @@ class DistillationConfig(TrainingConfig):
     encoder: str | None = setting(None, "the teacher's large encoder: folder or hub id")
     front_end: str = setting("mel", "of the student's speech encoder", SMALL_ENCODERS)
     encoder_width: int = setting(192, "channels inside the student's speech encoder", least=1)
+    encoder_blocks: int = setting(3, "residual blocks in it")
     encoder_updates: int = setting(1500, "updates of the small encoder alone, before all rounds")
     distillation_weight: float = setting(0.1, "lambda_3 of eq. 16, on eq. 11")
     encoder_weight: float = setting(1.0, "lambda_4, on eq. 12")
     enhancer_weight: float = setting(0.05, "lambda_5, on eq. 14")
     enhancer_temperature: float = setting(0.1, "tau of eq. 14", least=0.001)
+    pooled_weight: float = setting(0.0, "of hearing in a whole clip what the large encoder hears")
     match_weight: float = setting(
         0.0, "of finding in the sound what the teacher finds, labels or not"
     )

@@ -27,6 +27,8 @@ from dtalk.checkpoint import load_model, save_model
 from dtalk.datasets import (
     LoadedClip,
     Progress,
+    few,
+    in_pieces,
     labels_of,
     load_clips,
     read_index,
@@ -35,13 +37,14 @@ from dtalk.datasets import (
 from dtalk.devices import device_of
 from dtalk.encoders import AdaptedEncoder
 from dtalk.errors import CheckpointError, DataError
-from dtalk.evaluation import Scores, assess, evaluate, without_nan
+from dtalk.evaluation import assess, evaluate, without_nan
 from dtalk.feature_cache import FeatureCache
 from dtalk.files import atomic_path
 from dtalk.head import built_in
 from dtalk.large_encoders import load_large_encoder
 from dtalk.model import DiffusionTalker
 from dtalk.objective import Grams, losses_of
+from dtalk.scoring import Scores
 from dtalk.settings import ModelConfig, TrainingConfig
 
 MODEL_FILE = "model.safetensors"
@@ -79,7 +82,8 @@ def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
 def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
     """Start a model from another: all weights, library entries by their labels.
 
-    A speech encoder of another kind is left as it is.
+    A speech encoder of another kind is left as it is, and so are residual blocks that the source
+    lacks, which add nothing until they are trained.
 
     Raises:
         CheckpointError: the networks differ in more than their libraries and kinds of encoders.
@@ -90,6 +94,8 @@ def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
             {name: value for name, value in weights.items() if not name.startswith("encoder.")}
             for weights in (mine, theirs)
         )
+    blocks = [name for name in mine if name.startswith("encoder.blocks.")]
+    mine = {name: value for name, value in mine.items() if name in theirs or name not in blocks}
     shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
     differing = [k for k in {**shapes[0], **shapes[1]} if shapes[0].get(k) != shapes[1].get(k)]
     if differing:
@@ -426,13 +432,14 @@ def load_data(config: TrainingConfig, observer: Observer) -> Data:
     Raises:
         DataError: no clip with motion to train on.
     """
-    chosen = select(read_index(config.data), sets=config.sets, without=config.without_sets)
+    index = read_index(config.data, observer.note)
+    chosen = select(index, sets=config.sets, without=config.without_sets)
     wanted = [clip for clip in chosen if clip.split in ("train", "val")]
     progress: Progress = observer.loading
     loaded, failures = load_clips(wanted, progress)
-    for line in failures:
+    for line in few(failures):
         observer.note(f"left out: {line}")
-    train = [clip for clip in loaded if clip.clip.split == "train"]
+    train = [piece for clip in loaded if clip.clip.split == "train" for piece in in_pieces(clip)]
     if not any(clip.coefficients is not None for clip in train):
         raise DataError(f"{config.data} has no clip with motion in its train split")
     return Data(train, [clip for clip in loaded if clip.clip.split == "val"])

@@ -75,13 +75,13 @@ def render_video(
     """
     shown = matched(motion, audio)
     frames = render_frames(shown.coefficients, head, size, look, rotation=shown.head_rotation)
-    write_video(_counted(frames, progress), path, motion.fps, audio, comment=comment)
+    write_video(counted(frames, progress), path, motion.fps, audio, comment=comment)
 
 
 def matched(motion: Motion, audio: Path | str | None) -> Motion:
     """The motion made as long as its sound, if they differ by more than a frame."""
     seconds = None if audio is None else sound_seconds(audio)
-    if seconds is None or abs(seconds - motion.duration) * motion.fps <= 1:
+    if seconds is None or abs(seconds * motion.fps - len(motion)) <= 1:
         return motion
     done = "its last frame is held" if seconds > motion.duration else "its end is cut off"
     warnings.warn(
@@ -226,7 +226,8 @@ def _executable() -> str:
         ) from error
 
 
-def _counted(frames: Iterator[Frame], progress: Callable[[int], None] | None) -> Iterator[Frame]:
+def counted(frames: Iterator[Frame], progress: Callable[[int], None] | None) -> Iterator[Frame]:
+    """The frames; ``progress`` is told how many were taken. Ends the generator behind them."""
     try:
         for done, frame in enumerate(frames, start=1):
             yield frame

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from dtalk.datasets import LoadedClip, load_clips, read_index, select
-from dtalk.evaluation import Geometry, mean_scores, score, static_scores
+from dtalk.evaluation import mean_scores
 from dtalk.feature_cache import FeatureCache
 from dtalk.head import built_in
 from dtalk.large_encoders import LargeEncoder, load_large_encoder
+from dtalk.scoring import Geometry, score, static_scores
 
 RIDGE = (1e3, 1e4, 3e4, 1e5)  # the best on the validation split is shown
 

@@ -12,8 +12,9 @@ import numpy as np
 
 import dtalk
 from dtalk.datasets import load_clips, read_index, select
-from dtalk.evaluation import Geometry, predict
+from dtalk.evaluation import predict
 from dtalk.head import built_in
+from dtalk.scoring import Geometry
 
 
 def main() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
 import pytest
 
-from dtalk.batch import Job, Outcome, plan, run
+from dtalk.batch import Job, Outcome, plan, run, run_in_processes
 from dtalk.errors import AudioError, DtalkError
 
 
@@ -145,3 +146,52 @@ def test_the_same_warning_is_told_for_every_file(tmp_path: Path) -> None:
 
     outcomes = run(jobs_in(tmp_path, "a", "b"), work)
     assert [outcome.warnings for outcome in outcomes] == [("again",), ("again",)]
+
+
+# --- in several processes ---------------------------------------------------------------------
+
+
+def measured(job: Job) -> int:
+    """Work that fails, warns or does well, by the name of its source."""
+    if job.source.stem == "bad":
+        raise AudioError("bad.wav holds no sound")
+    if job.source.stem == "odd":
+        warnings.warn("odd.wav is odd", UserWarning, stacklevel=1)
+    if job.source.stem == "deadly":
+        os._exit(3)
+    return len(job.source.stem)
+
+
+def jobs_named(*names: str) -> list[Job]:
+    return [Job(Path(f"{name}.wav"), (Path(f"{name}.npz"),)) for name in names]
+
+
+def test_processes_give_what_one_process_gives() -> None:
+    jobs = jobs_named("good", "bad", "odd", "another")
+    here = list(run(jobs, measured))
+    there = list(run_in_processes(jobs, measured, False, 2))
+    assert [outcome.job for outcome in there] == jobs
+    assert [(o.error, o.frames, o.warnings) for o in there] == [
+        (None, 4, ()),
+        ("bad.wav holds no sound", 0, ()),
+        (None, 3, ("odd.wav is odd",)),
+        (None, 7, ()),
+    ]
+    assert [(o.error, o.frames, o.warnings) for o in here] == [
+        (o.error, o.frames, o.warnings) for o in there
+    ]
+
+
+def test_existing_outputs_are_kept_by_processes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("good.npz").touch()
+    [first, second] = run_in_processes(jobs_named("good", "odd"), measured, False, 2)
+    assert "good.npz exists already" in str(first.error)
+    assert second.error is None
+
+
+def test_a_process_that_is_killed() -> None:
+    with pytest.raises(DtalkError, match="a process was killed, perhaps for memory"):
+        list(run_in_processes(jobs_named("deadly", "good"), measured, False, 2))

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from helpers import tiny_model
 
-from dtalk.benchmark import RUNS, WARM_UP, animation_seconds, cost, made_up_speech, parameters
+from dtalk.benchmark import (
+    BATCH,
+    BATCH_RUNS,
+    RUNS,
+    WARM_UP,
+    animation_seconds,
+    batch_seconds,
+    cost,
+    machine,
+    made_up_speech,
+    parameters,
+)
 from dtalk.checkpoint import save_model
 
 
@@ -36,7 +48,9 @@ def test_cost(tmp_path, monkeypatch):
     model = tiny_model()
     path = tmp_path / "model.safetensors"
     save_model(model, path)
-    monkeypatch.setattr("dtalk.benchmark.time.perf_counter", Clock([0.5] * (WARM_UP + RUNS)))
+    alone, together = WARM_UP + RUNS, WARM_UP + BATCH_RUNS
+    seconds = [0.5] * alone + [0.1] * alone + [2.0] * together
+    monkeypatch.setattr("dtalk.benchmark.time.perf_counter", Clock(seconds))
     found = cost(model, path, steps=1, seconds=0.5)
     count = sum(value.numel() for value in model.parameters())
     assert found.parameters == count
@@ -44,6 +58,9 @@ def test_cost(tmp_path, monkeypatch):
     assert found.disk_megabytes == path.stat().st_size / 1e6
     assert found.seconds == pytest.approx(0.5)
     assert found.frames_per_second == pytest.approx(15 / 0.5)
+    assert found.short_seconds == pytest.approx(0.1)
+    assert found.batch_frames_per_second == pytest.approx(8 * 15 / 2.0)
+    assert (found.device, found.threads) == ("cpu", torch.get_num_threads())
 
 
 class Large:
@@ -74,7 +91,7 @@ def test_a_large_encoder_counts_and_works_every_time(tmp_path):
     found = cost(model, path, seconds=0.1)
     assert found.parameters == own + 1000
     assert found.disk_megabytes == (path.stat().st_size + 4000) / 1e6
-    assert large.calls == WARM_UP + RUNS
+    assert large.calls == 2 * (WARM_UP + RUNS) + BATCH * (WARM_UP + BATCH_RUNS)
     assert model.large_source is cache
     assert not (tmp_path / "cache").exists()
 
@@ -85,3 +102,23 @@ def test_made_up_speech_is_the_same_every_time():
     assert found.dtype == np.float32
     assert np.array_equal(found, made_up_speech(0.25))
     assert 0.01 < found.std() < 1
+
+
+def test_a_batch_holds_every_clip_at_once(monkeypatch):
+    model, sizes = tiny_model(), []
+    heard = model.encoder.forward
+
+    def counted(inputs, lengths):
+        sizes.append(len(inputs))
+        return heard(inputs, lengths)
+
+    monkeypatch.setattr(model.encoder, "forward", counted)
+    assert batch_seconds(model, made_up_speech(0.2)) > 0
+    assert sizes == [BATCH] * (WARM_UP + BATCH_RUNS)
+
+
+def test_what_it_was_measured_on_is_told():
+    found = machine()
+    assert found["threads"] == torch.get_num_threads()
+    assert found["torch"] == torch.__version__
+    assert {"processor", "cores", "system", "python", "dtalk", "precision"} <= found.keys()

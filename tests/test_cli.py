@@ -215,7 +215,6 @@ print("loaded:", sorted(large & set(sys.modules)))
         ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--without", "teeth"],
         ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--front-end", "fake"],
         ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--steps", "0"],
-        ["distill", "--teacher", "t", "--data", "d", "--out", "o", "--init", "m"],
     ],
     ids=" ".join,
 )
@@ -689,6 +688,159 @@ def test_one_sound_for_several_motions(render: Callable[..., Result]) -> None:
     assert result.error == "--audio names one sound, but there are 2 inputs"
 
 
+# side by side, stills, looks
+
+
+@needs_gl
+def test_side_by_side(render: Callable[..., Result]) -> None:
+    for name in ("student/a.npz", "teacher/a.csv", "truth.json"):
+        write_curves(name)
+    write_speech("student/a.wav")
+    flags = ("--reference", "truth.json", "-o", "both.mp4")
+    result = render("student", "teacher/a.csv", *flags)
+    assert (result.status, result.out, result.err.strip()) == (0, "both.mp4\n", "")
+    described = streams("both.mp4")
+    assert "192x80" in described  # three panels of 64 pixels above strips of 16
+    assert "Audio: aac" in described
+
+
+@needs_gl
+def test_side_by_side_in_silence_and_without_a_name(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    write_curves("b.npz")
+    result = render("a.npz", "b.npz", "--labels")
+    assert (result.status, result.out) == (0, "side_by_side.mp4\n")
+    assert result.err == "warning: no sound found: silent; name it with --audio\n"
+    again = render("a.npz", "b.npz", "--labels")
+    assert again.status == 1
+    assert "side_by_side.mp4 exists already" in again.error
+
+
+@needs_gl
+def test_a_panel_that_cannot_be_read(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    Path("b.csv").write_text("no,curves\n1,2\n")
+    result = render("a.npz", "b.csv", "--labels")
+    assert result.status == 1
+    assert "b.csv" in result.error
+    assert files() == ["a.npz", "b.csv"]
+    assert "gone.npz" in render("a.npz", "--reference", "gone.npz").error
+
+
+@needs_gl
+def test_stills(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    result = render("a.npz", "--still", "0.1,0.2", "--still", "0", "-o", "out")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.split() == ["out/a.0.1s.png", "out/a.0.2s.png", "out/a.0s.png"]
+    assert render("a.npz", "--still", "0.1", "-o", "one.png").status == 0
+    assert Path("one.png").read_bytes() == Path("out/a.0.1s.png").read_bytes()
+
+
+@needs_gl
+@pytest.mark.parametrize("moments", ["1", "-1", "soon"])
+def test_stills_that_cannot_be(render: Callable[..., Result], moments: str) -> None:
+    write_curves("a.npz")
+    result = render("a.npz", f"--still={moments}")
+    assert result.status == 1
+    assert "--still" in result.error
+    assert files() == ["a.npz"]
+
+
+@needs_gl
+def test_life_is_noted(render: Callable[..., Result]) -> None:
+    """On the console and in the file; the same seed gives the same bytes."""
+    write_curves("a.npz")
+    result = render("a.npz", "--life", "--seed", 3, "--still", "0.1")
+    note = "blinks and head motion are drawn from seed 3, not heard"
+    assert result.err == f"note: {note} (--life)\n"
+    assert note.encode() in Path("a.png").read_bytes()
+    for name in ("b.mp4", "c.mp4"):
+        assert render("a.npz", "--life", "--seed", 3, "-o", name).status == 0
+    assert Path("b.mp4").read_bytes() == Path("c.mp4").read_bytes()
+    assert f"comment         : {note}" in streams("b.mp4")
+
+
+@needs_gl
+def test_looks(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    flags = ("--camera", "three-quarter", "--background", "navy", "--wireframe")
+    assert render("a.npz", "--still", "0", *flags).status == 0
+    for flag, word in (("--background", "no colour"), ("--camera", "three-quarter")):
+        result = render("a.npz", flag, "nowhere", "-o", "b.mp4")
+        assert result.status != 0
+        assert word in result.err
+    assert not Path("b.mp4").exists()
+
+
+@needs_gl
+def test_several_at_a_time_give_the_same_bytes(render: Callable[..., Result]) -> None:
+    for name in ("in/a.npz", "in/b.npz", "in/c.csv"):
+        write_curves(name)
+    Path("in/broken.csv").write_text("no,curves\n1,2\n")
+    for out, jobs in (("one", 1), ("two", 2)):
+        result = render("in", "-o", out, "--jobs", jobs)
+        assert result.status == 1
+        assert "3 done, 1 failed" in result.out
+        assert result.err.count("error: ") == 1
+        assert result.err.count("warning: no sound found") == 3
+    for name in ("a", "b", "c"):
+        assert Path(f"one/{name}.mp4").read_bytes() == Path(f"two/{name}.mp4").read_bytes()
+
+
+@needs_gl
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupted_renderings_leave_nothing(jobs: int) -> None:
+    """Ctrl-C while frames are drawn: no half file, no process that goes on."""
+    for name in ("a.npz", "b.npz"):
+        write_motion(Motion(smooth_motion(9000)), name)
+    command = [sys.executable, "-m", "dtalk", "render", "a.npz", "b.npz", "--size", "64"]
+    process = subprocess.Popen(
+        [*command, "--jobs", str(jobs)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: any(name.startswith(".dtalk-") for name in files()))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert files() == ["a.npz", "b.npz"]
+    until(lambda: not group_lives(process.pid))
+    until(lambda: not encoders_of(Path.cwd()))
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def encoders_of(folder: Path) -> list[str]:
+    """Processes, which have a session of their own, that write into the folder."""
+    commands = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):  # none where there is no /proc
+        with contextlib.suppress(OSError):
+            commands.append(place.read_bytes())
+    wanted = f"file:{folder.resolve()}/.dtalk-".encode()
+    return [command.decode(errors="replace") for command in commands if wanted in command]
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something holds; fail if it takes too long."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_render_checks_labels_before_it_draws(render: Callable[..., Result]) -> None:
     write_speech("a.wav")
     result = render("a.wav", "--emotion", "grumpy")
@@ -851,7 +1003,7 @@ def test_evaluate(call: Callable[..., Result], data: Path, weights: Path) -> Non
     assert (result.status, result.err.strip()) == (0, "")
     assert "tiny, val, one sample" in result.out
     assert "tiny, val, mean of 2 samples" in result.out
-    figures = json.loads(Path("new/figures.json").read_text())["tiny"]
+    figures = json.loads(Path("new/figures.json").read_text())["systems"]["tiny"]
     assert set(figures) == {"sample", "mean", "retrieval"}
     assert {"all", "a", "b", "seen speakers", "unseen speakers"} == set(figures["sample"])
     assert figures["sample"]["all"]["lve"] > 0
@@ -865,7 +1017,7 @@ def test_evaluate_keeps_models_of_one_name_apart(
     save_model(tiny_model(1), Path("tiny.safetensors"))
     flags = ("--weights", weights, "--weights", "tiny.safetensors", "--json", "figures.json")
     assert call("evaluate", "--data", data, *flags).status == 0
-    figures = json.loads(Path("figures.json").read_text())
+    figures = json.loads(Path("figures.json").read_text())["systems"]
     assert list(figures) == [str(weights), "tiny.safetensors"]
 
 
@@ -888,8 +1040,62 @@ def test_evaluate_names_clips_it_leaves_out(call: Callable[..., Result], weights
     result = call("evaluate", "--data", folder, "--weights", weights, "--json", "figures.json")
     assert result.status == 0
     assert "warning: left out: vb: cannot read" in result.err
-    scores = json.loads(Path("figures.json").read_text())["tiny"]["sample"]
+    scores = json.loads(Path("figures.json").read_text())["systems"]["tiny"]["sample"]
     assert sorted(scores) == ["a", "all", "seen speakers"]
+
+
+def test_evaluate_compares_with_predictions_of_others(
+    call: Callable[..., Result], data: Path, weights: Path
+) -> None:
+    """The curves that animate wrote for the whole folder score as the model itself."""
+    animated = call("animate", data, "--weights", weights, "--out", "theirs", "--format", "csv")
+    assert animated.status == 0
+    flags = ("--weights", weights, "--pred", "theirs", "--intervals", "--json", "figures.json")
+    more = ("--csv", "table.csv", "--clips", "clips.csv")
+    result = call("evaluate", "--data", data, *flags, *more)
+    assert (result.status, result.err.strip()) == (0, "")
+    assert "theirs, val, one sample" in result.out
+    assert "95 % over clips; *: differs from tiny" in result.out
+    systems = json.loads(Path("figures.json").read_text())["systems"]
+    assert list(systems) == ["tiny", "theirs"]
+    ours, theirs = (system["sample"]["all"] for system in systems.values())
+    for key, value in ours.items():
+        assert theirs[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
+    assert Path("table.csv").read_text().startswith("system,kind,group,")
+    assert Path("clips.csv").read_text().startswith("system,set,clip,")
+
+
+def test_evaluate_of_predictions_alone_loads_no_model(
+    call: Callable[..., Result], data: Path, weights: Path
+) -> None:
+    assert call("animate", data, "--weights", weights, "--out", "theirs").status == 0
+    next(Path("theirs").glob("v*.npz")).unlink()
+    result = call("evaluate", "--data", data, "--pred", "theirs", "--json", "figures.json")
+    assert result.status == 0
+    assert "warning: theirs: left out: v" in result.err
+    assert list(json.loads(Path("figures.json").read_text())["systems"]) == ["theirs"]
+    assert "retrieval" not in result.out
+
+
+def test_evaluate_keeps_folders_of_one_name_apart(
+    call: Callable[..., Result], data: Path, weights: Path
+) -> None:
+    for folder in ("one/out", "two/out"):
+        assert call("animate", data, "--weights", weights, "--out", folder).status == 0
+    flags = ("--pred", "one/out", "--pred", "two/out", "--json", "figures.json")
+    assert call("evaluate", "--data", data, *flags).status == 0
+    systems = json.loads(Path("figures.json").read_text())["systems"]
+    assert list(systems) == [str(Path("one/out")), str(Path("two/out"))]
+
+
+def test_evaluate_refuses_a_folder_without_predictions(
+    call: Callable[..., Result], data: Path
+) -> None:
+    Path("empty").mkdir()
+    result = call("evaluate", "--data", data, "--pred", "empty", "--json", "figures.json")
+    assert result.status == 1
+    assert "empty predicts no clip of" in result.error
+    assert not Path("figures.json").exists()
 
 
 # --- distill ----------------------------------------------------------------------------------

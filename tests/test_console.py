@@ -10,9 +10,10 @@ from rich.console import Console
 
 from dtalk import console
 from dtalk.batch import Job, Outcome
-from dtalk.console import FIGURES, TrainingProgress, comparison_table, report, score_table
+from dtalk.console import TrainingProgress, report
+from dtalk.tables import FIGURES, score_table
 
-SCORES = {key: 0.5 + 0.001 * k for k, (key, _) in enumerate(FIGURES)}
+SCORES = {column.key: 0.5 + 0.001 * k for k, column in enumerate(FIGURES)}
 
 
 @pytest.fixture
@@ -95,8 +96,8 @@ def test_score_table(wide: io.StringIO) -> None:
     console.out.print(score_table("a title", {"all": {**SCORES, "clips": 2.0}, "grid": SCORES}))
     text = wide.getvalue()
     assert text.startswith("a title")
-    for _, heading in FIGURES:
-        assert heading in text
+    for column in FIGURES:
+        assert column.heading in text
     for name in ("all (2)", "grid "):
         (line,) = [line for line in text.splitlines() if name in line]
         assert all(f"{value:.3f}" in line for value in SCORES.values())
@@ -145,38 +146,3 @@ def test_progress_of_training(wide: io.StringIO, monkeypatch: pytest.MonkeyPatch
     assert "validation after update 2" in text
     assert "retrieval, top-1, all: emotion 0.250" in text
     assert "left out: [b]x[/b]" in text
-
-
-COST = {"frames_per_second": 5000.4, "megabytes": 7.26, "disk_megabytes": 7.31}
-
-
-def compared(wide: io.StringIO, models: dict) -> list[list[str]]:
-    console.show(comparison_table("models", models))
-    return [line.split() for line in wide.getvalue().splitlines()]
-
-
-def test_a_comparison_has_a_row_a_model(wide: io.StringIO) -> None:
-    tables = {
-        "sample": {"all": SCORES},
-        "retrieval": {"all": {"identity": 0.875, "emotion": 0.625}},
-    }
-    lines = compared(wide, {"teacher@2": tables, "student": {**tables, "cost": COST}})
-    scores = [f"{value:.3f}" for value in SCORES.values()] + ["0.875", "0.625"]
-    assert lines[1][-4:] == ["frames/s", "MB", "MB", "disk"]
-    assert lines[2] == ["teacher@2", *scores]
-    assert lines[3] == ["student", *scores, "5000", "7.3", "7.3"]
-
-
-def test_a_comparison_without_costs_has_no_columns_for_them(wide: io.StringIO) -> None:
-    tables = {"sample": {"all": SCORES}, "retrieval": {"all": {"identity": 1.0, "emotion": 1.0}}}
-    lines = compared(wide, {"a": tables})
-    assert lines[1][-2:] == ["identity", "emotion"]
-
-
-def test_tables_are_not_cut_on_a_narrow_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = io.StringIO()
-    monkeypatch.setattr(console, "out", Console(file=page, width=40))
-    tables = {"sample": {"all": SCORES}, "retrieval": {"all": {"identity": 1.0, "emotion": 1.0}}}
-    console.show(comparison_table("models", {"student": {**tables, "cost": COST}}))
-    assert "…" not in page.getvalue()
-    assert "5000" in page.getvalue()

@@ -19,10 +19,14 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dtalk.audio import frame_count
 from dtalk.datasets import (
     Clip,
     batches,
+    common_frames,
     draw_epoch,
+    few,
+    in_pieces,
     labels_of,
     load_clip,
     load_clips,
@@ -30,7 +34,7 @@ from dtalk.datasets import (
     select,
 )
 from dtalk.errors import DataError
-from dtalk.motion import Motion
+from dtalk.motion import Motion, resample_motion
 from dtalk.motion_files import write_motion
 
 ROW = {"clip": "c", "set": "s", "split": "train", "audio": "c.wav"}
@@ -205,12 +209,72 @@ def test_frames_are_the_motions_or_those_of_the_sound(tmp_path):
     assert load_clip(read_index(tmp_path)[0]).frames == 7
 
 
-def test_motion_at_another_rate_is_refused(tmp_path):
-    row = write_clip(tmp_path, "c", 12, seed=0)
-    write_motion(Motion(smooth_motion(24), fps=60), tmp_path / "c.npz")
+@pytest.mark.parametrize("fps", [15, 29.97, 60])
+def test_motion_at_another_rate_is_resampled(tmp_path, fps):
+    row = write_clip(tmp_path, "c", 60, seed=0)
+    motion = Motion(smooth_motion(round(2 * fps)), fps=fps)
+    write_motion(motion, tmp_path / "c.npz")
     write_index(tmp_path, [{**ROW, **row}])
-    with pytest.raises(DataError, match=r"c.npz runs at 60 frames/s; resample it to 30"):
-        load_clip(read_index(tmp_path)[0])
+    found = load_clip(read_index(tmp_path)[0])
+    assert found.coefficients is not None
+    np.testing.assert_array_equal(found.coefficients, resample_motion(motion, 30).coefficients)
+    assert found.frames == frame_count(len(found.waveform)) == 60
+
+
+@pytest.mark.parametrize(("frames", "left"), [(112, 56), (120, 60), (128, 60)])
+def test_the_longer_of_sound_and_resampled_motion_is_cut(tmp_path, frames, left):
+    """Two seconds of sound; the difference may be a tenth of the longer, and a frame."""
+    row = write_clip(tmp_path, "c", 60, seed=0)
+    write_motion(Motion(smooth_motion(frames), fps=60), tmp_path / "c.npz")
+    write_index(tmp_path, [{**ROW, **row}])
+    found = load_clip(read_index(tmp_path)[0])
+    assert found.frames == frame_count(len(found.waveform)) == left
+    assert len(found.waveform) == round(left / 30 * 16000)
+
+
+@pytest.mark.parametrize(("seconds", "other", "fits"), [
+    (2.0, 2.25, True), (2.0, 2.27, False), (2.0, 1.78, True), (2.0, 1.75, False),
+    (60.0, 60.9, True), (60.0, 61.1, False), (600.0, 601.1, False),
+])  # fmt: skip
+def test_lengths_that_fit(seconds, other, fits):
+    """Worked by hand: 2.25 / 10 + 1 / 30 = 0.258 s; from 10 s on it is a second."""
+    waveform = np.zeros(round(seconds * 16000), np.float32)
+    if fits:
+        assert common_frames(waveform, other, "c") == round(min(seconds, other) * 30)
+    else:
+        with pytest.raises(DataError, match=r"c lasts .* s, its sound .* s: no pair, or drifted"):
+            common_frames(waveform, other, "c")
+
+
+def test_native_motion_at_30_is_taken_as_it_is(tmp_path):
+    """However long its sound is."""
+    row = write_clip(tmp_path, "c", 60, seed=0)
+    write_motion(Motion(smooth_motion(20)), tmp_path / "c.npz")
+    write_index(tmp_path, [{**ROW, **row}])
+    found = load_clip(read_index(tmp_path)[0])
+    np.testing.assert_array_equal(found.coefficients, smooth_motion(20))
+    assert len(found.waveform) == 32000
+    assert in_pieces(found) == [found]
+
+
+def test_few():
+    lines = [str(n) for n in range(9)]
+    assert few(lines[:6]) == lines[:6]
+    assert few(lines) == ["0", "1", "2", "3", "4", "and 4 more"]
+
+
+def test_warnings_about_many_clips_are_counted(tmp_path):
+    rows = [{**ROW, **write_clip(tmp_path, f"c{n}", 10, seed=0), "clip": f"c{n}"} for n in range(9)]
+    for n in range(9):
+        content = (tmp_path / f"c{n}.wav").read_bytes()
+        (tmp_path / f"c{n}.wav").write_bytes(content[:-2000])
+    write_index(tmp_path, rows)
+    with pytest.warns(UserWarning, match="wav|more") as caught:
+        loaded, failures = load_clips(read_index(tmp_path))
+    assert (len(loaded), failures) == (9, [])
+    assert len(caught) == 6
+    assert str(caught[0].message).startswith(f"{tmp_path / 'c0.wav'} is damaged")
+    assert str(caught[-1].message) == "and 4 more warnings about clips"
 
 
 def test_load_clips_names_what_cannot_be_read(tmp_path):

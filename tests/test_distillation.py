@@ -197,7 +197,13 @@ def test_pairwise_different_clips_differ_and_none_could_be_added(labels):
         assert who[index] in taken[0] or how[index] in taken[1]
 
 
-SMALL = {"encoder": "cnn", "encoder_width": 14, "layer": (), "large_width": 0}
+SMALL = {
+    "encoder": "cnn",
+    "encoder_width": 14,
+    "encoder_blocks": 5,
+    "layer": (),
+    "large_width": 0,
+}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +223,7 @@ def test_student_config(without, expected):
     teacher = large_model(steps=8, noise_shift=2.0, temperature=0.7).config
     config = DistillationConfig(
         Path("data"), Path("out"), teacher=Path("t"), front_end="cnn", encoder_width=14,
-        without=without,
+        encoder_blocks=5, without=without,
     )  # fmt: skip
     fingerprint = {"large_fingerprint": ""} if "encoder" in expected else {}
     found = student_config(teacher, config)
@@ -605,6 +611,28 @@ def test_a_student_with_another_front_end_than_its_teacher(data, small_teacher, 
     assert entry["losses"]["encoder"] > 0.1
 
 
+def test_a_student_can_be_gone_on_with(finished, data, teacher, tmp_path):
+    """In the last round alone, taught by the teacher itself; the encoder first, if wanted."""
+    earlier = finished[1].out / MODEL_FILE
+    config = settings(data, teacher, tmp_path / "run", init=earlier, updates=1, encoder_updates=0)
+    starts: list[dict[str, Tensor]] = []
+    plain = Round.finish
+
+    def finish(stage):
+        starts.append(copied(stage.model))
+        assert stage.teacher is stage.first_teacher
+        return plain(stage)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Round, "finish", finish)
+        student = distil(config, Recorder())
+    assert same(starts[0], copied(load_model(earlier)))
+    assert len(starts) == 1
+    assert student.config.steps == 2
+    folders = sorted(path.name for path in config.out.iterdir() if path.is_dir())
+    assert folders == ["2-steps"]
+
+
 # Parts that are left out -------------------------------------------------------------------------
 
 
@@ -750,15 +778,16 @@ def test_the_total_is_equation_16(data, still_teacher, tmp_path):
     weights = {"distillation_weight": 0.3, "encoder_weight": 0.7, "enhancer_weight": 0.2}
     of_faces = {"lip_weight": 2.0, "upper_weight": 1.5, "velocity_weight": 3.0}
     stage = round_of(
-        data, still_teacher, tmp_path, **weights, **of_faces, guide_weight=0.5, match_weight=0.4
-    )
+        data, still_teacher, tmp_path, **weights, **of_faces, guide_weight=0.5, match_weight=0.4,
+        pooled_weight=0.6,
+    )  # fmt: skip
     found = stage.losses(batch_of(stage), generator())
     parts = {name: value.item() for name, value in found.items()}
     rec = parts["coefficients"] + 2 * parts["lips"] + 1.5 * parts["upper_face"]
     rec += 3 * parts["velocity"] + 0.5 * parts["guide"]
     expected = rec + 0.007 * (parts["identity"] + parts["emotion"])
     expected += 0.3 * parts["distillation"] + 0.7 * parts["encoder"] + 0.2 * parts["enhancer"]
-    expected += 0.4 * parts["match"]
+    expected += 0.4 * parts["match"] + 0.6 * parts["pooled"]
     assert parts["total"] == pytest.approx(expected, rel=1e-6)
     assert all(value > 0 for value in parts.values())
 

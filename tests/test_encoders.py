@@ -18,6 +18,7 @@ from dtalk.encoders import (
     FRONT_ENDS,
     SPEECH_LEVEL,
     AdaptedEncoder,
+    ResidualBlock,
     SmallEncoder,
     SpeechEncoder,
     build_encoder,
@@ -39,7 +40,12 @@ all_kinds = pytest.mark.parametrize("kind", ["mel", "cnn", "large"])
 
 def encoder(kind: str) -> SmallEncoder:
     torch.manual_seed(0)
-    return SmallEncoder(kind, width=12, features=7, dropout=0.1).eval()
+    net = SmallEncoder(kind, width=12, blocks=2, features=7, dropout=0.1)
+    for block in net.blocks:
+        torch.nn.init.normal_(
+            block.get_parameter("outer.weight")
+        )  # as if trained: else it adds nothing
+    return net.eval()
 
 
 def adapted(large: FakeLarge | None = None) -> AdaptedEncoder:
@@ -64,6 +70,38 @@ def test_frame_mask_by_hand():
         [False, False, False],
         [True, True, True],
     ]
+
+
+def test_a_residual_block_by_hand():
+    """Twice the frame before and three times the frame itself, normalised: 1 and -1; GELU of it."""
+    block = ResidualBlock(2)
+    with torch.no_grad():
+        block.over_time.weight.zero_()
+        block.over_time.weight[:, 0, 2:4] = torch.tensor([2.0, 3.0])
+        block.over_time.bias.zero_()  # type: ignore[union-attr]
+        for linear, matrix in ((block.inner, [[1, 0], [0, 1]]), (block.outer, [[0, 5], [4, 0]])):
+            linear.weight.copy_(torch.tensor(matrix))
+            linear.bias.zero_()
+    hidden = torch.tensor([[[1.0, 0.0], [1.0, 2.0], [9.0, 9.0]]])
+    mask = torch.tensor([[[True], [True], [False]]])
+    found = block(hidden, mask)[0, :2]
+    # Frame 0: (3, 0) -> (1, -1); frame 1: (3 + 2, 6 + 0) -> (-1, 1).
+    plus, minus = 0.841345, -0.158655  # GELU of 1 and of -1
+    expected = torch.tensor(
+        [[1 + 5 * minus, 4 * plus], [1 + 5 * plus, 2 + 4 * minus]],
+    )
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+def test_residual_blocks_add_nothing_until_they_are_trained():
+    plain = SmallEncoder("mel", width=12, blocks=0, features=7, dropout=0.0).eval()
+    deeper = SmallEncoder("mel", width=12, blocks=3, features=7, dropout=0.0).eval()
+    lacking, foreign = deeper.load_state_dict(plain.state_dict(), strict=False)
+    assert not foreign
+    assert all(name.startswith("blocks.") for name in lacking)
+    inputs = [plain.prepare(torch.from_numpy(speech(6000)))]
+    frames = torch.tensor([11])
+    torch.testing.assert_close(deeper(inputs, frames), plain(inputs, frames))
 
 
 # Loudness ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dtalk.errors import HeadError
-from dtalk.head import Head, built_in, shapes_from_fields
+from dtalk.head import Head, built_in, shapes_from_fields, turns
 from dtalk.motion import ARKIT_NAMES
 
 
@@ -152,3 +152,68 @@ def test_load_refuses_what_is_no_head(tmp_path: Path) -> None:
 
 def test_built_in_is_loaded_once() -> None:
     assert built_in() is built_in()
+
+
+# --- turning on the neck ----------------------------------------------------------------------
+
+
+def test_turns_by_hand() -> None:
+    """Right-handed about y, x, z: to its left (+x), down, to its right shoulder."""
+    quarter = np.pi / 2
+    forward, up = np.array([0, 0, 1]), np.array([0, 1, 0])
+    np.testing.assert_allclose(turns([quarter, 0, 0]) @ forward, [1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(turns([0, quarter, 0]) @ forward, [0, -1, 0], atol=1e-6)
+    np.testing.assert_allclose(turns([0, 0, quarter]) @ up, [-1, 0, 0], atol=1e-6)
+    # Rolled first, yawed last: up goes to -x by the roll, then to +z by the yaw.
+    np.testing.assert_allclose(turns([quarter, 0, quarter]) @ up, [0, 0, 1], atol=1e-6)
+    assert turns(np.zeros((4, 3))).shape == (4, 3, 3)
+    assert turns(np.zeros((0, 3))).shape == (0, 3, 3)
+    assert turns([0, 0, 0]).dtype == np.float32
+
+
+def test_the_face_turns_rigidly_and_the_bust_stays() -> None:
+    head, row = built_in(), weights(jawOpen=0.4)
+    straight, turned = head.deform(row), head.deform(row, [0.3, -0.1, 0.2])
+    assert turned.dtype == np.float32
+    bottom = head.vertices[:, 1] < head.vertices[:, 1].min() + 0.005
+    assert np.abs(turned - straight)[bottom].max() < 1e-3
+    face = np.unique(np.concatenate([head.lips, head.upper_face]))
+    a, b = straight[face].astype(float), turned[face].astype(float)
+    middle_a, middle_b = a.mean(axis=0), b.mean(axis=0)
+    expected = (a - middle_a) @ turns([0.3, -0.1, 0.2]).T.astype(float)
+    np.testing.assert_allclose(b - middle_b, expected, atol=1e-6)
+    assert np.linalg.norm(middle_b - middle_a) > 0.02  # the joint lies behind the face
+
+
+def test_the_joint_rests() -> None:
+    joint, share = built_in()._neck
+    assert joint[0] == pytest.approx(0, abs=1e-4)
+    assert built_in().vertices[:, 2].min() < joint[2] < built_in().vertices[:, 2].max()
+    assert (share.min(), share.max()) == (0, 1)
+    chin = np.abs(built_in().vertices[:, 0]) < 0.01
+    chin &= (built_in().vertices[:, 1] < 0.63) & (built_in().vertices[:, 2] > 0.12)
+    assert chin.any()
+    assert share[chin].min() > 0.95  # it belongs to the head, though it hangs below the joint
+
+
+def test_a_clip_turns_frame_by_frame() -> None:
+    rng = np.random.default_rng(0)
+    clip, angles = rng.random((3, 52), dtype=np.float32), rng.normal(0, 0.2, (3, 3))
+    moved = built_in().deform(clip, angles)
+    for frame, row, angle in zip(moved, clip, angles, strict=True):
+        np.testing.assert_allclose(frame, built_in().deform(row, angle), atol=1e-6)
+    np.testing.assert_array_equal(
+        built_in().deform(clip, np.zeros((3, 3))), built_in().deform(clip)
+    )
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 3), (3, 1), ()])
+def test_rotations_that_do_not_fit(shape: tuple[int, ...]) -> None:
+    with pytest.raises(HeadError, match="rotation must be"):
+        built_in().deform(np.zeros(52), np.zeros(shape))
+
+
+def test_a_flat_head_can_be_turned() -> None:
+    """A head without a neck: the joint lies at its lower end, all above it turns."""
+    flat = replace(tiny_head(), vertices=np.zeros((4, 3), dtype=np.float32))
+    assert np.isfinite(flat.deform(np.zeros(52), [0.1, 0, 0])).all()

@@ -19,6 +19,7 @@ from dtalk.losses import (
     encoder_alignment,
     masked_mean,
     personal_contrast,
+    pooled_alignment,
     reconstruction,
     student_loss,
     teacher_loss,
@@ -223,6 +224,14 @@ def test_weigh_makes_squared_errors_count_as_often_as_it_says(seed):
         for error in (vertex_error, velocity_error):
             plain = error(predicted[one], target[one], gram, mask)
             torch.testing.assert_close(error(first, second, gram, mask), weight[clip] * plain)
+
+
+def test_pooled_alignment_by_hand():
+    """Centre (1, 1): deviations (1, 0) and (-1, 0) against (3, 4) and (0, -2)."""
+    large = torch.tensor([[2.0, 1.0], [0.0, 1.0]])
+    small = torch.tensor([[4.0, 5.0], [1.0, -1.0]])
+    assert pooled_alignment(large, small).item() == pytest.approx(1 - (0.6 + 0) / 2)
+    assert pooled_alignment(large, large).item() == pytest.approx(0, abs=1e-6)
 
 
 # Alignment of encoders (eq. 12) ------------------------------------------------------------------

@@ -146,12 +146,32 @@ class TestMotion:
 
 
 class TestResample:
-    def test_half_the_rate_is_the_mean_of_two(self):
-        motion = Motion(coefficients(60), fps=60, audio="a.wav", seed=3)
-        half = resample_motion(motion, 30)
-        expected = motion.coefficients.reshape(30, 2, 52).mean(axis=1)
-        np.testing.assert_allclose(half.coefficients, expected, atol=1e-6)
-        assert (half.fps, half.audio, half.seed) == (30.0, "a.wav", 3)
+    def test_half_the_rate_by_hand(self):
+        """One frame of 60 is spread over those of 30: sinc(x) sinc(x / 2), scaled to sum to 1."""
+        values = np.zeros((60, 52), np.float32)
+        values[20], values[50] = 1, -1  # the second, for the range is kept
+        half = resample_motion(Motion(values, fps=60, audio="a.wav", seed=3), 30)
+        assert (len(half), half.fps, half.audio, half.seed) == (30, 30.0, "a.wav", 3)
+        expected = {7: 0, 8: -0.0089, 9: 0.1165, 10: 0.4343, 11: -0.0419, 12: 0}
+        for frame, value in expected.items():
+            np.testing.assert_allclose(half.coefficients[frame], value, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("old", "hertz", "left"), [(60, 5, 0.99), (60, 22, 0.06), (120, 50, 0)]
+    )
+    def test_what_is_too_fast_is_taken_away_first(self, old, hertz, left):
+        """At 30 frames a second 22 Hz would look like 8 Hz, and 50 Hz like 10 Hz."""
+        time = (np.arange(4 * old) + 0.5)[:, None] / old
+        swing = Motion(np.sin(2 * np.pi * hertz * time + np.arange(52)), fps=old)
+        inside = resample_motion(swing, 30).coefficients[5:-5]
+        assert np.abs(inside).max() == pytest.approx(left, abs=0.015)
+
+    def test_a_sudden_step_does_not_ring(self):
+        values = np.zeros((60, 52))
+        values[31:] = 1
+        half = resample_motion(Motion(values, fps=60), 30).coefficients
+        assert (half.min(), half.max()) == (0, 1)
+        assert (np.diff(half, axis=0) >= -0.06).all()
 
     def test_same_rate_changes_nothing(self):
         motion = provenanced()

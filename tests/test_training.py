@@ -911,6 +911,18 @@ def test_adopt_knows_a_large_encoder_by_its_weights(mine, theirs, adopted):
     assert bool((model.encoder.mean == 0.5).all()) is adopted
 
 
+def test_adopt_leaves_residual_blocks_that_the_source_lacks():
+    source, model = tiny_model(1), tiny_model(2, encoder_blocks=2)
+    before = {k: v.clone() for k, v in model.state_dict().items() if ".blocks." in k}
+    adopt(model, source)
+    after = model.state_dict()
+    assert len(before) == 16
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert torch.equal(after["encoder.output.weight"], source.encoder.output.weight)
+    with pytest.raises(CheckpointError, match=r"encoder.blocks.0.* differs"):
+        adopt(source, model)
+
+
 def test_adopt_names_the_source_and_the_first_difference():
     source, model = pair_of_models(hidden_width=11)
     source.name = "direct"

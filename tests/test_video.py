@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import time
+import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from dtalk import video
 from dtalk.errors import DtalkError, RenderError, VideoError
 from dtalk.motion import ARKIT_NAMES, Motion
 from dtalk.rendering import Renderer
-from dtalk.video import render_video, write_video
+from dtalk.video import LengthWarning, matched, render_video, write_video
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
@@ -314,6 +316,87 @@ def test_render_video(tmp_path: Path) -> None:
     dark = (mouth < 70).sum(axis=(1, 2))
     assert len(frames) == 10
     assert dark[9] > dark[5] > dark[0]
+
+
+def still(frames: int, fps: float = 30.0) -> Motion:
+    return Motion(np.zeros((frames, 52), dtype=np.float32), fps=fps)
+
+
+@pytest.mark.parametrize(
+    ("frames", "seconds", "expected", "done"),
+    [
+        (30, 1.0, 30, ""),
+        (29, 1.0, 29, ""),  # a frame more or less is no matter
+        (31, 1.0, 31, ""),
+        (20, 1.0, 30, r"lasts 0\.67 s, the sound .*in\.wav 1\.00 s: its last frame is held"),
+        (60, 1.0, 30, r"lasts 2\.00 s, the sound .* 1\.00 s: its end is cut off"),
+        (5, 0.001, 1, "cut off"),
+    ],
+)
+def test_the_sound_decides_on_the_length(
+    tmp_path: Path, frames: int, seconds: float, expected: int, done: str
+) -> None:
+    sound = tone(tmp_path / "in.wav", seconds)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(matched(still(frames), sound)) == expected
+    assert [bool(re.search(done, str(one.message))) for one in caught] == ([True] if done else [])
+
+
+def test_the_last_frame_is_what_is_held(tmp_path: Path) -> None:
+    numbers = np.arange(3, dtype=np.float32)
+    rotation = np.repeat(numbers[:, None], 3, axis=1)
+    motion = Motion(np.repeat(numbers[:, None], 52, axis=1), fps=10, head_rotation=rotation)
+    with pytest.warns(LengthWarning):
+        longer = matched(motion, tone(tmp_path / "in.wav", 0.6))
+    np.testing.assert_array_equal(longer.coefficients[:, 0], [0, 1, 2, 2, 2, 2])
+    assert longer.head_rotation is not None
+    np.testing.assert_array_equal(longer.head_rotation[:, 1], [0, 1, 2, 2, 2, 2])
+
+
+def test_sounds_whose_length_is_unknown_decide_nothing(tmp_path: Path) -> None:
+    """ffmpeg, which is asked later, has the last word on them."""
+    assert len(matched(still(7), text_named_wav(tmp_path))) == 7
+    assert len(matched(still(7), None)) == 7
+
+
+def test_a_video_is_as_long_as_its_sound(tmp_path: Path) -> None:
+    needs_renderer()
+    sound = tone(tmp_path / "in.wav", 0.9)
+    with pytest.warns(LengthWarning):
+        render_video(still(3), tmp_path / "out.mp4", sound, (49, 33))
+    assert duration(tmp_path / "out.mp4") == pytest.approx(0.9, abs=1 / 30)
+    assert decoded(tmp_path / "out.mp4", 34, 50).shape[0] == 27
+
+
+def test_a_single_frame(tmp_path: Path) -> None:
+    needs_renderer()
+    render_video(still(1), tmp_path / "out.mp4", size=32)
+    assert len(decoded(tmp_path / "out.mp4", 32, 32)) == 1
+
+
+def test_the_comment_is_in_the_file(tmp_path: Path) -> None:
+    write_video(flat_frames(2), tmp_path / "out.mp4", 30.0, comment="a = b; 'c' ü")
+    assert re.search(r"comment +: a = b; 'c' ü\n", probe(tmp_path / "out.mp4"))
+    write_video(flat_frames(2), tmp_path / "plain.mp4", 30.0)
+    assert not re.search(r"comment +:", probe(tmp_path / "plain.mp4"))
+
+
+def test_frames_are_drawn_as_they_are_encoded(tmp_path: Path) -> None:
+    """Memory does not grow with the clip: a frame is let go of before the next but one."""
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def watched() -> Iterator[np.ndarray]:
+        nonlocal most
+        for frame in flat_frames(50):
+            alive.append(weakref.ref(frame))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield frame
+
+    write_video(watched(), tmp_path / "out.mp4", 30.0)
+    assert len(alive) == 50
+    assert most <= 4
 
 
 def test_renderer_is_free_after_a_failure(tmp_path: Path) -> None:

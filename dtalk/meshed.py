@@ -1,0 +1,68 @@
+"""VOCASET's sentences as clips to evaluate on: the face is known by FLAME's vertices alone.
+
+Predicted coefficients move the user's FLAME head with the subject's own neutral face (zero-shot: no
+mesh was ever trained on). Of a tracked mesh only what the metrics look at is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dtalk.datasets import Clip, LoadedClip
+from dtalk.errors import DataError
+from dtalk.fitted import FlameHead
+from dtalk.head import Head
+from dtalk.scoring import Geometry, Shown
+from dtalk.vocaset import VERTEX_COUNT, MeshClip, read_vocaset
+
+SET = "vocaset"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class MeshedClip(LoadedClip):
+    """A clip whose reference is a mesh; geometry: of the subject's head; reference: of the mesh."""
+
+    geometry: Geometry
+    reference: Shown
+
+    @property
+    def tracked(self) -> bool:
+        return True
+
+    @property
+    def frames(self) -> int:
+        return len(self.reference.opening)
+
+
+def meshed_clips(
+    folder: Path, split: str, head: Head, note: Callable[[str], None], progress: Progress
+) -> list[LoadedClip]:
+    """The sentences of a split, on ``head``, which must be a FLAME model.
+
+    Raises:
+        DtalkError: the data cannot be read, or the head has other vertices.
+    """
+    if not isinstance(head, FlameHead) or len(head.vertices) != VERTEX_COUNT:
+        raise DataError(f"{folder} holds FLAME's meshes: name your FLAME model with --head")
+    sentences = read_vocaset(folder, split, note)
+
+    @cache
+    def geometry_of(subject: str) -> Geometry:
+        return Geometry(head.with_template(sentences.templates[subject]))
+
+    clips: list[LoadedClip] = []
+    for mesh in sentences:
+        clips.append(_meshed(mesh, split, geometry_of(mesh.subject)))
+        progress(len(clips), len(sentences))
+    return clips
+
+
+def _meshed(mesh: MeshClip, split: str, geometry: Geometry) -> MeshedClip:
+    sound = Path(f"{mesh.name}.wav")  # there is none; predictions may be called so
+    clip = Clip(mesh.name, SET, split, mesh.subject, "", sound, None)
+    return MeshedClip(clip, mesh.waveform, None, geometry, geometry.shown(mesh.vertices))
