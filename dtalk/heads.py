@@ -64,7 +64,11 @@ def load_head(
         if len(shape) or masks is not None:
             raise HeadError(f"{path} is a plain mesh: --shape and --masks are for a FLAME model")
         return load_mesh_head(path, folder, progress)
-    head: Head = _flame_head(read_flame(path), folder, shape, progress)
+    flame = read_flame(path)
+    try:
+        head: Head = _flame_head(flame, folder, shape, progress)
+    except HeadError as error:
+        raise HeadError(f"cannot use FLAME head {path}: {error}") from error
     return head if masks is None else with_masks(head, masks)
 
 

@@ -29,6 +29,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+from dtalk.errors import HeadError
 from dtalk.head import PARTS, FloatArray, Head, IntArray
 from dtalk.motion import ARKIT_NAMES
 
@@ -239,7 +240,9 @@ class Match:
 def match(source: Face, target: Face, step: Callable[[], None] = lambda: None) -> Match:
     """See the steps 1 and 2 of the module; ``step`` is called after each of `STEPS`."""
     marks = landmarks(source), landmarks(target)
-    found = np.isfinite(np.concatenate(marks, axis=1)).all(axis=1)
+    found = np.all(np.isfinite(np.concatenate(marks, axis=1)), axis=1)
+    if not np.any(found[:2]):
+        raise HeadError("no face was found in it: neither nose nor mouth below its eyes")
     bend = RBFInterpolator(marks[0][found], marks[1][found], kernel="linear", degree=1)
     start = bend(source.skin.vertices)
     places = _drawn(source.skin, target.skin, start, step)
@@ -378,6 +381,8 @@ def _laid(source: Face, places: Points, faces: IntArray, eyes: Sequence[IntArray
     skin, loose = _skin_and_loose(len(places), faces, eyes)
     centres, radius = _centres(places, eyes) if eyes else (source.eyes, source.radius)
     scale = _span(centres) / _span(source.eyes)
+    if not (np.isfinite(scale) and scale > 0):
+        raise HeadError("no face was found in it: its eyes lie in one place")
     middle, there = centres.mean(axis=0), source.eyes.mean(axis=0)
     here = (places - middle) / scale + there
     face = Face(submesh(here, faces, skin), (centres - middle) / scale + there, radius / scale)

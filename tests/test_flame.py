@@ -181,6 +181,17 @@ def test_a_model_without_eyeballs_is_told(tmp_path: Path) -> None:
         load_head(write_pickle(tmp_path / "blind.pkl", content))
 
 
+def test_a_model_without_a_face_is_told(full: FullSize, tmp_path: Path) -> None:
+    flat = full.content | {"v_template": 0 * full.content["v_template"]}
+    with pytest.raises(HeadError, match="no face was found in it: its eyes lie in one place"):
+        load_head(write_pickle(tmp_path / "flat.pkl", flat), cache=tmp_path)
+    skin = full.content["v_template"].copy()
+    skin[:SKIN] -= 5
+    away = full.content | {"v_template": skin}
+    with pytest.raises(HeadError, match="neither nose nor mouth below its eyes"):
+        load_head(write_pickle(tmp_path / "away.pkl", away), cache=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "numbers"), [("", ()), ("0.5,-1, 2e-1", (0.5, -1, 0.2)), (" ", ()), ("3", (3,))]
 )
