@@ -122,7 +122,7 @@ def _npz(path: Path) -> dict[str, Any]:
             return {key: _member(archive, key) for key in _KEYS if key in archive.files}
     except OSError as error:
         raise HeadError(error.strerror or str(error)) from error
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise HeadError("damaged, or not an npz file") from error
 
 
@@ -170,7 +170,7 @@ def _dense(key: str, value: Any) -> npt.NDArray[Any]:
         if max(value.shape) > 1_000_000:
             raise HeadError(f"{key} has the shape {list(value.shape)}")
         value = value.toarray()
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf" or not value.ndim:
         raise HeadError(f"{key} is no array of numbers")
     return value
 

@@ -1,41 +1,26 @@
-"""Heads by file: the built-in one, the user's FLAME model, or any mesh of a head.
-
-Carrying the 52 shapes to a head takes seconds, so the result is kept in the user's cache folder. An
-entry's name is a hash of the head's vertices and triangles, of the built-in head and of the way
-that shapes are carried; a damaged entry is computed anew.
-"""
+"""Heads by file: the built-in one, the user's FLAME model, or any mesh of a head."""
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
-import zlib
 from collections.abc import Sequence
-from dataclasses import fields as fields_of
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from platformdirs import user_cache_path
 
 from dtalk.errors import HeadError, PickleError
-from dtalk.files import atomic_path
 from dtalk.fitted import FlameHead, flame_head
 from dtalk.flame import Flame, read_flame
 from dtalk.head import PARTS, Head, IntArray, built_in
+from dtalk.meshes import load_mesh_head
 from dtalk.pickles import load_pickle
-from dtalk.transfer import VERSION, Progress, Transfer, transfer
+from dtalk.transfer import Progress
+from dtalk.transfer_cache import carried_to, default_folder
 
 FLAME_SUFFIXES = (".pkl", ".npz")
 MASKED_UPPER = ("forehead", "eye_region", "left_eye_region", "right_eye_region")
 MASKED_EYES = ("left_eyeball", "right_eyeball")
-
-
-def default_folder() -> Path:
-    """Where carried shapes are kept: in the user's cache folder."""
-    return user_cache_path("dtalk") / "heads"
 
 
 def parse_shape(text: str) -> tuple[float, ...]:
@@ -76,12 +61,14 @@ def load_head(
         return built_in()
     folder = default_folder() if cache is None else cache
     if path.suffix.lower() not in FLAME_SUFFIXES:
-        from dtalk.meshes import load_mesh_head
-
         if len(shape) or masks is not None:
             raise HeadError(f"{path} is a plain mesh: --shape and --masks are for a FLAME model")
         return load_mesh_head(path, folder, progress)
-    head: Head = _flame_head(read_flame(path), folder, shape, progress)
+    flame = read_flame(path)
+    try:
+        head: Head = _flame_head(flame, folder, shape, progress)
+    except HeadError as error:
+        raise HeadError(f"cannot use FLAME head {path}: {error}") from error
     return head if masks is None else with_masks(head, masks)
 
 
@@ -123,49 +110,3 @@ def _mask(path: Path, masks: dict[str, Any], name: str, count: int) -> IntArray:
     if mask.min() < 0 or mask.max() >= count:
         raise HeadError(f"cannot use masks {path}: {name} points outside the {count} vertices")
     return np.unique(mask).astype(np.int64)
-
-
-# --- the cache ----------------------------------------------------------------------------------
-
-
-def carried_to(
-    vertices: npt.NDArray[Any],
-    faces: npt.NDArray[Any],
-    eyes: Sequence[IntArray],
-    folder: Path,
-    progress: Progress,
-) -> Transfer:
-    """`dtalk.transfer.transfer` from the built-in head, remembered."""
-    path = folder / f"{_digest(vertices, faces, *eyes)}.npz"
-    kept = _read(path, len(vertices))
-    if kept is None:
-        kept = transfer(built_in(), vertices, faces, eyes, progress)
-        _write(path, kept)
-    return kept
-
-
-def _digest(*arrays: npt.NDArray[Any]) -> str:
-    own = built_in()
-    digest = hashlib.sha256(f"{VERSION} {np.__version__}".encode())
-    for array in (*arrays, own.vertices, own.faces, own.colors, own.shapes.data):
-        digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
-
-
-def _read(path: Path, count: int) -> Transfer | None:
-    """What an entry holds; none if it is not there or damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            kept = Transfer(**{field.name: archive[field.name] for field in fields_of(Transfer)})
-        return kept if kept.fields.shape[1:] == (count, 3) else None
-    except (OSError, ValueError, EOFError, KeyError, AttributeError):
-        return None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
-        return None
-
-
-def _write(path: Path, carried: Transfer) -> None:
-    arrays: dict[str, Any] = vars(carried)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)

@@ -42,6 +42,8 @@ def close_lids(head: AnyHead) -> AnyHead:
 def seen(vertices: FloatArray, faces: IntArray, ball: IntArray) -> int:
     """How many points of an eyeball (corners, middles of edges and faces) the front shows."""
     own = np.isin(faces, ball)
+    if not own.all(axis=1).any():
+        return 0  # no surface, nothing to see
     corners = vertices[faces[own.all(axis=1)]].astype(np.float64)
     sides = (corners + np.roll(corners, 1, axis=1)) / 2
     points = np.concatenate((corners, sides, corners.mean(axis=1, keepdims=True)), axis=1)

@@ -20,6 +20,7 @@ from dtalk.errors import HeadError
 from dtalk.fitted import FittedHead, mesh_head
 from dtalk.head import IntArray, built_in
 from dtalk.transfer import NORMAL_LENGTH, Points, Progress, Skin, face_of, pieces, sphere
+from dtalk.transfer_cache import carried_to
 
 FEWEST = 200  # vertices of anything that could be a face
 # First rough tries from many starts, then the best of them with more points: points of the face, of
@@ -56,8 +57,6 @@ def load_mesh_head(path: Path, folder: Path, progress: Progress) -> FittedHead:
     Raises:
         HeadError: missing, damaged, of no known format, or no face can be found in it.
     """
-    from dtalk.heads import carried_to
-
     vertices, faces = _read(path)
     onto = place_face(vertices, faces)
     if onto is None:

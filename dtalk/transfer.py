@@ -29,6 +29,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+from dtalk.errors import HeadError
 from dtalk.head import PARTS, FloatArray, Head, IntArray
 from dtalk.motion import ARKIT_NAMES
 
@@ -159,15 +160,12 @@ class Face:
     radius: float
 
 
-def landmarks(face: Face, unit: float) -> Points:
-    """Points that every face has, in the same order for all; NaN where one is not found.
-
-    ``unit`` is the length of a metre on an average head: the face's scale.
-    """
+def landmarks(face: Face) -> Points:
+    """Points that every face has, in the same order for all; NaN where one is not found."""
     weights = face.skin.samples(3)
     points, normals = weights @ face.skin.vertices, _unit(weights @ face.skin.normals())
     middle = face.eyes.mean(axis=0)
-    points = (points - middle) / unit
+    points = points - middle
     nose = _extreme(points, (0, 0, 1), (-0.012, 0.012), (-0.06, -0.015))
     mouth = _slit(points, normals, nose)
     lower = mouth[0, 1] if np.isfinite(mouth[0, 1]) else nose[1] - 0.03
@@ -179,7 +177,7 @@ def landmarks(face: Face, unit: float) -> Points:
         )
         for side in (1, -1)
     ]
-    found = unit * np.stack((nose, *mouth, chin, *ears)) + middle
+    found = np.stack((nose, *mouth, chin, *ears)) + middle
     return np.concatenate((found, face.eyes, face.eyes + np.array([0, 0, face.radius])))
 
 
@@ -241,9 +239,10 @@ class Match:
 
 def match(source: Face, target: Face, step: Callable[[], None] = lambda: None) -> Match:
     """See the steps 1 and 2 of the module; ``step`` is called after each of `STEPS`."""
-    scale = _span(target.eyes) / _span(source.eyes)
-    marks = landmarks(source, 1.0), landmarks(target, scale)
-    found = np.isfinite(np.concatenate(marks, axis=1)).all(axis=1)
+    marks = landmarks(source), landmarks(target)
+    found = np.all(np.isfinite(np.concatenate(marks, axis=1)), axis=1)
+    if not np.any(found[:2]):
+        raise HeadError("no face was found in it: neither nose nor mouth below its eyes")
     bend = RBFInterpolator(marks[0][found], marks[1][found], kernel="linear", degree=1)
     start = bend(source.skin.vertices)
     places = _drawn(source.skin, target.skin, start, step)
@@ -254,7 +253,7 @@ def match(source: Face, target: Face, step: Callable[[], None] = lambda: None) -
         wanted.vertices, wanted.normals(), samples @ places, _unit(samples @ drawn.normals())
     )
     alike = np.clip((cosine - ALIKE) / (1 - ALIKE), 0, 1)
-    trust = alike / ((apart / (scale * TRUST)) ** 2 + 1e-6)
+    trust = alike / ((apart / TRUST) ** 2 + 1e-6)
     return Match(samples[closest], trust, local_maps(source.skin.vertices, places), bend)
 
 
@@ -336,39 +335,72 @@ def transfer(
     Raises:
         HeadError: the mesh has no face that could be found.
     """
-    places, triangles = np.asarray(vertices, dtype=np.float64), np.asarray(faces, dtype=np.int64)
-    own, given = skin_of(source), face_of(source)
-    skin, loose = _skin_and_loose(len(places), triangles, eyes)
-    centres = _centres(places, eyes) if eyes else (given.eyes, given.radius)
-    wanted = Face(submesh(places, triangles, skin), *centres)
+    given = face_of(source)
+    target = _laid(given, np.asarray(vertices, np.float64), np.asarray(faces, np.int64), eyes)
     done = 0
 
     def step() -> None:
         nonlocal done
         done += 1
-        progress(done, STEPS + 1)
+        progress(done, STEPS)
 
-    found = match(given, wanted, step)
-    shapes = source.shapes[: 3 * len(own)].toarray().reshape(len(own), 3, -1).astype(np.float64)
-    moved = np.einsum("vij,vjk->vik", found.local, shapes).reshape(len(own), -1)
-    fields = np.zeros((len(ARKIT_NAMES), len(places), 3), dtype=np.float32)
-    fields[:, skin] = (
-        carried(moved, found, wanted.skin).reshape(len(skin), 3, -1).transpose(2, 0, 1)
-    )
-    colors = np.zeros((len(places), 3), dtype=np.float32)
-    colors[skin] = _skin_colors(source, own, found)
-    parts = np.zeros(len(places), dtype=np.uint8)
-    for ball, centre in zip(eyes, wanted.eyes):
-        colors[ball] = _eye_colors(source, given, places[ball] - centre)
+    found = match(given, target.face, step)
+    fields = np.zeros((len(ARKIT_NAMES), len(target.places), 3), dtype=np.float32)
+    colors = np.zeros((len(target.places), 3), dtype=np.float32)
+    parts = np.zeros(len(target.places), dtype=np.uint8)
+    fields[:, target.skin] = _skin_fields(source, found, target.face.skin)
+    colors[target.skin] = _skin_colors(source, found)
+    for ball, centre in zip(eyes, target.face.eyes):
+        colors[ball] = _eye_colors(source, given, target.places[ball] - centre)
         parts[ball] = PARTS.index("eye")
-    if len(loose):
-        near = _nearest_of_all(source, found, places[loose])
-        fields[:, loose] = (
-            source.shapes.toarray().reshape(-1, 3, len(ARKIT_NAMES))[near].transpose(2, 0, 1)
-        )
-        colors[loose], parts[loose] = source.colors[near], source.parts[near]
-    step()
-    return Transfer(fields, colors, parts, **_regions(source, given.skin, found, skin))
+    near = _nearest_of_all(source, found, target.places[target.loose])
+    fields[:, target.loose] = _fields(source)[:, near]
+    colors[target.loose], parts[target.loose] = source.colors[near], source.parts[near]
+    fields *= np.float32(target.scale)
+    return Transfer(fields, colors, parts, **_regions(source, given.skin, found, target.skin))
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """A mesh, moved and scaled so that its eyes lie on the source's.
+
+    Attributes:
+        places: [V, 3], and ``face``, of its skin only.
+        skin, loose: vertices of the skin, and of what is neither skin nor eyeball.
+        scale: lengths in the mesh per length here.
+    """
+
+    places: Points
+    face: Face
+    skin: IntArray
+    loose: IntArray
+    scale: float
+
+
+def _laid(source: Face, places: Points, faces: IntArray, eyes: Sequence[IntArray]) -> _Laid:
+    skin, loose = _skin_and_loose(len(places), faces, eyes)
+    centres, radius = _centres(places, eyes) if eyes else (source.eyes, source.radius)
+    scale = _span(centres) / _span(source.eyes)
+    if not (np.isfinite(scale) and scale > 0):
+        raise HeadError("no face was found in it: its eyes lie in one place")
+    middle, there = centres.mean(axis=0), source.eyes.mean(axis=0)
+    here = (places - middle) / scale + there
+    face = Face(submesh(here, faces, skin), (centres - middle) / scale + there, radius / scale)
+    return _Laid(here, face, skin, loose, scale)
+
+
+def _fields(head: Head) -> FloatArray:
+    """Displacements [52, V, 3], metres."""
+    dense = head.shapes.toarray().reshape(-1, 3, len(ARKIT_NAMES))
+    return np.ascontiguousarray(dense.transpose(2, 0, 1))
+
+
+def _skin_fields(source: Head, found: Match, target: Skin) -> Points:
+    """The source's, each turned and scaled as its surroundings are: [52, Vt, 3]."""
+    own = _fields(source)[:, skin_of(source)].astype(np.float64)
+    moved = np.einsum("vij,kvj->vki", found.local, own)
+    there = carried(moved.reshape(len(moved), -1), found, target)
+    return there.reshape(len(there), len(own), 3).transpose(1, 0, 2)
 
 
 def _skin_and_loose(
@@ -433,8 +465,9 @@ def sphere(points: Points) -> tuple[Points, float]:
     return middle + solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
 
 
-def _skin_colors(source: Head, own: IntArray, found: Match) -> Points:
+def _skin_colors(source: Head, found: Match) -> Points:
     """The source's, with brows painted where it has hairs."""
+    own = skin_of(source)
     colors = found.weights @ source.colors[own]
     hairs = np.flatnonzero(source.parts == PARTS.index("brow"))
     if not len(hairs):

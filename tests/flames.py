@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from dtalk.head import PARTS, Head, built_in
 from dtalk.motion import ARKIT_NAMES
@@ -307,7 +308,68 @@ def _bases(vertices: Array, truth: Array, rng: np.random.Generator) -> dict[str,
     moving = [k for k, name in enumerate(ARKIT_NAMES) if not name.startswith(still)]
     mixed = np.einsum("kvc,kj->vcj", truth[moving], rng.normal(scale=0.08, size=(len(moving), 60)))
     shape = smooth(300, 1e-3) / np.sqrt(1 + np.arange(300))
+    noise, pose = smooth(40, 1e-4), smooth(36, 5e-4)
+    pose[SKIN:] = 0  # eyeballs stay round
+    return {"shapedirs": np.concatenate((shape, mixed, noise), axis=2), "posedirs": pose}
+
+
+def small(count: int = 40, seed: int = 0) -> dict[str, Any]:
+    """Every key of a FLAME file, for a few vertices without a face."""
+    rng = np.random.default_rng(seed)
+    weights = rng.dirichlet(np.ones(5), count)
+    weights[:8], weights[8:16] = np.eye(5)[3], np.eye(5)[4]
+    regressor = rng.dirichlet(np.ones(count), 5) * (rng.random((5, count)) < 0.5)
     return {
-        "shapedirs": np.concatenate((shape, mixed, smooth(40, 1e-4)), axis=2),
-        "posedirs": smooth(36, 5e-4),
+        "v_template": rng.normal(size=(count, 3)),
+        "f": rng.integers(0, count, (60, 3)).astype(np.uint32),
+        "shapedirs": rng.normal(size=(count, 3, 400)),
+        "posedirs": rng.normal(size=(count, 3, 36)),
+        "J_regressor": sparse.csc_matrix(regressor),
+        "weights": weights,
+        "kintree_table": np.array([[2**32 - 1, 0, 1, 1, 1], range(5)], dtype=np.uint32),
+        "bs_style": "lbs",
     }
+
+
+def with_chumpy(content: dict[str, Any], path: Path) -> Path:
+    """Write a FLAME file as published: with chumpy's arrays, by protocol 2."""
+    with fake_classes("chumpy.ch.Ch", "chumpy.reordering.Select") as (ch, select):
+        wrapped = {
+            key: instance(ch, x=content[key], _dirty_vars=set())
+            for key in ("v_template", "shapedirs", "posedirs", "weights")
+        }
+        template = wrapped["v_template"]
+        count = content["v_template"].size
+        places = {"idxs": np.arange(count), "preferred_shape": (count // 3, 3)}
+        wrapped["v_template"] = instance(select, a=template, **places)
+        return write_pickle(path, content | wrapped)
+
+
+def published(
+    content: dict[str, Any], betas: Array, expression: Array, pose: Array, moved: Any = 0
+) -> tuple[Array, Array]:
+    """Linear blend skinning, written out joint by joint: vertices [V, 3] and joints [5, 3].
+
+    ``pose`` [5, 3] are the rotation vectors of root, neck, jaw and eyes; ``moved`` [V, 3] is added
+    to the vertices at rest, as an expression is.
+    """
+    coefficients = np.zeros(400)
+    coefficients[: len(betas)] = betas
+    coefficients[300 : 300 + len(expression)] = expression
+    shaped = content["v_template"] + content["shapedirs"] @ coefficients + moved
+    regressor = content["J_regressor"]
+    identity = content["v_template"] + content["shapedirs"][:, :, :300] @ coefficients[:300]
+    joints = regressor @ identity
+    rotations = Rotation.from_rotvec(pose).as_matrix()
+    rest = shaped + content["posedirs"] @ (rotations[1:] - np.eye(3)).ravel()
+    chains: list[Array] = []
+    for k, parent in enumerate((-1, 0, 1, 1, 1)):
+        local = np.eye(4)
+        local[:3, :3] = rotations[k]
+        local[:3, 3] = joints[k] - (joints[parent] if k else 0)
+        chains.append(chains[parent] @ local if k else local)
+    posed = np.zeros_like(rest)
+    for k, chain in enumerate(chains):
+        moved = (rest - joints[k]) @ chain[:3, :3].T + chain[:3, 3]
+        posed += content["weights"][:, [k]] * moved
+    return posed, joints
