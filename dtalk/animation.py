@@ -58,7 +58,7 @@ def model_path(weights: str | Path | None) -> Path:
     if weights is None:
         return weights_path(DEFAULT_WEIGHTS)
     path = Path(weights)
-    if str(weights) in SHIPPED and not path.exists():
+    if str(weights) in SHIPPED and not path.is_file():  # a folder of that name is a run's
         return weights_path(f"{weights}.safetensors")
     return path
 
