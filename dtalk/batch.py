@@ -77,6 +77,8 @@ def _refuse_file(out: Path, inputs: int, suffixes: Sequence[str]) -> None:
     wanted = " and ".join(suffixes)
     if _ends_in(out, suffixes):
         raise DtalkError(f"-o {out} names one file, but there are {inputs} inputs; name a folder")
+    if len(suffixes) > 1:
+        raise DtalkError(f"-o {out} names one file, but several are written; name a folder")
     raise DtalkError(f"-o {out}: {wanted} is written; name a {wanted} file or a folder")
 
 

@@ -142,8 +142,9 @@ def animate(
     manner_flags: Settings = {},  # noqa: B006
     engine_flags: Settings = {},  # noqa: B006
 ) -> None:
-    """Turn speech into 52 ARKit curves at 30 frames/s: npz, Live Link Face csv, Audio2Face json.
+    """Turn speech into facial animation curves.
 
+    52 ARKit curves at 30 frames/s: npz, Live Link Face csv, Audio2Face json.
     Format flame adds the expression, jaw and eyes of the FLAME model that --head names.
     """
     from dtalk.audio import AUDIO_SUFFIXES
@@ -198,7 +199,10 @@ def render(
     manner_flags: Settings = {},  # noqa: B006
     engine_flags: Settings = {},  # noqa: B006
 ) -> None:
-    """Draw motion, or speech that is animated first, as an mp4 with sound."""
+    """Draw a talking head: mp4 with sound, or PNGs.
+
+    Inputs are motion, or speech, which is animated first.
+    """
     from dtalk.files import expand_inputs
     from dtalk.pipeline import RENDERED_SUFFIXES, is_motion, without_own_audio
 
@@ -265,7 +269,7 @@ def evaluate(
     head_flags: Settings = {},  # noqa: B006
     hearing: Settings = {},  # noqa: B006
 ) -> None:
-    """Score models, and other systems' predictions, on tracked faces.
+    """Score models and predictions on tracked faces.
 
     Models infer everything from the sound.
     """
@@ -444,7 +448,10 @@ def train(
     training_flags: Settings = {},  # noqa: B006
     model_flags: Settings = {},  # noqa: B006
 ) -> None:
-    """Train a model (eq. 15) on a data folder; ctrl-C saves, --resume goes on exactly."""
+    """Train a model on a data folder.
+
+    The loss is the paper's eq. 15. Ctrl-C saves, --resume goes on exactly.
+    """
     import shlex
 
     from dtalk.console import TrainingProgress
@@ -467,7 +474,10 @@ def distill(
     threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
     flags: Settings = {},  # noqa: B006
 ) -> None:
-    """Distil a teacher, halving its steps round by round (eq. 16); --resume goes on exactly."""
+    """Distil a teacher, halving its steps.
+
+    Rounds of eq. 16 of the paper, one a halving. Ctrl-C saves, --resume goes on exactly.
+    """
     import shlex
 
     from dtalk.console import TrainingProgress, show_comparison

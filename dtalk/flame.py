@@ -27,6 +27,7 @@ JOINTS = ("root", "neck", "jaw", "left eye", "right eye")
 ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(len(JOINTS))
 PARENTS = (-1, 0, 1, 1, 1)
 SHAPES = 300  # of identity come first in `shapedirs`, then those of expression
+LARGEST_SHAPE = 100  # standard deviations; nearly all heads lie within 3
 POSE_FEATURES = 9 * (len(JOINTS) - 1)  # a rotation matrix for each joint but the root
 
 _KEYS = (
@@ -63,14 +64,14 @@ class Flame:
         """The template of an identity: as many numbers as wanted, the others are 0.
 
         Raises:
-            HeadError: more numbers than the model has, or one that is not finite.
+            HeadError: more numbers than the model has, or one that no head has.
         """
         chosen = np.asarray(betas, dtype=np.float32)
         most = self.shapes.shape[2]
         if len(chosen) > most:
             raise HeadError(f"--shape has {len(chosen)} numbers, this head takes {most} at most")
-        if not np.isfinite(chosen).all():
-            raise HeadError("--shape holds a number that is not finite")
+        if not (np.abs(chosen) <= LARGEST_SHAPE).all():  # nor what is not finite
+            raise HeadError(f"--shape takes numbers of -{LARGEST_SHAPE} to {LARGEST_SHAPE}")
         return self.template + self.shapes[:, :, : len(chosen)] @ chosen
 
     def joints(self, vertices: FloatArray) -> FloatArray:

@@ -171,7 +171,7 @@ def checked_flame(head: Head) -> FlameHead:
         HeadError: it is no FLAME model, or one without expressions.
     """
     if not isinstance(head, FlameHead):
-        raise HeadError("--format flame needs a FLAME model: name its file with --head")
+        raise HeadError("--format flame needs a FLAME model (pkl, npz): name it with --head")
     if not head.flame.expressions.shape[2]:
         raise HeadError("--format flame needs expressions, but this FLAME model has shapes only")
     return head

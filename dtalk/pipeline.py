@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtalk.audio import AUDIO_SUFFIXES
+from dtalk.flame_fit import FLAME_SUFFIX
 from dtalk.motion import Motion
 from dtalk.motion_files import FORMATS, read_motion
 
@@ -35,18 +36,25 @@ def without_own_audio(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Pa
     """
     chosen: dict[Path, Path] = {}
     for file, _ in sorted(found, key=lambda pair: _rank(pair[0])):
-        chosen.setdefault(file.with_suffix(""), file)
+        chosen.setdefault(_clip(file), file)
     return [
         (file, relative)
         for file, relative in found
-        if chosen[file.with_suffix("")] == file or not is_motion(chosen[file.with_suffix("")])
+        if chosen[_clip(file)] == file or not is_motion(chosen[_clip(file)])
     ]
 
 
-def _rank(path: Path) -> int:
-    """The order of :data:`FORMATS`, the exact one first; sound last."""
+def _clip(path: Path) -> Path:
+    """What files of one clip share: ``a`` of ``a.wav``, ``a.csv`` and ``a.flame.npz``."""
+    stem = path.with_suffix("")
+    return stem.with_suffix("") if path.name.lower().endswith(FLAME_SUFFIX) else stem
+
+
+def _rank(path: Path) -> tuple[int, int]:
+    """The order of :data:`FORMATS`, the exact one first; sound last, and the shorter name first."""
     kind = path.suffix.lower().removeprefix(".")
-    return list(FORMATS).index(kind) if kind in FORMATS else len(FORMATS)
+    place = list(FORMATS).index(kind) if kind in FORMATS else len(FORMATS)
+    return place, len(path.name)
 
 
 def is_motion(path: Path) -> bool:

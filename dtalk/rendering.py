@@ -198,7 +198,7 @@ def checked_size(size: Size) -> tuple[int, int]:
     if len(pair) != 2 or not all(isinstance(side, int) for side in pair):
         raise RenderError(f"size must be a whole number or (width, height), got {size!r}")
     if not all(SMALLEST <= side <= LARGEST for side in pair):
-        raise RenderError(f"size must be {SMALLEST} to {LARGEST} pixels, got {size!r}")
+        raise RenderError(f"size must be {SMALLEST} to {LARGEST} pixels, got {pair[0]}x{pair[1]}")
     return pair
 
 

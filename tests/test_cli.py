@@ -385,6 +385,21 @@ def test_several_inputs_to_one_file(animate: Callable[..., Result]) -> None:
     assert "names one file, but there are 2 inputs" in result.error
 
 
+def test_several_stills_to_one_file(call: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    result = call("render", "a.npz", "--still", "0,0.1", "-o", "x.png")
+    assert result.status == 1
+    assert result.error == "-o x.png names one file, but several are written; name a folder"
+    assert files() == ["a.npz"]
+
+
+def test_sizes_are_told_as_they_are_written(call: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    result = call("render", "a.npz", "--size", "512x8")
+    assert result.status == 1
+    assert result.err.splitlines()[-1] == "error: size must be 16 to 4096 pixels, got 512x8"
+
+
 def test_formats_in_capitals(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
     assert animate("hello.wav", "--format", "CSV").out == "hello.csv\n"

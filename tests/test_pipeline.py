@@ -55,6 +55,12 @@ def test_of_several_formats_the_exact_one_is_taken() -> None:
     assert [str(relative) for _, relative in without_own_audio(found)] == ["a.npz", "b.csv"]
 
 
+def test_curves_with_flames_parameters_stand_for_the_clip() -> None:
+    found = pairs("a.csv", "a.flame.npz", "a.wav", "b.flame.npz", "b.npz", "c.flame.wav")
+    kept = [str(relative) for _, relative in without_own_audio(found)]
+    assert kept == ["a.flame.npz", "b.npz", "c.flame.wav"]
+
+
 def test_speech_of_one_name_stays() -> None:
     """Two sounds are two inputs: that they collide is for the user to solve."""
     found = pairs("a.flac", "a.wav")
