@@ -25,6 +25,7 @@ from helpers import (
     EMOTIONS,
     WIDTHS,
     large_model,
+    run_dtalk,
     smooth_motion,
     speech,
     tiny_model,
@@ -37,7 +38,7 @@ from typer.main import get_command
 import dtalk
 from dtalk import animation
 from dtalk.checkpoint import load_model, save_model
-from dtalk.cli import app, main
+from dtalk.cli import app
 from dtalk.motion import Motion
 from dtalk.motion_files import read_motion, write_motion
 
@@ -74,14 +75,9 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run ``dtalk`` with some arguments, in this process."""
 
     def called(*arguments: str | Path) -> Result:
-        monkeypatch.setattr(sys, "argv", ["dtalk", *map(str, arguments)])
         out, err = io.StringIO(), io.StringIO()
-        status = 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                main()
-            except SystemExit as end:
-                status = int(end.code or 0)
+            status = run_dtalk(monkeypatch, *arguments)
         return Result(status, out.getvalue(), err.getvalue())
 
     return called

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +26,10 @@ from flames import (
     write_pickle,
 )
 from gl import needs_gl
-from helpers import speech
+from helpers import run_dtalk, speech
 from scipy.spatial.transform import Rotation
 
 from dtalk import heads, transfer_cache
-from dtalk.cli import main
 from dtalk.errors import DtalkError, HeadError
 from dtalk.fitted import FlameHead, gaze
 from dtalk.flame import Flame, read_flame
@@ -570,14 +568,9 @@ def dtalk(
 
     def called(command: str, *arguments: str | Path) -> tuple[int, str, str]:
         own = ["--weights", str(weights)]
-        monkeypatch.setattr(sys, "argv", ["dtalk", command, *own, *map(str, arguments)])
         out, err = io.StringIO(), io.StringIO()
-        status = 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                main()
-            except SystemExit as end:
-                status = int(end.code or 0)
+            status = run_dtalk(monkeypatch, command, *own, *arguments)
         return status, out.getvalue(), err.getvalue()
 
     return called
