@@ -275,7 +275,11 @@ def evaluate(
     Models infer everything from the sound.
     """
     from dtalk import comparison
+    from dtalk.files import check_output
 
+    table = plot and plot / "table.png"
+    for place in filter(None, (json, csv, clips, table)):
+        check_output(place)
     config = EvaluationConfig(**_tuples(flags))
     specs = [_model_and_steps(text, config.steps) for text in weights or [] if text]
     if not specs and not pred:
