@@ -17,6 +17,7 @@ from dtalk import __version__
 from dtalk.errors import DtalkError
 from dtalk.settings import (
     AUTO,
+    MOST_STEPS,
     DistillationConfig,
     Engine,
     EvaluationConfig,
@@ -274,7 +275,11 @@ def evaluate(
     Models infer everything from the sound.
     """
     from dtalk import comparison
+    from dtalk.files import check_output
 
+    table = plot and plot / "table.png"
+    for place in filter(None, (json, csv, clips, table)):
+        check_output(place)
     config = EvaluationConfig(**_tuples(flags))
     specs = [_model_and_steps(text, config.steps) for text in weights or [] if text]
     if not specs and not pred:
@@ -424,7 +429,9 @@ def _model_and_steps(text: str, steps: int | None) -> Spec:
     """``FILE@STEPS`` as the file and the number of steps; without ``@``, ``steps``."""
     place, _, count = text.rpartition("@")
     if place and count.isdecimal() and not Path(text).exists():
-        return Path(place), max(1, int(count))
+        if not 1 <= int(count) <= MOST_STEPS:
+            raise DtalkError(f"--weights {text}: steps are 1 to {MOST_STEPS}")
+        return Path(place), int(count)
     return Path(text) if text else None, steps
 
 

@@ -33,7 +33,7 @@ from dtalk.head import Head
 from dtalk.intervals import Interval, interval, resampled_means, resamples
 from dtalk.model import DiffusionTalker
 from dtalk.plots import Better, plot_curves, plot_errors, plot_table
-from dtalk.predictions import find_prediction, read_prediction
+from dtalk.predictions import check_fits, find_prediction, read_prediction
 from dtalk.scoring import Array
 from dtalk.settings import EvaluationConfig
 
@@ -85,7 +85,7 @@ def judge_folder(
         raise DataError(f"no such folder of predictions: {folder}")
     failures: list[str] = []
     moving = [clip for clip in clips if clip.tracked]
-    found = _read_all(folder, moving, data, failures, progress)
+    found = _read_all(folder, moving, data, head, failures, progress)
     results = _in_order(judge(found, head), clips)
     if not results:
         told = failures[0] if failures else "there is no clip with motion"
@@ -97,6 +97,7 @@ def _read_all(
     folder: Path,
     clips: Sequence[LoadedClip],
     data: Path,
+    head: Head,
     failures: list[str],
     progress: Progress | None,
 ) -> Iterator[tuple[LoadedClip, Array]]:
@@ -106,7 +107,9 @@ def _read_all(
             path = find_prediction(folder, clip.clip, data)
             if path is None:
                 raise DataError(f"{folder} holds no prediction")
-            yield clip, read_prediction(path, clip.frames)[None]
+            face = read_prediction(path, clip.frames)
+            check_fits(face, path, head)
+            yield clip, face[None]
         except DtalkError as error:
             failures.append(f"{clip.clip.name}: {error}")
         if progress:

@@ -120,8 +120,9 @@ def _read_native(folder: Path) -> list[Clip]:
                 raise DataError(f"{path} lacks the columns {', '.join(missing)}")
             clips = [_clip(row, folder, f"{path}:{n}") for n, row in enumerate(reader, 2)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"cannot read {path}: {error}; a data folder holds {INDEX} and what it names, "
+            f"cannot read {path}: {reason}; a data folder holds {INDEX} and what it names, "
             "or BEAT or 3D-ETF as published"
         ) from error
     if not clips:

@@ -39,6 +39,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_output(path: Path) -> None:
+    """Whether a file may be written, before long work is done for it; makes its folders.
+
+    Raises:
+        DtalkError: see :func:`atomic_path`.
+    """
+    _writable_target(path)
+
+
 def _writable_target(path: Path) -> Path:
     """The file behind ``path`` (links are followed), its parent folders made."""
     try:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dtalk.datasets import Clip
 from dtalk.errors import DataError
+from dtalk.head import Head
 from dtalk.motion import FPS, resample_motion
 from dtalk.motion_files import FORMATS, read_motion
 
@@ -22,6 +23,7 @@ Array = npt.NDArray[np.float32]
 
 SUFFIXES = (*(f".{name}" for name in FORMATS), ".npy")
 FRAMES_OFF = 3  # systems round a clip's length in ways of their own; more is another clip
+FARTHEST = 10  # times as far from the origin as the head reaches: millimetres go beyond
 _COORDINATES = 3
 
 
@@ -55,6 +57,21 @@ def read_prediction(path: Path, frames: int) -> Array:
         raise DataError(f"{path} has {len(face)} frames at {FPS:g} a second, its clip {frames}")
     missing = max(0, frames - len(face))
     return np.concatenate([face[:frames], np.repeat(face[-1:], missing, axis=0)])
+
+
+def check_fits(face: Array, path: Path, head: Head) -> None:
+    """Whether vertices ``[T, V, 3]`` can be the head's; coefficients fit any.
+
+    Raises:
+        DataError: there are more or fewer of them, or they are not in metres.
+    """
+    if face.ndim == 2:
+        return
+    count = len(head.vertices)
+    if face.shape[1] != count:
+        raise DataError(f"{path} has {face.shape[1]} vertices a frame, the head {count}")
+    if np.abs(face).max() > FARTHEST * np.abs(head.vertices).max():
+        raise DataError(f"{path} leaves the head far behind; vertices must be in metres")
 
 
 def _coefficients(path: Path) -> Array:

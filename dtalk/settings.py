@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 AUTO = "auto"
+MOST_STEPS = 1000  # of denoising; a handful is enough
 SMALL_ENCODERS = ("mel", "cnn")
 SPLITS = ("train", "val", "test")
 RETRIEVALS = ("soft", "hard")
@@ -46,7 +47,7 @@ class Manner:
         None, "how strongly a named emotion shows; 1 as learned [the model's own]"
     )
     seed: int = setting(0, "seed of the noise; equal seeds give equal motion", most=2**63 - 1)
-    steps: int | None = setting(None, "denoising steps [the model's own]", least=1)
+    steps: int | None = setting(None, "denoising steps [the model's own]", least=1, most=MOST_STEPS)
     temperature: float = setting(1.0, "scales how far a sample strays from the mean motion")
     rest: bool | None = setting(None, "mouth closed where nobody speaks [the model's own]")
 
@@ -125,7 +126,7 @@ class EvaluationConfig:
     sets: tuple[str, ...] = setting((), "only these data sets; repeatable")
     samples: int = setting(1, "samples a clip; above 1 their mean is judged too", least=1)
     seed: int = setting(0, "seed of the first sample", most=2**62)
-    steps: int | None = setting(None, "denoising steps [the model's own]", least=1)
+    steps: int | None = setting(None, "denoising steps [the model's own]", least=1, most=MOST_STEPS)
     rest: bool | None = setting(None, "mouth closed where nobody speaks [the model's own]")
     speed: bool = setting(False, "also measure speed and size of models")
     intervals: bool = setting(False, "95 % intervals over clips, and of differences to the first")

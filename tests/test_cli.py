@@ -396,6 +396,26 @@ def test_sizes_are_told_as_they_are_written(call: Callable[..., Result]) -> None
     assert result.err.splitlines()[-1] == "error: size must be 16 to 4096 pixels, got 512x8"
 
 
+@pytest.mark.parametrize("steps", ["0", "1001", "9" * 30])
+def test_absurd_numbers_of_steps(call: Callable[..., Result], steps: str) -> None:
+    data = write_data(Path("mydata"))
+    result = call("evaluate", "--data", data, "--weights", f"student@{steps}")
+    assert (result.status, result.out) == (1, "")
+    assert result.error == f"--weights student@{steps}: steps are 1 to 1000"
+    assert call("evaluate", "--data", data, "--steps", steps).status == 2
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv", "--clips", "--plot"])
+def test_places_are_checked_before_anything_is_scored(
+    call: Callable[..., Result], weights: Path, flag: str
+) -> None:
+    data = write_data(Path("mydata"))
+    Path("a.txt").touch()
+    result = call("evaluate", "--data", data, "--weights", weights, flag, "a.txt/x")
+    assert (result.status, result.out) == (1, "")
+    assert "a folder in its path is a file" in result.error
+
+
 def test_formats_in_capitals(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
     assert animate("hello.wav", "--format", "CSV").out == "hello.csv\n"

@@ -112,8 +112,22 @@ def test_a_folder_that_predicts_nothing_is_refused(tmp_path):
 def test_vertices_of_another_head_are_named(tmp_path):
     clips = clips_of(6)
     np.save(tmp_path / "c6.npy", np.zeros((6, 5023, 3), np.float32))
-    with pytest.raises(DataError, match=r"not \[6, 5023, 3\]"):
+    count = len(built_in().vertices)
+    with pytest.raises(DataError, match=rf"c6.npy has 5023 vertices a frame, the head {count}"):
         judged(tmp_path, clips)
+
+
+@pytest.mark.parametrize("wrong", ["another head", "millimetres"])
+def test_vertices_that_do_not_fit_stop_no_others(tmp_path, wrong):
+    clips, own = clips_of(6, 7), built_in().vertices
+    face = own[:100] if wrong == "another head" else 1000 * own
+    np.save(tmp_path / "c6.npy", np.tile(face, (6, 1, 1)))
+    np.save(tmp_path / "c7.npy", np.tile(own, (7, 1, 1)))
+    system = judged(tmp_path, clips)
+    assert [result.clip.clip.name for result in system.results] == ["c7"]
+    [line] = system.failures
+    assert line.startswith(f"c6: {tmp_path / 'c6.npy'} ")
+    assert ("in metres" in line) == (wrong == "millimetres")
 
 
 def test_several_samples_tell_their_diversity():
