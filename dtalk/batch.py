@@ -147,7 +147,10 @@ def run_in_processes(
 
 
 def _run_one(job: Job, work: Callable[[Job], int], force: bool) -> Outcome:
-    [outcome] = run([job], work, force)
+    try:
+        [outcome] = run([job], work, force)
+    except SystemExit:  # terminated, and cleaned up; the pool would go on with its next job
+        os._exit(1)
     return outcome
 
 

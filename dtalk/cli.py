@@ -18,6 +18,7 @@ from dtalk.errors import DtalkError
 from dtalk.settings import (
     AUTO,
     MOST_STEPS,
+    MOST_THREADS,
     DistillationConfig,
     Engine,
     EvaluationConfig,
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="replace outputs that exist")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads [all]", min=1, max=MOST_THREADS)]
 Settings = dict[str, Any]
 """Values of flags by name."""
 
@@ -451,7 +453,7 @@ def _names(models: Sequence[DiffusionTalker], specs: Sequence[Spec]) -> list[str
 def train(
     data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for weights, state and log")],
-    threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
+    threads: Threads = None,
     training_flags: Settings = {},  # noqa: B006
     model_flags: Settings = {},  # noqa: B006
 ) -> None:
@@ -478,7 +480,7 @@ def distill(
     teacher: Annotated[Path, typer.Option(help="model file of the teacher")],
     data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for students, states and logs")],
-    threads: Annotated[int | None, typer.Option(help="CPU threads [all]", min=1)] = None,
+    threads: Threads = None,
     flags: Settings = {},  # noqa: B006
 ) -> None:
     """Distil a teacher, halving its steps.

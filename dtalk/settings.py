@@ -11,6 +11,7 @@ from typing import Any
 
 AUTO = "auto"
 MOST_STEPS = 1000  # of denoising; a handful is enough
+MOST_THREADS = 1024
 SMALL_ENCODERS = ("mel", "cnn")
 SPLITS = ("train", "val", "test")
 RETRIEVALS = ("soft", "hard")
@@ -106,7 +107,7 @@ class Hearing:
     encoder: str | None = setting(None, "large speech encoder of a teacher: folder or hub id")
     cache: Path | None = setting(None, "folder for its features [the user's cache]")  # noqa: RUF009
     device: str = setting("cpu", "cpu, cuda, mps or auto")
-    threads: int | None = setting(None, "CPU threads [all]", least=1)
+    threads: int | None = setting(None, "CPU threads [all]", least=1, most=MOST_THREADS)
 
 
 @dataclass(frozen=True)

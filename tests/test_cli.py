@@ -405,6 +405,14 @@ def test_absurd_numbers_of_steps(call: Callable[..., Result], steps: str) -> Non
     assert call("evaluate", "--data", data, "--steps", steps).status == 2
 
 
+@pytest.mark.parametrize("threads", ["0", "1025", "9" * 30])
+def test_absurd_numbers_of_threads(call: Callable[..., Result], threads: str) -> None:
+    write_speech("a.wav")
+    assert call("animate", "a.wav", "--threads", threads).status == 2
+    assert call("train", "--data", ".", "--out", "run", "--threads", threads).status == 2
+    assert files() == ["a.wav"]
+
+
 @pytest.mark.parametrize("flag", ["--json", "--csv", "--clips", "--plot"])
 def test_places_are_checked_before_anything_is_scored(
     call: Callable[..., Result], weights: Path, flag: str
@@ -823,10 +831,11 @@ def test_several_at_a_time_give_the_same_bytes(render: Callable[..., Result]) ->
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted_renderings_leave_nothing(jobs: int) -> None:
-    """Ctrl-C while frames are drawn: no half file, no process that goes on."""
-    for name in ("a.npz", "b.npz"):
-        write_motion(Motion(smooth_motion(9000)), name)
-    command = [sys.executable, "-m", "dtalk", "render", "a.npz", "b.npz", "--size", "64"]
+    """Ctrl-C while frames are drawn: no half file, no process that goes on, none with the next."""
+    names = ["a.npz", "b.npz", "c.npz", "d.npz"]
+    for name, frames in zip(names, (9000, 9000, 3, 3)):
+        write_motion(Motion(smooth_motion(frames)), name)
+    command = [sys.executable, "-m", "dtalk", "render", *names, "--size", "64"]
     process = subprocess.Popen(
         [*command, "--jobs", str(jobs)],
         env=environment(),
@@ -840,7 +849,7 @@ def test_interrupted_renderings_leave_nothing(jobs: int) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert files() == ["a.npz", "b.npz"]
+    assert files() == names
     until(lambda: not group_lives(process.pid))
     until(lambda: not encoders_of(Path.cwd()))
 
