@@ -1571,7 +1571,8 @@ def test_limits_by_hand():
         for field in dataclasses.fields(kind)
         if "least" in field.metadata
     }
-    assert limits["steps"] == limits["threads"] == (1, None)
+    assert limits["steps"] == (1, None)
+    assert limits["threads"] == (1, 1024)
     assert limits["temperature"] == limits["emotion_strength"] == (0, None)
     assert limits["seed"] == (0, 2**63 - 1)
     assert limits["dropout"] == (0, 0.99)
