@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import secrets
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from dtalk.errors import CheckpointError, DtalkError
+
+# What numpy and zipfile let out on broken files; RuntimeError: a bit that says "encrypted".
+NUMPY_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, MemoryError),
+    *(NotImplementedError, RuntimeError, AttributeError, TypeError),
+)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ Lengths are metres, y is up, the face looks along +z, the character's left is +x
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +18,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from dtalk.errors import HeadError, PickleError
+from dtalk.files import NUMPY_DAMAGE
 from dtalk.head import FloatArray, IntArray
 from dtalk.pickles import Opaque, load_pickle
 
@@ -123,7 +122,7 @@ def _npz(path: Path) -> dict[str, Any]:
             return {key: _member(archive, key) for key in _KEYS if key in archive.files}
     except OSError as error:
         raise HeadError(error.strerror or str(error)) from error
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except NUMPY_DAMAGE as error:
         raise HeadError("damaged, or not an npz file") from error
 
 

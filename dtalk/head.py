@@ -6,8 +6,6 @@ blend shape model. Metres, y up, the face looks along +z, the character's left i
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
@@ -19,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from dtalk.errors import HeadError
-from dtalk.files import atomic_path
+from dtalk.files import NUMPY_DAMAGE, atomic_path
 from dtalk.motion import ARKIT_NAMES
 
 FloatArray = npt.NDArray[np.float32]
@@ -243,7 +241,7 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {key: file[key] for key in _FILE_KEYS}
     except OSError as error:
         raise HeadError(f"cannot read head {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except NUMPY_DAMAGE as error:
         raise HeadError(f"cannot use head {path}: damaged or not an npz file") from error
 
 

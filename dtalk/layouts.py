@@ -40,9 +40,9 @@ from dtalk.audio import AUDIO_SUFFIXES
 from dtalk.channels import arranged
 from dtalk.datasets import Clip, Note
 from dtalk.errors import DataError, MotionError
-from dtalk.files import walk
+from dtalk.files import NUMPY_DAMAGE, walk
 from dtalk.motion import ARKIT_NAMES, FPS, Motion
-from dtalk.motion_files import NUMPY_DAMAGE, is_names, json_object, naming
+from dtalk.motion_files import is_names, json_object, naming
 from dtalk.settings import SPLITS
 from dtalk.vocaset import VERTICES
 

@@ -8,8 +8,6 @@ lacks are 0, those dtalk does not know are ignored with a ``dtalk.channels.Motio
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ import numpy.typing as npt
 
 from dtalk.channels import arranged
 from dtalk.errors import MotionError
-from dtalk.files import atomic_path
+from dtalk.files import NUMPY_DAMAGE, atomic_path
 from dtalk.live_link import read_csv, write_csv
 from dtalk.motion import ARKIT_NAMES, FPS, Motion
 
@@ -131,13 +129,6 @@ def _read_npz(path: Path) -> Motion:
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise MotionError("its `fps` or `seed` is not a number") from error
-
-
-# What numpy and zipfile let out on broken files; RuntimeError: a bit that says "encrypted".
-NUMPY_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, MemoryError),
-    *(NotImplementedError, RuntimeError, AttributeError, TypeError),
-)
 
 
 def _npz_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

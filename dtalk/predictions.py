@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dtalk.datasets import Clip
 from dtalk.errors import DataError
+from dtalk.files import NUMPY_DAMAGE
 from dtalk.head import Head
 from dtalk.motion import FPS, resample_motion
 from dtalk.motion_files import FORMATS, read_motion
@@ -81,7 +82,7 @@ def _coefficients(path: Path) -> Array:
 def _vertices(path: Path) -> Array:
     try:
         stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, *NUMPY_DAMAGE) as error:
         raise DataError(f"cannot read {path}: not an npy file of numbers, or damaged") from error
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu" or not stored.size:
         raise DataError(f"{path} holds no numbers")

@@ -7,8 +7,6 @@ that shapes are carried; a damaged entry is computed anew.
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -18,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from platformdirs import user_cache_path
 
-from dtalk.files import atomic_path
+from dtalk.files import NUMPY_DAMAGE, atomic_path
 from dtalk.head import IntArray, built_in
 from dtalk.transfer import VERSION, Progress, Transfer, transfer
 
@@ -59,9 +57,7 @@ def _read(path: Path, count: int) -> Transfer | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             kept = Transfer(**{field.name: archive[field.name] for field in fields_of(Transfer)})
         return kept if kept.fields.shape[1:] == (count, 3) else None
-    except (OSError, ValueError, EOFError, KeyError, AttributeError):
-        return None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
+    except (OSError, *NUMPY_DAMAGE):
         return None
 
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from dtalk.audio import to_waveform
 from dtalk.datasets import Note, common_frames, cut_to, few, warn
 from dtalk.errors import DataError, DtalkError
-from dtalk.motion_files import NUMPY_DAMAGE
+from dtalk.files import NUMPY_DAMAGE
 from dtalk.pickles import load_pickle
 
 VERTICES = "data_verts.npy"

@@ -125,7 +125,8 @@ def test_nothing_in_an_npy_file_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "a.npy", np.array([Hostile()], dtype=object), allow_pickle=True)
     (tmp_path / "b.npy").write_bytes(pickle.dumps(Hostile()))
-    for name in ("a.npy", "b.npy"):
+    (tmp_path / "c.npy").write_bytes(b"PK\x03\x04 a zip archive, cut short")
+    for name in ("a.npy", "b.npy", "c.npy"):
         with pytest.raises(DataError, match="not an npy file of numbers, or damaged"):
             read_prediction(tmp_path / name, 4)
     assert not (tmp_path / "ran").exists()
