@@ -158,11 +158,12 @@ def animate(
     jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes)
 
     from dtalk.animation import animate_file
-    from dtalk.flame_fit import checked_flame, export_flame, is_flame
-    from dtalk.motion_files import write_motion
+    from dtalk.motion_files import is_flame, write_motion
 
     head = _load_head(**head_flags)
     if any(is_flame(output) for job in jobs for output in job.outputs):
+        from dtalk.flame_fit import checked_flame, export_flame
+
         checked_flame(head)
     elif any(head_flags.values()):
         raise DtalkError("curves fit any head: --head, --shape and --masks need --format flame")
@@ -318,16 +319,15 @@ def _systems(
     models = [_load_model(path, **hearing) for path, _ in specs]
     if config.rest is not None:
         models = [model.changed(rest=config.rest) for model in models]
-    clips = _clips_to_compare(data, head, config)
+    clips, trained = _clips_to_compare(data, head, config)
     systems = []
     for model, (path, steps), name in zip(models, specs, _names(models, specs)):
         system = _judged_model(model, name, clips, head, config, steps)
         if config.speed:
             system.tables["cost"] = _cost(model, path, steps)
         systems.append(system)
-    seen = _trained_speakers(data) if folders else ()
     for folder, name in zip(folders, _folder_names(folders, [s.name for s in systems])):
-        systems.append(_judged_folder(folder, name, clips, data, seen, head))
+        systems.append(_judged_folder(folder, name, clips, data, trained, head))
     return systems
 
 
@@ -345,16 +345,21 @@ def _show_systems(systems: Sequence[System], config: EvaluationConfig) -> None:
         show(interval_table(title, by_name))
 
 
-def _clips_to_compare(data: Path, head: Head, config: EvaluationConfig) -> list[LoadedClip]:
+def _clips_to_compare(
+    data: Path, head: Head, config: EvaluationConfig
+) -> tuple[list[LoadedClip], tuple[str, ...]]:
+    """The clips, and the speakers that systems which do not say have seen: those trained on."""
     from dtalk.console import counting, warn
-    from dtalk.datasets import few, load_clips, read_index, select
-    from dtalk.meshed import meshed_clips
-    from dtalk.vocaset import is_vocaset
+    from dtalk.datasets import few, labels_of, load_clips, read_index, select
+    from dtalk.vocaset import SUBJECTS, is_vocaset
 
     if is_vocaset(data):
+        from dtalk.meshed import meshed_clips
+
         with counting("reading sentences", "sentences") as progress:
-            return meshed_clips(data, config.split, head, warn, progress)
-    clips = select(read_index(data, warn), config.split, config.sets)
+            return meshed_clips(data, config.split, head, warn, progress), SUBJECTS["train"]
+    index = read_index(data, warn)
+    clips = select(index, config.split, config.sets)
     if not any(clip.motion for clip in clips):
         raise DtalkError(
             f"{data} has no clip with motion in its {config.split} split to compare with"
@@ -363,18 +368,7 @@ def _clips_to_compare(data: Path, head: Head, config: EvaluationConfig) -> list[
         loaded, failures = load_clips(clips, progress)
     for line in few(failures):
         warn(f"left out: {line}")
-    return loaded
-
-
-def _trained_speakers(data: Path) -> tuple[str, ...]:
-    """Who counts as seen by systems that do not say."""
-    from dtalk.datasets import labels_of, read_index, select
-    from dtalk.vocaset import SUBJECTS, is_vocaset
-
-    if is_vocaset(data):
-        return SUBJECTS["train"]
-    index = read_index(data, lambda line: None)  # it has been told already
-    return labels_of(select(index, "train"))[0]
+    return loaded, labels_of(select(index, "train"))[0]
 
 
 def _judged_model(
@@ -513,8 +507,7 @@ def _tuples(flags: Settings) -> Settings:
 
 def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:
     """The suffixes to write: of the formats asked for, else of the output file, else npz."""
-    from dtalk.flame_fit import FLAME_SUFFIX
-    from dtalk.motion_files import FORMATS
+    from dtalk.motion_files import FLAME_SUFFIX, FORMATS
 
     suffixes = {name: f".{name}" for name in FORMATS} | {"flame": FLAME_SUFFIX}
     formats = [name.lower().removeprefix(".") for name in formats or ()]
@@ -545,6 +538,11 @@ def _set_threads(threads: int | None) -> None:
 
 def _load_head(head: Path | None, shape: str, masks: Path | None) -> Head:
     """The head that the flags name; a bar shows while shapes are carried to it."""
+    from dtalk.head import built_in
+
+    if head is None and not shape and masks is None:
+        return built_in()  # at once: the modules that carry shapes over take 0.3 s to import
+
     from dtalk.console import counting
     from dtalk.heads import load_head, parse_shape
 

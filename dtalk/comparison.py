@@ -8,7 +8,7 @@ A system's ``tables`` are those of :func:`dtalk.evaluation.assess` (``sample``, 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dtalk.benchmark import machine
-from dtalk.datasets import LoadedClip
+from dtalk.datasets import LoadedClip, Progress
 from dtalk.errors import DataError, DtalkError
 from dtalk.evaluation import (
     OF_STATIC,
@@ -32,12 +32,10 @@ from dtalk.files import atomic_path
 from dtalk.head import Head
 from dtalk.intervals import Interval, interval, resampled_means, resamples
 from dtalk.model import DiffusionTalker
-from dtalk.plots import Better, plot_curves, plot_errors, plot_table
+from dtalk.plots import Metric, plot_curves, plot_errors, plot_table
 from dtalk.predictions import check_fits, find_prediction, read_prediction
 from dtalk.scoring import Array
 from dtalk.settings import EvaluationConfig
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def _resampled(system: System, members: Sequence[int]) -> dict[str, np.ndarray]:
 
 # Pictures -----------------------------------------------------------------------------------------
 
-PLOTTED: tuple[tuple[str, str, Better], ...] = (
+PLOTTED: tuple[Metric, ...] = (
     ("lve_of_static", "LVE / static", "lower"),
     ("eve_of_static", "EVE / static", "lower"),
     ("fdd_mm_of_static", "FDD-mm / static", "lower"),

@@ -20,9 +20,8 @@ from dtalk.datasets import LoadedClip
 from dtalk.diffusion import sample_ddim
 from dtalk.files import atomic_path
 from dtalk.head import Head
-from dtalk.meshed import MeshedClip
 from dtalk.model import DiffusionTalker, draw_noise, noise_generator
-from dtalk.scoring import Array, Geometry, Scores, lip_errors, score, static_scores
+from dtalk.scoring import Array, Geometry, Scores, Shown, lip_errors, score, static_scores
 
 BATCH_FRAMES = 4000
 MEAN_OF = 8  # samples whose mean is judged beside one sample
@@ -33,6 +32,22 @@ OF_STATIC = {
     "eve_of_static": "eve",
     "fdd_mm_of_static": "fdd_mm_abs",
 }
+
+
+@dataclass(frozen=True)
+class MeshedClip(LoadedClip):
+    """A clip whose reference is a mesh; geometry: of the subject's head; reference: of the mesh."""
+
+    geometry: Geometry
+    reference: Shown
+
+    @property
+    def tracked(self) -> bool:
+        return True
+
+    @property
+    def frames(self) -> int:
+        return len(self.reference.opening)
 
 
 @torch.inference_mode()
@@ -125,12 +140,11 @@ def judge(predictions: Iterable[tuple[LoadedClip, Array]], head: Head) -> list[C
 
 
 def _judged(clip: LoadedClip, samples: Array, common: Geometry) -> ClipResult:
-    geometry, reference = (
-        (clip.geometry, clip.reference)
-        if isinstance(clip, MeshedClip)
-        else (common, clip.coefficients)
-    )
-    assert reference is not None
+    if isinstance(clip, MeshedClip):
+        geometry, reference = clip.geometry, clip.reference
+    else:
+        assert clip.coefficients is not None
+        geometry, reference = common, common.shown(clip.coefficients)
     face = samples[0]
     sample, mean = score(face, reference, geometry), None
     if len(samples) > 1:

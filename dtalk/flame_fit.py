@@ -8,7 +8,6 @@ FLAME's own: every number has a standard deviation of 1. The two are found in tu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from dtalk.flame import JAW
 from dtalk.head import MILLIMETRES, FloatArray, Head, turns
 from dtalk.motion import Motion
 from dtalk.motion_files import npz_arrays
+from dtalk.transfer import Progress
 
-FLAME_SUFFIX = ".flame.npz"
 EXPRESSIONS = 100  # numbers a frame that research code expects; those a model lacks are 0
 # Metres: what the ridge takes for the error of a coordinate. Larger than it is, since those of
 # neighbours go together.
@@ -34,8 +33,6 @@ NOISE = 0.005
 CHIN = 0.9  # least share of the jaw joint in a vertex that the jaw's rotation is fitted to
 TURNS = 4  # how often jaw and expression are found in turns
 BLOCK = 32  # frames at a time
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -157,11 +154,6 @@ class _Fitter:
 
 def _vectors(rotations: npt.ArrayLike) -> FloatArray:
     return Rotation.from_matrix(np.asarray(rotations)).as_rotvec().astype(np.float32)
-
-
-def is_flame(path: Path) -> bool:
-    """Whether a file of this name holds FLAME's parameters."""
-    return path.name.lower().endswith(FLAME_SUFFIX)
 
 
 def checked_flame(head: Head) -> FlameHead:

@@ -7,36 +7,18 @@ mesh was ever trained on). Of a tracked mesh only what the metrics look at is ke
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from dtalk.datasets import Clip, LoadedClip
+from dtalk.datasets import Clip, LoadedClip, Progress
 from dtalk.errors import DataError
+from dtalk.evaluation import MeshedClip
 from dtalk.fitted import FlameHead
 from dtalk.head import Head
-from dtalk.scoring import Geometry, Shown
+from dtalk.scoring import Geometry
 from dtalk.vocaset import VERTEX_COUNT, MeshClip, read_vocaset
 
 SET = "vocaset"
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class MeshedClip(LoadedClip):
-    """A clip whose reference is a mesh; geometry: of the subject's head; reference: of the mesh."""
-
-    geometry: Geometry
-    reference: Shown
-
-    @property
-    def tracked(self) -> bool:
-        return True
-
-    @property
-    def frames(self) -> int:
-        return len(self.reference.opening)
 
 
 def meshed_clips(

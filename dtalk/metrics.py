@@ -7,10 +7,14 @@ function scores one clip; tables are means over clips.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
+Better = Literal["lower", "higher", "one"]
+"""Which values of a figure are better; "one" is for ratios that should be 1."""
 
 MOVING_OPENING = 0.3  # mm: a reference whose opening varies less has no correlation to speak of
 CLOSED, NEARLY_CLOSED = 1.0, 2.0  # mm
@@ -109,3 +113,8 @@ def diversity(samples: Array) -> float:
     pairs = [(a, b) for a in range(len(samples)) for b in range(a)]
     distances = [np.sqrt(squared_distance(samples[a], samples[b])).mean() for a, b in pairs]
     return float(np.mean(distances))
+
+
+def loss(value: float, better: Better) -> float:
+    """What is less for a better value of a figure."""
+    return {"lower": value, "higher": -value, "one": abs(value - 1)}[better]

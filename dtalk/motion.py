@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -191,12 +192,16 @@ def resample_motion(motion: Motion, fps: float) -> Motion:
 
 def with_length(motion: Motion, frames: int) -> Motion:
     """The first ``frames`` of a motion; the last one is held where it has fewer."""
-    rows = np.minimum(np.arange(frames), len(motion) - 1)
+    return at_frames(motion, np.minimum(np.arange(frames), len(motion) - 1))
+
+
+def at_frames(motion: Motion, frames: Sequence[int] | npt.NDArray[np.integer]) -> Motion:
+    """The frames of a motion that are named by their numbers, in that order."""
     rotation = motion.head_rotation
     return replace(
         motion,
-        coefficients=motion.coefficients[rows],
-        head_rotation=None if rotation is None else rotation[rows],
+        coefficients=motion.coefficients[frames],
+        head_rotation=None if rotation is None else rotation[frames],
     )
 
 

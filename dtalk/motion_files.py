@@ -23,6 +23,7 @@ from dtalk.files import NUMPY_DAMAGE, atomic_path
 from dtalk.live_link import read_csv, write_csv
 from dtalk.motion import ARKIT_NAMES, FPS, Motion
 
+FLAME_SUFFIX = ".flame.npz"  # an npz that holds FLAME's parameters besides
 _DECIMALS = 8  # in text files: an error of at most 5e-9, far below what a tracker can see
 
 
@@ -85,6 +86,11 @@ def _chosen(path: Path, name: str | None) -> MotionFormat:
         known = ", ".join(FORMATS)
         raise MotionError(f"no motion format {name!r} (for {path}); there are {known}")
     return FORMATS[name]
+
+
+def is_flame(path: Path) -> bool:
+    """Whether a file of this name holds FLAME's parameters."""
+    return path.name.lower().endswith(FLAME_SUFFIX)
 
 
 # npz: exact, with all provenance ---------------------------------------------------------------

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtalk.audio import AUDIO_SUFFIXES
-from dtalk.flame_fit import FLAME_SUFFIX
 from dtalk.motion import Motion
-from dtalk.motion_files import FORMATS, read_motion
+from dtalk.motion_files import FORMATS, is_flame, read_motion
 
 MOTION_SUFFIXES = frozenset(f".{name}" for name in FORMATS)
 RENDERED_SUFFIXES = MOTION_SUFFIXES | AUDIO_SUFFIXES
@@ -47,7 +46,7 @@ def without_own_audio(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Pa
 def _clip(path: Path) -> Path:
     """What files of one clip share: ``a`` of ``a.wav``, ``a.csv`` and ``a.flame.npz``."""
     stem = path.with_suffix("")
-    return stem.with_suffix("") if path.name.lower().endswith(FLAME_SUFFIX) else stem
+    return stem.with_suffix("") if is_flame(path) else stem
 
 
 def _rank(path: Path) -> tuple[int, int]:

@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dtalk.errors import DtalkError
 from dtalk.files import atomic_path
+from dtalk.metrics import Better, loss
 from dtalk.motion import ARKIT_NAMES, FPS
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.floating]
-Better = Literal["lower", "higher", "one"]
 Metric = tuple[str, str, Better]
 """Key in the rows, label in the picture, and where better values lie."""
 Table = Mapping[str, Mapping[str, float]]
@@ -204,7 +204,7 @@ def _bars(axes: Axes, values: Array, ends: Sequence[Array], better: Better) -> N
 
 def _best(values: Array, better: Better) -> int | None:
     """Where the best of the known values is."""
-    losses = {"lower": values, "higher": -values, "one": np.abs(values - 1)}[better]
+    losses = [loss(value, better) for value in values]
     return None if np.isnan(losses).all() else int(np.nanargmin(losses))
 
 

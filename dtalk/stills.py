@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from dtalk.canvas import Frame
 from dtalk.errors import RenderError
 from dtalk.files import atomic_path
-from dtalk.motion import Motion
+from dtalk.motion import Motion, at_frames
 
 
 def parse_moments(texts: Sequence[str]) -> list[float]:
@@ -49,13 +48,8 @@ def at_moments(motion: Motion, moments: Sequence[float]) -> Motion:
     late = [moment for moment in moments if moment > motion.duration]
     if late:
         raise RenderError(f"--still {late[0]:g}: the clip lasts {motion.duration:.2f} s")
-    rows = [min(int(moment * motion.fps), len(motion) - 1) for moment in moments]
-    rotation = motion.head_rotation
-    return replace(
-        motion,
-        coefficients=motion.coefficients[rows],
-        head_rotation=None if rotation is None else rotation[rows],
-    )
+    last = len(motion) - 1
+    return at_frames(motion, [min(int(moment * motion.fps), last) for moment in moments])
 
 
 def write_stills(frames: Iterable[Frame], paths: Sequence[Path], comment: str = "") -> None:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from dtalk.metrics import Better, loss
+
 Tables = Mapping[str, Any]
 """Of one system: see :mod:`dtalk.comparison`."""
-
-
-def lower(value: float) -> float:
-    """Rank of a figure of which less is better."""
-    return value
-
-
-def higher(value: float) -> float:
-    """Rank of a figure of which more is better."""
-    return -value
-
-
-def near_one(value: float) -> float:
-    """Rank of a ratio that should be 1."""
-    return abs(value - 1)
 
 
 @dataclass(frozen=True)
@@ -35,7 +22,7 @@ class Column:
 
     key: str
     heading: str
-    rank: Callable[[float], float] = lower
+    better: Better = "lower"
     form: str = ".3f"
     factor: float = 1.0
     table: str = "sample"
@@ -54,30 +41,30 @@ FIGURES = (
     Column("lve", "LVE mm²"),
     Column("eve_of_static", "EVE"),
     Column("fdd_mm_of_static", "FDD-mm"),
-    Column("opening_r", "open r", higher),
-    Column("rounding_r", "round r", higher),
-    Column("closure_recall", "closure", higher),
-    Column("acceleration", "accel.", near_one),
+    Column("opening_r", "open r", "higher"),
+    Column("rounding_r", "round r", "higher"),
+    Column("closure_recall", "closure", "higher"),
+    Column("acceleration", "accel.", "one"),
 )
 """What every table of scores shows; LVE, EVE and FDD-mm as fractions of a static face's."""
 
 DETAILS = (
     *FIGURES,
-    Column("identity", "identity", higher, table="retrieval"),
-    Column("emotion", "emotion", higher, table="retrieval"),
-    Column("diversity", "diversity mm", higher),
+    Column("identity", "identity", "higher", table="retrieval"),
+    Column("emotion", "emotion", "higher", table="retrieval"),
+    Column("diversity", "diversity mm", "higher"),
 )
 
 PAPER = (
     Column("eve", "EVE"),
     Column("lve", "LVE mm²"),
     Column("fdd_abs", "|FDD| mm²"),
-    Column("frames_per_second", "frames/s", higher, ",.0f", table="cost"),
-    Column("seconds", "10 s: ms", lower, ".1f", 1000, "cost"),
-    Column("short_seconds", "1 s: ms", lower, ".1f", 1000, "cost"),
-    Column("batch_frames_per_second", "batch frames/s", higher, ",.0f", table="cost"),
-    Column("megabytes", "MB", lower, ".1f", table="cost"),
-    Column("disk_megabytes", "MB disk", lower, ".1f", table="cost"),
+    Column("frames_per_second", "frames/s", "higher", ",.0f", table="cost"),
+    Column("seconds", "10 s: ms", "lower", ".1f", 1000, "cost"),
+    Column("short_seconds", "1 s: ms", "lower", ".1f", 1000, "cost"),
+    Column("batch_frames_per_second", "batch frames/s", "higher", ",.0f", table="cost"),
+    Column("megabytes", "MB", "lower", ".1f", table="cost"),
+    Column("disk_megabytes", "MB disk", "lower", ".1f", table="cost"),
 )
 """The columns of the paper's Table I, with EVE as it measures it, in coefficients."""
 
@@ -115,13 +102,13 @@ def marked(values: Sequence[float], column: Column) -> list[str]:
 
     Equals are marked alike; what is not known is a dash.
     """
-    ranks = sorted({column.rank(value) for value in values if not math.isnan(value)})
+    ranks = sorted({loss(value, column.better) for value in values if not math.isnan(value)})
     styles = dict(zip(ranks[:2], ("bold", "underline"))) if len(values) > 1 else {}
 
     def cell(value: float) -> str:
         if math.isnan(value):
             return "–"
-        style = styles.get(column.rank(value))
+        style = styles.get(loss(value, column.better))
         text = format(value, column.form)
         return f"[{style}]{text}[/{style}]" if style else text
 

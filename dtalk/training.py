@@ -94,8 +94,7 @@ def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
             {name: value for name, value in weights.items() if not name.startswith("encoder.")}
             for weights in (mine, theirs)
         )
-    blocks = [name for name in mine if name.startswith("encoder.blocks.")]
-    mine = {name: value for name, value in mine.items() if name in theirs or name not in blocks}
+    mine = {k: v for k, v in mine.items() if k in theirs or not k.startswith("encoder.blocks.")}
     shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
     differing = [k for k in {**shapes[0], **shapes[1]} if shapes[0].get(k) != shapes[1].get(k)]
     if differing:

@@ -15,10 +15,11 @@ from dtalk.checkpoint import save_model
 from dtalk.comparison import judge_folder, judge_model
 from dtalk.datasets import LoadedClip
 from dtalk.errors import DataError
+from dtalk.evaluation import MeshedClip
 from dtalk.fitted import FlameHead
 from dtalk.head import built_in
 from dtalk.heads import load_head
-from dtalk.meshed import MeshedClip, meshed_clips
+from dtalk.meshed import meshed_clips
 from dtalk.motion import Motion
 from dtalk.motion_files import write_motion
 

@@ -15,11 +15,8 @@ from dtalk.tables import (
     PAPER,
     Column,
     comparison_table,
-    higher,
     interval_table,
-    lower,
     marked,
-    near_one,
     paper_table,
 )
 
@@ -47,19 +44,19 @@ def lines_of(table, width: int = 200) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("rank", "values", "expected"),
+    ("better", "values", "expected"),
     [
-        (lower, [2.0, 1.0, 3.0], ["[underline]2.0[/underline]", "[bold]1.0[/bold]", "3.0"]),
-        (higher, [2.0, 1.0, 3.0], ["[underline]2.0[/underline]", "1.0", "[bold]3.0[/bold]"]),
-        (near_one, [0.5, 1.2, 0.9], ["0.5", "[underline]1.2[/underline]", "[bold]0.9[/bold]"]),
-        (lower, [NAN, 4.0, NAN], ["–", "[bold]4.0[/bold]", "–"]),
-        (lower, [1.0, 1.0, 2.0], ["[bold]1.0[/bold]"] * 2 + ["[underline]2.0[/underline]"]),
-        (lower, [3.0], ["3.0"]),  # alone it is not best
-        (lower, [], []),
+        ("lower", [2.0, 1.0, 3.0], ["[underline]2.0[/underline]", "[bold]1.0[/bold]", "3.0"]),
+        ("higher", [2.0, 1.0, 3.0], ["[underline]2.0[/underline]", "1.0", "[bold]3.0[/bold]"]),
+        ("one", [0.5, 1.2, 0.9], ["0.5", "[underline]1.2[/underline]", "[bold]0.9[/bold]"]),
+        ("lower", [NAN, 4.0, NAN], ["–", "[bold]4.0[/bold]", "–"]),
+        ("lower", [1.0, 1.0, 2.0], ["[bold]1.0[/bold]"] * 2 + ["[underline]2.0[/underline]"]),
+        ("lower", [3.0], ["3.0"]),  # alone it is not best
+        ("lower", [], []),
     ],
 )
-def test_the_best_is_bold_and_the_second_underlined(rank, values, expected):
-    assert marked(values, Column("", "", rank, ".1f")) == expected
+def test_the_best_is_bold_and_the_second_underlined(better, values, expected):
+    assert marked(values, Column("", "", better, ".1f")) == expected
 
 
 def test_the_papers_columns():
