@@ -45,11 +45,13 @@ class Manner:
     identity: str = setting(AUTO, "speaking style by name, or auto to hear it in the speech")
     emotion: str = setting(AUTO, "emotion by name, or auto to hear it in the speech")
     emotion_strength: float | None = setting(
-        None, "how strongly a named emotion shows; 1 as learned [the model's own]"
+        None, "how strongly a named emotion shows; 1 as learned [the model's own]", most=100
     )
     seed: int = setting(0, "seed of the noise; equal seeds give equal motion", most=2**63 - 1)
     steps: int | None = setting(None, "denoising steps [the model's own]", least=1, most=MOST_STEPS)
-    temperature: float = setting(1.0, "scales how far a sample strays from the mean motion")
+    temperature: float = setting(
+        1.0, "scales how far a sample strays from the mean motion", most=100
+    )
     rest: bool | None = setting(None, "mouth closed where nobody speaks [the model's own]")
 
 

@@ -106,13 +106,16 @@ def marked(values: Sequence[float], column: Column) -> list[str]:
     styles = dict(zip(ranks[:2], ("bold", "underline"))) if len(values) > 1 else {}
 
     def cell(value: float) -> str:
-        if math.isnan(value):
-            return "–"
         style = styles.get(loss(value, column.better))
-        text = format(value, column.form)
+        text = printed(value, column.form)
         return f"[{style}]{text}[/{style}]" if style else text
 
     return [cell(value) for value in values]
+
+
+def printed(value: float, form: str = ".3f") -> str:
+    """A figure as text; what is not known is a dash."""
+    return "–" if math.isnan(value) else format(value, form)
 
 
 def interval_table(title: str, systems: Mapping[str, Tables]) -> Table:
@@ -142,13 +145,13 @@ def score_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
         table.add_column(column.heading, justify="right", no_wrap=True)
     for name, scores in rows.items():
         count = f" ({scores['clips']:.0f})" if "clips" in scores else ""
-        table.add_row(escape(name) + count, *(f"{scores[c.key]:.3f}" for c in FIGURES))
+        table.add_row(escape(name) + count, *(printed(scores[c.key]) for c in FIGURES))
     return table
 
 
 def retrieval_line(group: str, found: Mapping[str, float]) -> str:
     """What the personalizer finds right, as one line."""
-    return f"retrieval, top-1, {group}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.items())
+    return f"retrieval, top-1, {group}: " + ", ".join(f"{k} {printed(v)}" for k, v in found.items())
 
 
 def plain_table(title: str) -> Table:

@@ -199,6 +199,8 @@ print("loaded:", sorted(large & set(sys.modules)))
         ["animate", "a.wav", "--seed", str(2**63)],
         ["animate", "a.wav", "--steps", "0"],
         ["animate", "a.wav", "--temperature", "-0.5"],
+        ["animate", "a.wav", "--temperature", "inf"],
+        ["animate", "a.wav", "--emotion-strength", "1e30"],
         ["animate", "a.wav", "--threads", "0"],
         ["render"],
         ["evaluate"],

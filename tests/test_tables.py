@@ -18,6 +18,7 @@ from dtalk.tables import (
     interval_table,
     marked,
     paper_table,
+    retrieval_line,
 )
 
 NAN = math.nan
@@ -89,6 +90,11 @@ def test_columns_that_nobody_has_are_left_out():
 def test_a_system_without_clips_with_motion():
     empty = {"sample": {}, "retrieval": {"all": {"identity": 1.0, "emotion": NAN}}}
     assert lines_of(comparison_table("", {"a": empty}))[-1] == ["a", "1.000"]
+
+
+def test_what_was_not_retrieved_is_a_dash():
+    found = {"identity": 0.875, "emotion": NAN}
+    assert retrieval_line("all", found) == "retrieval, top-1, all: identity 0.875, emotion –"
 
 
 def test_no_figure_stands_in_two_columns():
