@@ -284,7 +284,10 @@ def evaluate(
     for place in filter(None, (json, csv, clips, table)):
         check_output(place)
     config = EvaluationConfig(**_tuples(flags))
-    specs = [_model_and_steps(text, config.steps) for text in weights or [] if text]
+    # Named twice, a model still is one row.
+    specs = list(
+        dict.fromkeys(_model_and_steps(text, config.steps) for text in weights or () if text)
+    )
     if not specs and not pred:
         specs = [(None, config.steps)]
     head = _load_head(**head_flags)

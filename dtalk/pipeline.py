@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtalk.audio import AUDIO_SUFFIXES
+from dtalk.errors import AudioError
 from dtalk.motion import Motion
 from dtalk.motion_files import FORMATS, is_flame, read_motion
 
@@ -70,12 +71,22 @@ def perform(
         DtalkError: the source cannot be read or animated.
     """
     if not is_motion(source):
-        return Performance(animate_file(source), audio or source)
+        return Performance(_animated(source, animate_file), audio or source)
     motion = read_motion(source)
     found = audio or find_audio(source, motion)
     if found is None:
         warnings.warn(f"no sound found for {source}: silent; name it with --audio", SoundWarning, 2)
     return Performance(motion, found)
+
+
+def _animated(source: Path, animate_file: Callable[[Path], Motion]) -> Motion:
+    """The motion of a speech file; of a file that may be anything the error says what is known."""
+    try:
+        return animate_file(source)
+    except AudioError as error:
+        if source.suffix.lower() in AUDIO_SUFFIXES:
+            raise
+        raise AudioError(f"{error}; motion files are {', '.join(FORMATS)}") from error
 
 
 def perform_together(

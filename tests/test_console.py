@@ -105,7 +105,8 @@ def test_score_table(wide: io.StringIO) -> None:
 
 def test_undefined_scores_are_shown_as_such(wide: io.StringIO) -> None:
     console.out.print(score_table("", {"all": {**SCORES, "rounding_r": float("nan")}}))
-    assert "–" in wide.getvalue() and "nan" not in wide.getvalue()
+    assert "–" in wide.getvalue()
+    assert "nan" not in wide.getvalue()
 
 
 def test_bars_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

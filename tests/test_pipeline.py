@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtalk.errors import MotionError
+from dtalk.errors import AudioError, MotionError
 from dtalk.motion import Motion
 from dtalk.motion_files import write_motion
 from dtalk.pipeline import SoundWarning, find_audio, is_motion, perform, without_own_audio
@@ -83,6 +83,17 @@ def test_speech_is_animated_and_heard(tmp_path: Path) -> None:
 def test_speech_with_another_sound(tmp_path: Path) -> None:
     other = tmp_path / "mixed.wav"
     assert perform(tmp_path / "a.wav", other, lambda path: STILL).audio == other
+
+
+@pytest.mark.parametrize(("name", "told"), [("a.png", True), ("a.wav", False)])
+def test_what_may_be_anything_is_told_what_motion_is(name: str, told: bool) -> None:
+    def no_sound(path: Path) -> Motion:
+        raise AudioError(f"cannot read {path}: no sound")
+
+    with pytest.raises(AudioError) as error:
+        perform(Path(name), None, no_sound)
+    ending = "; motion files are npz, csv, json" if told else ""
+    assert str(error.value) == f"cannot read {name}: no sound{ending}"
 
 
 def test_motion_is_read_and_its_sound_found(tmp_path: Path) -> None:
