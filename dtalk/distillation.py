@@ -336,7 +336,8 @@ class Round(Stage):
         weight = losses.truncated_snr(*schedule(drawn_times(self.model, draw)))
         predicted, target = losses.weigh(predicted, weight), losses.weigh(target, weight)
         mask = frame_mask(batch.lengths[: len(predicted)], predicted.shape[1])
-        errors = motion_errors(predicted, target, self.grams, mask)
+        closed = mask & self.grams.closed(batch.target)
+        errors = motion_errors(predicted, target, self.grams, mask, closed)
         return weighted(errors, self.config)
 
     def _enhanced(

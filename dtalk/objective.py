@@ -14,7 +14,8 @@ from dtalk.batching import Batch
 from dtalk.devices import precision_of
 from dtalk.diffusion import add_noise, time_grid
 from dtalk.encoders import frame_mask
-from dtalk.head import Head
+from dtalk.head import MILLIMETRES, Head
+from dtalk.metrics import CLOSED
 from dtalk.model import UNKNOWN, DiffusionTalker, Library, pooled
 from dtalk.settings import TrainingConfig
 
@@ -35,19 +36,37 @@ def region_gram(basis: npt.NDArray[np.float32], std: Tensor, covariance: Tensor)
 
 @dataclass(frozen=True)
 class Grams:
-    """What the errors of the lips and of the upper face cost, ``[52, 52]`` each."""
+    """What errors of the lips, the upper face and the mouth's opening cost, ``[52, 52]`` each.
+
+    parting ``[52]``: how far a standardised coefficient opens the mouth, mm; ajar: the opening of
+    standardised coefficients of 0, mm.
+    """
 
     lips: Tensor
     upper_face: Tensor
+    opening: Tensor
+    parting: Tensor
+    ajar: Tensor
 
     @staticmethod
-    def of(head: Head, std: Tensor, covariance: Tensor, device: torch.device) -> Grams:
+    def of(
+        head: Head, mean: Tensor, std: Tensor, covariance: Tensor, device: torch.device
+    ) -> Grams:
         """The costs for a head and the statistics of the data."""
-        lips, upper = (
-            region_gram(head.basis(region), std, covariance).to(device)
-            for region in (head.lips, head.upper_face)
+        upper, lower = head.basis(head.opening)[:, :, 1].T
+        parting = (upper - lower)[:, None, None]
+        lips, upper_face, opening = (
+            region_gram(basis, std, covariance).to(device)
+            for basis in (head.basis(head.lips), head.basis(head.upper_face), parting)
         )
-        return Grams(lips, upper)
+        heights = head.vertices[list(head.opening), 1] * MILLIMETRES
+        per_weight = torch.from_numpy(parting.ravel())
+        ajar = float(heights[0] - heights[1]) + mean @ per_weight
+        return Grams(lips, upper_face, opening, (std * per_weight).to(device), ajar.to(device))
+
+    def closed(self, target: Tensor) -> Tensor:
+        """In which frames of standardised ``[B, T, 52]`` the lips are closed: ``[B, T]``."""
+        return target @ self.parting + self.ajar < CLOSED
 
 
 def condition(
@@ -187,11 +206,12 @@ def teacher_losses(
     """Eq. 15 (``total``) and its parts, given the predicted x_0 ``[M, T, 52]``."""
     lengths = batch.lengths[: len(batch.target)]
     mask = frame_mask(lengths, batch.target.shape[1])
+    closed = mask & grams.closed(batch.target)
     guide = model.decoder.guide(heard.conditions(draw), heard.embedding, lengths)
     parts = {
-        **motion_errors(predicted, batch.target, grams, mask),
+        **motion_errors(predicted, batch.target, grams, mask, closed),
         **contrasts(model, heard.audio, batch),
-        "guide": weighted(motion_errors(guide, batch.target, grams, mask), config),
+        "guide": weighted(motion_errors(guide, batch.target, grams, mask, closed), config),
     }
     rec = weighted(parts, config) + config.guide_weight * parts["guide"]
     total = losses.teacher_loss(
@@ -213,14 +233,18 @@ def contrasts(model: DiffusionTalker, audio: Tensor, batch: Batch) -> dict[str, 
 
 
 def motion_errors(
-    predicted: Tensor, target: Tensor, grams: Grams, mask: Tensor
+    predicted: Tensor, target: Tensor, grams: Grams, mask: Tensor, closed: Tensor
 ) -> dict[str, Tensor]:
-    """How far ``[B, T, 52]`` is from its target, in coefficients and on the head's surface."""
+    """How far ``[B, T, 52]`` is from its target, in coefficients and on the head's surface.
+
+    mask and closed ``[B, T]``: the real frames, and those of them whose lips should be closed.
+    """
     return {
         "coefficients": losses.reconstruction(predicted, target, mask),
         "lips": losses.vertex_error(predicted, target, grams.lips, mask),
         "upper_face": losses.vertex_error(predicted, target, grams.upper_face, mask),
         "velocity": losses.velocity_error(predicted, target, grams.lips, mask),
+        "closure": losses.vertex_error(predicted, target, grams.opening, closed),
     }
 
 
@@ -231,6 +255,7 @@ def weighted(errors: dict[str, Tensor], config: TrainingConfig) -> Tensor:
         + config.lip_weight * errors["lips"]
         + config.upper_weight * errors["upper_face"]
         + config.velocity_weight * errors["velocity"]
+        + config.closure_weight * errors["closure"]
     )
 
 

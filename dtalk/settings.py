@@ -213,6 +213,9 @@ class TrainingConfig:
     lip_weight: float = setting(2.0, "weight of the lip vertices inside the reconstruction")
     upper_weight: float = setting(1.0, "weight of the upper-face vertices, likewise")
     velocity_weight: float = setting(2.0, "weight of the lip vertices' velocities, likewise")
+    closure_weight: float = setting(
+        0.0, "weight of the mouth's opening where it should be closed, likewise"
+    )
     guide_weight: float = setting(1.0, "weight of predicting motion from the features alone")
     label_share: float = setting(0.5, "share of clips conditioned on their labels")
     match_share: float = setting(0.4, "share conditioned on what is found in the sound")

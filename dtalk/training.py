@@ -265,8 +265,8 @@ class Trainer:
 
     def _weigh_regions(self) -> None:
         """The grams go with the model's standardisation, which may come from another model."""
-        std = self.model.std.cpu()
-        self.grams = Grams.of(built_in(), std, self.covariance, self.model.device)
+        mean, std = self.model.mean.cpu(), self.model.std.cpu()
+        self.grams = Grams.of(built_in(), mean, std, self.covariance, self.model.device)
 
     def run(self) -> None:
         """Train to the end, validating and saving on the way; ctrl-C saves and stops."""

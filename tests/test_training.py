@@ -45,7 +45,8 @@ from dtalk.head import built_in
 from dtalk.model import Library
 from dtalk.motion import ARKIT_NAMES, Motion
 from dtalk.motion_files import write_motion
-from dtalk.objective import Grams, condition, losses_of, region_gram
+from dtalk.objective import Grams, condition, losses_of, motion_errors, region_gram, weighted
+from dtalk.scoring import Geometry
 from dtalk.training import (
     BEST_FILE,
     FINAL_RATE,
@@ -958,9 +959,10 @@ def test_fine_tuning_weighs_errors_as_the_model_is_standardised(data, tmp_path, 
     """Scaled by the model's own deviations, in units of what the new data do."""
     trainer = trainer_of(data, tmp_path / "run", init=base)
     covariance = torch.from_numpy(covariance_of(trainer)).float()
-    expected = Grams.of(built_in(), torch.linspace(0.3, 0.4, 52), covariance, torch.device("cpu"))
-    torch.testing.assert_close(trainer.grams.lips, expected.lips)
-    torch.testing.assert_close(trainer.grams.upper_face, expected.upper_face)
+    spread = (torch.linspace(0.1, 0.2, 52), torch.linspace(0.3, 0.4, 52))
+    expected = Grams.of(built_in(), *spread, covariance, torch.device("cpu"))
+    for name, tensor in vars(expected).items():
+        torch.testing.assert_close(getattr(trainer.grams, name), tensor)
     source = trainer.batches(0)
     batch = next(source)
     source.close()
@@ -1124,15 +1126,53 @@ def test_region_gram_is_the_error_of_the_vertices(region):
 
 
 def test_grams_are_those_of_the_two_regions():
-    _, std, covariance = statistics([loaded_clip("a", 200)])
+    mean, std, covariance = statistics([loaded_clip("a", 200)])
     head, device = built_in(), torch.device("cpu")
-    grams = Grams.of(head, std, covariance, device)
+    grams = Grams.of(head, mean, std, covariance, device)
     assert torch.equal(grams.lips, region_gram(head.basis(head.lips), std, covariance))
     assert torch.equal(grams.upper_face, region_gram(head.basis(head.upper_face), std, covariance))
     brow = ARKIT_NAMES.index("browInnerUp")
     assert grams.lips[brow].abs().max() == 0
     assert grams.upper_face[brow, brow] > 0
     assert grams.lips[JAW, JAW] > grams.upper_face[JAW, JAW] > 0
+
+
+def opening_clip() -> tuple[Grams, torch.Tensor, torch.Tensor]:
+    """Grams of a clip, its standardised coefficients ``[1, T, 52]``, the mouth's opening in mm."""
+    clip = loaded_clip("a", 200)
+    assert clip.coefficients is not None
+    mean, std, covariance = statistics([clip])
+    grams = Grams.of(built_in(), mean, std, covariance, torch.device("cpu"))
+    standardised = (torch.from_numpy(clip.coefficients) - mean) / std
+    opening = torch.from_numpy(Geometry(built_in()).opening(clip.coefficients))
+    return grams, standardised[None], opening
+
+
+def test_lips_are_closed_below_a_millimetre():
+    grams, standardised, opening = opening_clip()
+    torch.testing.assert_close(
+        (standardised @ grams.parting + grams.ajar)[0], opening, atol=1e-3, rtol=1e-4
+    )
+    sure = (opening - 1).abs() > 0.01
+    assert 0 < (opening < 1).sum() < 200
+    assert torch.equal(grams.closed(standardised)[0, sure], (opening < 1)[sure])
+
+
+def test_closure_counts_closed_frames_alone():
+    """Twice the deviation from the mean: the opening is off by as much as it deviates itself."""
+    grams, standardised, opening = opening_clip()
+    mask = torch.ones(1, 200, dtype=torch.bool)
+    closed = grams.closed(standardised)
+    errors = motion_errors(2 * standardised, standardised, grams, mask, closed)
+    deviation = opening - opening.mean()
+    off = deviation[closed[0]].square().mean() / deviation.square().sum() * 199
+    assert errors["closure"].item() == pytest.approx(off.item(), rel=1e-3)
+    changed = standardised + 5 * ~closed[..., None]
+    assert motion_errors(changed, standardised, grams, mask, closed)["closure"] == 0
+    config = settings.TrainingConfig(Path("d"), Path("o"), closure_weight=3)
+    plain = dataclasses.replace(config, closure_weight=0)
+    difference = weighted(errors, config) - weighted(errors, plain)
+    assert difference.item() == pytest.approx(3 * errors["closure"].item())
 
 
 def test_a_region_that_never_moves_in_the_data_does_not_undo_training():
@@ -1143,8 +1183,8 @@ def test_a_region_that_never_moves_in_the_data_does_not_undo_training():
     for moving in ([brow], []):
         still = np.zeros_like(clip.coefficients)
         still[:, moving] = clip.coefficients[:, moving]
-        _, std, covariance = statistics([dataclasses.replace(clip, coefficients=still)])
-        grams = Grams.of(built_in(), std, covariance, torch.device("cpu"))
+        spread = statistics([dataclasses.replace(clip, coefficients=still)])
+        grams = Grams.of(built_in(), *spread, torch.device("cpu"))
         assert torch.isfinite(grams.lips).all()
         assert torch.isfinite(grams.upper_face).all()
 
