@@ -14,9 +14,10 @@ from dtalk.batching import Batch
 from dtalk.devices import precision_of
 from dtalk.diffusion import add_noise, time_grid
 from dtalk.encoders import frame_mask
-from dtalk.head import MILLIMETRES, Head
+from dtalk.head import Head
 from dtalk.metrics import CLOSED
-from dtalk.model import UNKNOWN, DiffusionTalker, Library, pooled
+from dtalk.model import COEFFICIENTS, UNKNOWN, DiffusionTalker, Library, pooled
+from dtalk.scoring import Geometry
 from dtalk.settings import TrainingConfig
 
 
@@ -53,15 +54,15 @@ class Grams:
         head: Head, mean: Tensor, std: Tensor, covariance: Tensor, device: torch.device
     ) -> Grams:
         """The costs for a head and the statistics of the data."""
-        upper, lower = head.basis(head.opening)[:, :, 1].T
-        parting = (upper - lower)[:, None, None]
+        face = Geometry(head)
+        neutral = face.opening(np.zeros((1, COEFFICIENTS), np.float32))
+        parting = face.opening(np.eye(COEFFICIENTS, dtype=np.float32)) - neutral
         lips, upper_face, opening = (
             region_gram(basis, std, covariance).to(device)
-            for basis in (head.basis(head.lips), head.basis(head.upper_face), parting)
+            for basis in (face.lips.basis, face.upper_face.basis, parting[:, None, None])
         )
-        heights = head.vertices[list(head.opening), 1] * MILLIMETRES
-        per_weight = torch.from_numpy(parting.ravel())
-        ajar = float(heights[0] - heights[1]) + mean @ per_weight
+        per_weight = torch.from_numpy(parting)
+        ajar = float(neutral[0]) + mean @ per_weight
         return Grams(lips, upper_face, opening, (std * per_weight).to(device), ajar.to(device))
 
     def closed(self, target: Tensor) -> Tensor:
