@@ -6,6 +6,7 @@ What a batch holds depends on the seed and on the number of the update alone.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from dtalk.motion import FPS
 from dtalk.settings import TrainingConfig
 
 LARGE_VARIANTS = 8  # versions of a clip whose large features are kept, if nothing else is asked for
+HEARD_VARIANTS = 2  # of speech without labels or motion, which is plenty as it is
+SPEECH = "speech"  # the set of clips without labels
 AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
 
 
@@ -44,6 +47,18 @@ class Batch:
     emotion: Tensor
 
 
+def shares(clips: Sequence[LoadedClip], balance: float) -> npt.NDArray[np.float64] | None:
+    """How likely each clip is to be drawn, [N]: a set of n clips counts as n ** balance.
+
+    None where all are alike.
+    """
+    sizes = Counter(clip.clip.set for clip in clips)
+    if len(sizes) < 2:
+        return None
+    weights = np.array([sizes[clip.clip.set] ** (balance - 1) for clip in clips])
+    return np.asarray(weights / weights.sum())
+
+
 class BatchMaker:
     """Turns update numbers into batches, ahead of time in a thread."""
 
@@ -60,6 +75,7 @@ class BatchMaker:
         named = first_teacher or model
         few = LARGE_VARIANTS if named.config.hears_large else 0
         self._variants = few if config.variants is None else config.variants
+        self._shares = shares(self._sounding, config.balance)
         self._identity = {s: i for i, s in enumerate(named.config.identities)}
         self._emotion = {e: i for i, e in enumerate(named.config.emotions)}
 
@@ -86,8 +102,7 @@ class BatchMaker:
 
     def _make(self, update: int, moving: list[LoadedClip]) -> Batch:
         generator = np.random.default_rng([self._config.seed, 2, update])
-        count = min(self._config.audio_only_batch, len(self._sounding))
-        extra = [self._sounding[i] for i in generator.choice(len(self._sounding), count, False)]
+        extra = self._draw_sounding(generator)
         made = [self._vary(clip, self._version(clip, generator)) for clip in (*moving, *extra)]
         targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
         device, labels = self._model.device, [clip.clip for clip in (*moving, *extra)]
@@ -105,15 +120,20 @@ class BatchMaker:
             self._indices([label.emotion for label in labels], self._emotion),
         )
 
+    def _draw_sounding(self, generator: np.random.Generator) -> list[LoadedClip]:
+        count = min(self._config.audio_only_batch, len(self._sounding))
+        drawn = generator.choice(len(self._sounding), count, replace=False, p=self._shares)
+        return [self._sounding[i] for i in drawn]
+
     def _version(self, clip: LoadedClip, generator: np.random.Generator) -> np.random.Generator:
         """What a changed version of a clip is drawn from; of few versions, each is drawn again and
         again, so that a large encoder's features of it can be kept."""
         if not self._variants:
             return generator
+        heard = clip.clip.set == SPEECH and clip.coefficients is None
+        few = min(self._variants, HEARD_VARIANTS) if heard else self._variants
         name = zlib.crc32(f"{clip.clip.set}/{clip.clip.name}".encode())
-        return np.random.default_rng(
-            [self._config.seed, 3, name, int(generator.integers(self._variants))]
-        )
+        return np.random.default_rng([self._config.seed, 3, name, int(generator.integers(few))])
 
     def _vary(
         self, clip: LoadedClip, generator: np.random.Generator

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dtalk import losses
 from dtalk.animation import read_model
 from dtalk.audio import AUDIO_SUFFIXES, SAMPLE_RATE, load_audio
-from dtalk.batching import Batch, BatchMaker
+from dtalk.batching import SPEECH, Batch, BatchMaker
 from dtalk.benchmark import cost
 from dtalk.checkpoint import save_model
 from dtalk.datasets import Clip, LoadedClip, few
@@ -201,6 +201,7 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
         encoder=config.front_end,
         encoder_width=config.encoder_width,
         encoder_blocks=config.encoder_blocks,
+        encoder_dropout=config.encoder_dropout,
         layer=(),
         large_width=0,
         large_fingerprint="",
@@ -447,12 +448,13 @@ def with_unlabelled(
     """The data with more speech, and motion by the teacher for every clip that has none.
 
     Clips of the data set without motion also stay as they are, so that they teach the personalizer
-    as often as before.
+    as often as before. Speech that is to be heard only gets no motion.
     """
     silent = [clip for clip in data.train if clip.coefficients is None]
     spoken = silent + read_speech(config.speech, observer)
+    heard = read_speech(config.heard, observer)
     if not spoken:
-        return data
+        return Data([*data.train, *heard], data.validation)
     path, origin = config.out / GENERATED_FILE, _origin(teacher, spoken, config)
     motions = _read_generated(path, origin)
     if motions is None:
@@ -461,7 +463,7 @@ def with_unlabelled(
     moving = [
         dataclasses.replace(clip, coefficients=motion) for clip, motion in zip(spoken, motions)
     ]
-    return Data([*data.train, *moving], data.validation)
+    return Data([*data.train, *moving, *heard], data.validation)
 
 
 def read_speech(folders: Sequence[Path], observer: Observer) -> list[LoadedClip]:
@@ -480,7 +482,7 @@ def read_speech(folders: Sequence[Path], observer: Observer) -> list[LoadedClip]
             continue
         count = max(1, round(len(waveform) / SAMPLE_RATE / PIECE_SECONDS))
         for number, piece in enumerate(np.array_split(waveform, count)):
-            clip = Clip(f"{relative.as_posix()}#{number}", "speech", "train", "", "", path, None)
+            clip = Clip(f"{relative.as_posix()}#{number}", SPEECH, "train", "", "", path, None)
             pieces.append(LoadedClip(clip, np.ascontiguousarray(piece), None))
         observer.loading(done, len(files))
     for line in few(failures):

@@ -310,6 +310,6 @@ def build_encoder(config: ModelConfig) -> SpeechEncoder:
             config.encoder_width,
             config.encoder_blocks,
             config.feature_width,
-            config.dropout,
+            config.dropout if config.encoder_dropout is None else config.encoder_dropout,
         )
     return AdaptedEncoder(config.large_width, config.feature_width, config.dropout)

@@ -154,6 +154,7 @@ class ModelConfig:
     layer: tuple[int, ...] = setting((), "layers of a large speech encoder to take [the last]")
     encoder_width: int = setting(192, "channels inside the speech encoder", least=1)
     encoder_blocks: int = setting(0, "residual blocks in a small speech encoder")
+    encoder_dropout: float | None = setting(None, "dropout in it [as in the decoder]", most=0.99)
     feature_width: int = setting(128, "channels of the speech features", least=1)
     tokens: int = setting(4, "tokens of a library entry", least=1)
     token_width: int = setting(64, "width of a library token", least=1)
@@ -244,10 +245,14 @@ class DistillationConfig(TrainingConfig):
     without: tuple[str, ...] = setting((), "parts to do without, repeatable (Table III)", PARTS)
     steps: int = setting(2, "denoising steps of the last student", least=1)
     speech: tuple[Path, ...] = setting((), "folders of unlabelled speech, repeatable")
+    heard: tuple[Path, ...] = setting(
+        (), "likewise, but for the encoder alone: it gets no motion"
+    )
     encoder: str | None = setting(None, "the teacher's large encoder: folder or hub id")
     front_end: str = setting("mel", "of the student's speech encoder", SMALL_ENCODERS)
     encoder_width: int = setting(192, "channels inside the student's speech encoder", least=1)
     encoder_blocks: int = setting(3, "residual blocks in it")
+    encoder_dropout: float | None = setting(None, "dropout in it [the teacher's]", most=0.99)
     encoder_updates: int = setting(1500, "updates of the small encoder alone, before all rounds")
     distillation_weight: float = setting(0.1, "lambda_3 of eq. 16, on eq. 11")
     encoder_weight: float = setting(1.0, "lambda_4, on eq. 12")

@@ -446,7 +446,7 @@ def load_data(config: TrainingConfig, observer: Observer) -> Data:
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
     """The settings that shape the result: all but places and devices."""
-    places = {"data", "out", "teacher", "speech", "init", "cache", "encoder"}
+    places = {"data", "out", "teacher", "speech", "heard", "init", "cache", "encoder"}
     left_out = {*places, "device", "resume", "save_minutes"}
     plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in left_out}
     return json.loads(json.dumps(plain))

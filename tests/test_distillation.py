@@ -201,6 +201,7 @@ SMALL = {
     "encoder": "cnn",
     "encoder_width": 14,
     "encoder_blocks": 5,
+    "encoder_dropout": 0.25,
     "layer": (),
     "large_width": 0,
 }
@@ -223,7 +224,7 @@ def test_student_config(without, expected):
     teacher = large_model(steps=8, noise_shift=2.0, temperature=0.7).config
     config = DistillationConfig(
         Path("data"), Path("out"), teacher=Path("t"), front_end="cnn", encoder_width=14,
-        encoder_blocks=5, without=without,
+        encoder_blocks=5, encoder_dropout=0.25, without=without,
     )  # fmt: skip
     fingerprint = {"large_fingerprint": ""} if "encoder" in expected else {}
     found = student_config(teacher, config)
@@ -1146,6 +1147,20 @@ def test_nothing_is_drawn_where_all_have_motion(tmp_path, monkeypatch):
     found = with_unlabelled(drawing(tmp_path), Recorder(), data, tiny_model())
     assert found == data
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_no_motion_is_drawn_for_speech_that_is_to_be_heard_only(tmp_path, spoken, labelled):
+    data = few(labelled=labelled)
+    config = dataclasses.replace(drawing(tmp_path), heard=(spoken,))
+    observer = Recorder()
+    found = with_unlabelled(config, observer, data, tiny_model(6))
+    heard = [clip for clip in found.train if clip.clip.set == "speech"]
+    assert [clip.clip.name for clip in heard] == ["deep/short.flac#0", "long.wav#0"]
+    assert all(clip.coefficients is None for clip in heard)
+    drawn = 2 if labelled else 0
+    assert len(found.train) == len(data.train) + drawn + 2
+    assert ("drawing motion for 2 clips of speech" in observer.notes) is labelled
 
 
 def test_drawn_motion_is_kept(tmp_path, monkeypatch):

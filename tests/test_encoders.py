@@ -456,3 +456,10 @@ def test_the_configuration_says_which_kind_of_encoder_is_built(kind):
         assert isinstance(net, SmallEncoder)
         assert type(net.front_end) is FRONT_ENDS[kind]
         assert net.output.weight.shape == (8, 12)
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, 0.3), (0.0, 0.0), (0.5, 0.5)])
+def test_a_small_encoder_may_have_a_dropout_of_its_own(own, expected):
+    net = build_encoder(tiny_config(encoder="mel", dropout=0.3, encoder_dropout=own))
+    found = {module.p for module in net.modules() if isinstance(module, torch.nn.Dropout)}
+    assert found == {expected}

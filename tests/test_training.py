@@ -34,7 +34,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from dtalk import settings, training
-from dtalk.batching import LARGE_VARIANTS, BatchMaker
+from dtalk.batching import HEARD_VARIANTS, LARGE_VARIANTS, BatchMaker, shares
 from dtalk.checkpoint import load_model, read_description, save_model
 from dtalk.datasets import labels_of
 from dtalk.devices import device_of
@@ -1275,6 +1275,36 @@ def seen_versions(maker: BatchMaker, model, name: str, updates: int) -> set[byte
                 motion = b"" if moved is None else moved.numpy().tobytes()
                 found.add(inputs.numpy().tobytes() + motion)
     return found
+
+
+def test_shares_by_hand():
+    """Sets of 4 and 1: 2 to 1 with a balance of a half, each clip alike with 1."""
+    clips = [loaded_clip(f"a{n}", set="a", moving=False) for n in range(4)]
+    clips.append(loaded_clip("b", set="b", moving=False))
+    np.testing.assert_allclose(shares(clips, 0.5), [1 / 6] * 4 + [1 / 3])
+    np.testing.assert_allclose(shares(clips, 1.0), [0.2] * 5)
+    assert shares(clips[:4], 0.5) is None
+    assert shares([], 0.5) is None
+
+
+def test_sets_of_sound_only_are_balanced(tmp_path):
+    """As often from a set of one clip as from one of nine, with a balance of 0."""
+    sounds = [loaded_clip(f"s{n}", 9, n, set="speech", moving=False) for n in range(9)]
+    clips = [loaded_clip("m", 12), *sounds, loaded_clip("r", 9, 77, speaker="cat", moving=False)]
+    config = training_config(tmp_path, tmp_path, balance=0.0, audio_only_batch=1, augment=0.0)
+    batches = first_batches(BatchMaker(clips, tiny_model(), config), 0, 200)
+    lone = sum(batch.identity[1].item() == 2 for batch in batches)
+    assert 70 <= lone <= 130  # 100 +- 7 expected
+
+
+def test_speech_that_is_only_heard_has_fewer_versions(tmp_path):
+    heard = loaded_clip("h", 12, 5, set="speech", speaker="cat", moving=False)
+    spoken = loaded_clip("h", 12, 5, set="speech", speaker="bob")
+    config = training_config(tmp_path, tmp_path, augment=1.0, variants=5, audio_only_batch=1)
+    model = tiny_model()
+    maker = BatchMaker([spoken, heard], model, config)
+    found = [len(seen_versions(maker, model, name, 60)) for name in ("bob", "cat")]
+    assert found == [5, HEARD_VARIANTS]
 
 
 @pytest.mark.parametrize("moving", [True, False])
