@@ -82,11 +82,14 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
     """
     description = read_description(path)
     try:
-        fields: dict[str, Any] = {
+        settings: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in description["config"].items()
         }
-        model = DiffusionTalker(ModelConfig(**fields))
+        unknown = sorted(settings.keys() - {field.name for field in dataclasses.fields(ModelConfig)})
+        if unknown:
+            raise ValueError(f"{unknown[0]} means nothing to this dtalk; a newer one may know it")
+        model = DiffusionTalker(ModelConfig(**settings))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"cannot load {path}: bad configuration: {_line(error)}") from error
     try:

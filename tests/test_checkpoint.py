@@ -168,6 +168,11 @@ def test_impossible_configurations(saved, change):
     refused(saved, "configuration")
 
 
+def test_a_setting_of_a_newer_dtalk_is_named(saved):
+    rewrite(saved, config={**read_description(saved)["config"], "colour": "blue"})
+    refused(saved, "bad configuration", "colour means nothing to this dtalk")
+
+
 @pytest.mark.parametrize("config", [None, [], "tiny", {}])
 def test_no_configuration(saved, config):
     rewrite(saved, config=config)
