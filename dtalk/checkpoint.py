@@ -86,7 +86,9 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
             key: tuple(value) if isinstance(value, list) else value
             for key, value in description["config"].items()
         }
-        unknown = sorted(settings.keys() - {field.name for field in dataclasses.fields(ModelConfig)})
+        unknown = sorted(
+            settings.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
+        )
         if unknown:
             raise ValueError(f"{unknown[0]} means nothing to this dtalk; a newer one may know it")
         model = DiffusionTalker(ModelConfig(**settings))

@@ -245,9 +245,7 @@ class DistillationConfig(TrainingConfig):
     without: tuple[str, ...] = setting((), "parts to do without, repeatable (Table III)", PARTS)
     steps: int = setting(2, "denoising steps of the last student", least=1)
     speech: tuple[Path, ...] = setting((), "folders of unlabelled speech, repeatable")
-    heard: tuple[Path, ...] = setting(
-        (), "likewise, but for the encoder alone: it gets no motion"
-    )
+    heard: tuple[Path, ...] = setting((), "likewise, but for the encoder alone: it gets no motion")
     encoder: str | None = setting(None, "the teacher's large encoder: folder or hub id")
     front_end: str = setting("mel", "of the student's speech encoder", SMALL_ENCODERS)
     encoder_width: int = setting(192, "channels inside the student's speech encoder", least=1)
