@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dtalk.audio import SAMPLE_RATE, frame_count
 from dtalk.augmentation import augment
-from dtalk.datasets import LoadedClip, batches, draw_epoch
+from dtalk.datasets import LoadedClip, batches, draw_epoch, set_shares
 from dtalk.model import UNKNOWN, DiffusionTalker
 from dtalk.motion import FPS
 from dtalk.settings import TrainingConfig
@@ -48,15 +48,15 @@ class Batch:
 
 
 def shares(clips: Sequence[LoadedClip], balance: float) -> npt.NDArray[np.float64] | None:
-    """How likely each clip is to be drawn, [N]: a set of n clips counts as n ** balance.
+    """How likely each clip is to be drawn, [N], by the shares of :func:`set_shares`.
 
-    None where all are alike.
+    None where all are alike: NumPy draws otherwise, even from equal ones.
     """
-    sizes = Counter(clip.clip.set for clip in clips)
-    if len(sizes) < 2:
+    by_set = set_shares(clips, balance)
+    if len(by_set) < 2:
         return None
-    weights = np.array([sizes[clip.clip.set] ** (balance - 1) for clip in clips])
-    return np.asarray(weights / weights.sum())
+    sizes = Counter(clip.clip.set for clip in clips)
+    return np.array([by_set[clip.clip.set] / sizes[clip.clip.set] for clip in clips])
 
 
 class BatchMaker:

@@ -265,6 +265,13 @@ def labels_of(clips: Iterable[Clip]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(speakers), tuple(emotions)
 
 
+def set_shares(clips: Sequence[LoadedClip], balance: float) -> dict[str, float]:
+    """The share of each set, by name, where a set of n clips counts as n ** balance."""
+    sizes = Counter(clip.clip.set for clip in clips)
+    total = sum(n**balance for n in sizes.values())
+    return {name: sizes[name] ** balance / total for name in sorted(sizes)}
+
+
 def draw_epoch(
     clips: Sequence[LoadedClip], balance: float, generator: np.random.Generator
 ) -> list[LoadedClip]:
@@ -273,12 +280,10 @@ def draw_epoch(
     balance 1 takes every clip once; below 1 small sets come more often than their size says. A set
     is gone through in random order, again and again until its share is filled.
     """
-    sizes = Counter(clip.clip.set for clip in clips)
-    total = sum(n**balance for n in sizes.values())
     drawn: list[LoadedClip] = []
-    for name in sorted(sizes):
+    for name, part in set_shares(clips, balance).items():
         members = [clip for clip in clips if clip.clip.set == name]
-        share = round(len(clips) * sizes[name] ** balance / total)
+        share = round(len(clips) * part)
         order = [
             i for _ in range(-(-share // len(members))) for i in generator.permutation(len(members))
         ]

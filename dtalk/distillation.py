@@ -452,9 +452,9 @@ def with_unlabelled(
     """
     silent = [clip for clip in data.train if clip.coefficients is None]
     spoken = silent + read_speech(config.speech, observer)
-    heard = read_speech(config.heard, observer)
+    data = Data([*data.train, *read_speech(config.heard, observer)], data.validation)
     if not spoken:
-        return Data([*data.train, *heard], data.validation)
+        return data
     path, origin = config.out / GENERATED_FILE, _origin(teacher, spoken, config)
     motions = _read_generated(path, origin)
     if motions is None:
@@ -463,7 +463,7 @@ def with_unlabelled(
     moving = [
         dataclasses.replace(clip, coefficients=motion) for clip, motion in zip(spoken, motions)
     ]
-    return Data([*data.train, *moving, *heard], data.validation)
+    return Data([*data.train, *moving], data.validation)
 
 
 def read_speech(folders: Sequence[Path], observer: Observer) -> list[LoadedClip]:
