@@ -13,12 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dtalk.animation import animate, load
+    from dtalk.config import Look
     from dtalk.errors import DtalkError
-    from dtalk.motion import ARKIT_NAMES, Motion
-    from dtalk.motion_files import read_motion, write_motion
-    from dtalk.settings import Look
-    from dtalk.video import render_video as render
+    from dtalk.inference import animate, load
+    from dtalk.motion.curves import ARKIT_NAMES, Motion
+    from dtalk.motion.files import read_motion, write_motion
+    from dtalk.video.mp4 import render_video as render
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,15 +34,15 @@ __all__ = [
 ]
 
 _PLACES = {
-    "ARKIT_NAMES": ("dtalk.motion", "ARKIT_NAMES"),
+    "ARKIT_NAMES": ("dtalk.motion.curves", "ARKIT_NAMES"),
     "DtalkError": ("dtalk.errors", "DtalkError"),
-    "Look": ("dtalk.settings", "Look"),
-    "Motion": ("dtalk.motion", "Motion"),
-    "animate": ("dtalk.animation", "animate"),
-    "load": ("dtalk.animation", "load"),
-    "read_motion": ("dtalk.motion_files", "read_motion"),
-    "render": ("dtalk.video", "render_video"),
-    "write_motion": ("dtalk.motion_files", "write_motion"),
+    "Look": ("dtalk.config", "Look"),
+    "Motion": ("dtalk.motion.curves", "Motion"),
+    "animate": ("dtalk.inference", "animate"),
+    "load": ("dtalk.inference", "load"),
+    "read_motion": ("dtalk.motion.files", "read_motion"),
+    "render": ("dtalk.video.mp4", "render_video"),
+    "write_motion": ("dtalk.motion.files", "write_motion"),
 }
 
 

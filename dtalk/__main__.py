@@ -1,5 +1,5 @@
 """``python -m dtalk`` is ``dtalk``."""
 
-from dtalk.cli import main
+from dtalk.cli.app import main
 
 main()

@@ -16,11 +16,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
+from dtalk.config import ModelConfig
 from dtalk.errors import CheckpointError
-from dtalk.files import atomic_path
 from dtalk.model import DiffusionTalker
-from dtalk.motion import ARKIT_NAMES
-from dtalk.settings import ModelConfig
+from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.utils.files import atomic_path
 
 FORMAT_VERSION = 2
 _KEY = "dtalk"

@@ -24,16 +24,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dtalk.audio import frame_count
+from dtalk.config import ModelConfig
 from dtalk.diffusion import Denoiser, guided, sample_ancestral, sample_ddim, schedule
-from dtalk.encoders import AdaptedEncoder, build_encoder, frame_mask
 from dtalk.errors import CheckpointError, DataError
-from dtalk.feature_cache import FeatureCache
-from dtalk.large_encoders import LargeEncoder
-from dtalk.motion import ARKIT_NAMES, MOUTH_CHANNELS, UPPER_FACE_CHANNELS
-from dtalk.recurrent import FastGRU, parallel_directions, run_recurrent
-from dtalk.settings import ModelConfig
-from dtalk.silence import rest_in_silence
+from dtalk.motion.curves import ARKIT_NAMES, MOUTH_CHANNELS, UPPER_FACE_CHANNELS
+from dtalk.nn.recurrent import FastGRU, parallel_directions, run_recurrent
+from dtalk.speech.audio import frame_count
+from dtalk.speech.encoders import AdaptedEncoder, build_encoder, frame_mask
+from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.pretrained import LargeEncoder
+from dtalk.speech.voice_activity import rest_in_silence
 
 COEFFICIENTS = len(ARKIT_NAMES)
 NEUTRAL = "neutral"

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtalk.datasets import LoadedClip, load_clips, read_index, select
-from dtalk.evaluation import mean_scores
-from dtalk.feature_cache import FeatureCache
-from dtalk.head import built_in
-from dtalk.large_encoders import LargeEncoder, load_large_encoder
-from dtalk.scoring import Geometry, score, static_scores
+from dtalk.data.clips import LoadedClip, load_clips, read_index, select
+from dtalk.evaluation.evaluate import mean_scores
+from dtalk.evaluation.scoring import Geometry, score, static_scores
+from dtalk.heads.head import built_in
+from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.pretrained import LargeEncoder, load_large_encoder
 
 RIDGE = (1e3, 1e4, 3e4, 1e5)  # the best on the validation split is shown
 

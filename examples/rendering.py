@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from dtalk.camera import camera_at
-from dtalk.canvas import Frame
-from dtalk.head import Head
-from dtalk.heads import load_head
-from dtalk.lighting import Light
-from dtalk.motion import ARKIT_NAMES, FPS, Motion
-from dtalk.outlines import Outlines
-from dtalk.rendering import Renderer
-from dtalk.settings import DEFAULT_LOOK
-from dtalk.video import render_video, write_video
+from dtalk.config import DEFAULT_LOOK
+from dtalk.heads.head import Head
+from dtalk.heads.load import load_head
+from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+from dtalk.render.camera import camera_at
+from dtalk.render.canvas import Frame
+from dtalk.render.lighting import Light
+from dtalk.render.renderer import Renderer
+from dtalk.render.tessellation import Outlines
+from dtalk.video.mp4 import render_video, write_video
 
 RATE = 16000
 KEPT = 90  # frames, to measure encoding with

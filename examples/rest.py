@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 import dtalk
-from dtalk.datasets import load_clips, read_index, select
-from dtalk.evaluation import predict
-from dtalk.head import built_in
-from dtalk.scoring import Geometry
+from dtalk.data.clips import load_clips, read_index, select
+from dtalk.evaluation.evaluate import predict
+from dtalk.evaluation.scoring import Geometry
+from dtalk.heads.head import built_in
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dtalk.head import Head
-from dtalk.heads import load_head
-from dtalk.motion import ARKIT_NAMES
-from dtalk.rendering import Renderer
+from dtalk.heads.head import Head
+from dtalk.heads.load import load_head
+from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.render.renderer import Renderer
 
 SHAPES = (
     "neutral",

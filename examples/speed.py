@@ -20,8 +20,8 @@ import soundfile
 import torch
 
 import dtalk
-from dtalk.audio import SAMPLE_RATE, load_audio
-from dtalk.benchmark import animation_seconds
+from dtalk.evaluation.benchmark import animation_seconds
+from dtalk.speech.audio import SAMPLE_RATE, load_audio
 
 CLIP = Path(__file__).parent / "speech" / "jfk.flac"
 

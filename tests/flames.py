@@ -19,8 +19,8 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from dtalk.head import PARTS, Head, built_in
-from dtalk.motion import ARKIT_NAMES
+from dtalk.heads.head import PARTS, Head, built_in
+from dtalk.motion.curves import ARKIT_NAMES
 
 Array = npt.NDArray[Any]
 

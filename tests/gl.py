@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dtalk.errors import RenderError
-from dtalk.rendering import Renderer
+from dtalk.render.renderer import Renderer
 
 
 def renderer_missing() -> str:

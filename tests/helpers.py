@@ -14,13 +14,13 @@ import pytest
 import soundfile
 import torch
 
-from dtalk.audio import SAMPLE_RATE, frame_count
-from dtalk.cli import main
-from dtalk.datasets import Clip, LoadedClip
+from dtalk.cli.app import main
+from dtalk.config import DistillationConfig, ModelConfig, TrainingConfig
+from dtalk.data.clips import Clip, LoadedClip
 from dtalk.model import DiffusionTalker
-from dtalk.motion import ARKIT_NAMES, Motion
-from dtalk.motion_files import write_motion
-from dtalk.settings import DistillationConfig, ModelConfig, TrainingConfig
+from dtalk.motion.curves import ARKIT_NAMES, Motion
+from dtalk.motion.files import write_motion
+from dtalk.speech.audio import SAMPLE_RATE, frame_count
 
 Array = npt.NDArray[np.float32]
 

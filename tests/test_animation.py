@@ -14,10 +14,10 @@ import soundfile
 from helpers import EMOTIONS, IDENTITIES, JAW, speech
 
 import dtalk
-from dtalk.animation import DEFAULT_WEIGHTS, animate_file, animate_waveform, load
+from dtalk.config import Manner
 from dtalk.errors import AudioError, CheckpointError, DataError, DtalkError
-from dtalk.motion import Motion
-from dtalk.settings import Manner
+from dtalk.inference import DEFAULT_WEIGHTS, animate_file, animate_waveform, load
+from dtalk.motion.curves import Motion
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "speech" / "jfk.flac"

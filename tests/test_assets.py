@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtalk.assets import build_head
-from dtalk.assets.recipe import colors, eyes, hairs, mesh, mouth, occlusion, source
 from dtalk.errors import HeadError, RenderError
-from dtalk.head import PARTS, Head, built_in
-from dtalk.motion import ARKIT_NAMES
-from dtalk.rendering import Renderer
+from dtalk.heads.head import PARTS, Head, built_in
+from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.render.renderer import Renderer
+from examples.build_head import build_head, colors, eyes, hairs, mesh, mouth, occlusion, source
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "head" / "head.npz"
 TOLERANCE_MM = 0.2

@@ -15,14 +15,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.audio import (
-    AUDIO_SUFFIXES,
-    SAMPLE_RATE,
-    AudioWarning,
-    frame_count,
-    load_audio,
-)
 from dtalk.errors import AudioError
+from dtalk.speech.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioWarning, frame_count, load_audio
 
 KINDS = {  # suffix: (format, subtype)
     "wav": ("WAV", "PCM_16"),

@@ -8,10 +8,10 @@ from helpers import JAW, smooth_motion, speech
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtalk import augmentation
-from dtalk.audio import frame_count
-from dtalk.augmentation import SPEED_RANGE, augment, stretch_motion
-from dtalk.motion import ARKIT_NAMES, MIRROR, MOUTH_NAMES
+from dtalk.motion.curves import ARKIT_NAMES, MIRROR, MOUTH_NAMES
+from dtalk.speech.audio import frame_count
+from dtalk.training import augmentation
+from dtalk.training.augmentation import SPEED_RANGE, augment, stretch_motion
 
 LEFT, RIGHT = (ARKIT_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right"))
 

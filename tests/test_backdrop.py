@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtalk.backdrop import backdrop
 from dtalk.errors import RenderError
+from dtalk.render.background import backdrop
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dtalk.batch import Job, Outcome, plan, run, run_in_processes
 from dtalk.errors import AudioError, DtalkError
+from dtalk.utils.jobs import Job, Outcome, plan, run, run_in_processes
 
 
 def test_outputs_lie_beside_their_inputs() -> None:

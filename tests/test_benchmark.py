@@ -7,7 +7,8 @@ import pytest
 import torch
 from helpers import tiny_model
 
-from dtalk.benchmark import (
+from dtalk.checkpoint import save_model
+from dtalk.evaluation.benchmark import (
     BATCH,
     BATCH_RUNS,
     RUNS,
@@ -19,7 +20,6 @@ from dtalk.benchmark import (
     made_up_speech,
     parameters,
 )
-from dtalk.checkpoint import save_model
 
 
 class Clock:
@@ -38,7 +38,7 @@ class Clock:
 
 def test_the_median_of_the_warm_runs_counts(monkeypatch):
     seconds = [100.0] * WARM_UP + [1.0 + k / RUNS for k in range(RUNS)]
-    monkeypatch.setattr("dtalk.benchmark.time.perf_counter", Clock(seconds))
+    monkeypatch.setattr("dtalk.evaluation.benchmark.time.perf_counter", Clock(seconds))
     median, frames = animation_seconds(tiny_model(), made_up_speech(0.2))
     assert median == pytest.approx(1.0 + (RUNS - 1) / 2 / RUNS)
     assert frames == 6
@@ -50,7 +50,7 @@ def test_cost(tmp_path, monkeypatch):
     save_model(model, path)
     alone, together = WARM_UP + RUNS, WARM_UP + BATCH_RUNS
     seconds = [0.5] * alone + [0.1] * alone + [2.0] * together
-    monkeypatch.setattr("dtalk.benchmark.time.perf_counter", Clock(seconds))
+    monkeypatch.setattr("dtalk.evaluation.benchmark.time.perf_counter", Clock(seconds))
     found = cost(model, path, steps=1, seconds=0.5)
     count = sum(value.numel() for value in model.parameters())
     assert found.parameters == count
@@ -80,7 +80,7 @@ class Large:
 
 
 def test_a_large_encoder_counts_and_works_every_time(tmp_path):
-    from dtalk.feature_cache import FeatureCache
+    from dtalk.speech.feature_cache import FeatureCache
 
     model = tiny_model(encoder="large", layer=(2,), large_width=4, large_fingerprint="abc", steps=1)
     own, large = parameters(model), Large()

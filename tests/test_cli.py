@@ -36,11 +36,11 @@ from safetensors.numpy import load_file
 from typer.main import get_command
 
 import dtalk
-from dtalk import animation
+from dtalk import inference as animation
 from dtalk.checkpoint import load_model, save_model
-from dtalk.cli import app
-from dtalk.motion import Motion
-from dtalk.motion_files import read_motion, write_motion
+from dtalk.cli.app import app
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import read_motion, write_motion
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("animate", "render", "evaluate", "train", "distill")
@@ -1150,8 +1150,8 @@ def distill(
     call: Callable[..., Result], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
     """``dtalk distill`` on a tiny data set; how fast models are is measured in no time."""
-    monkeypatch.setattr("dtalk.benchmark.WARM_UP", 0)
-    monkeypatch.setattr("dtalk.benchmark.RUNS", 1)
+    monkeypatch.setattr("dtalk.evaluation.benchmark.WARM_UP", 0)
+    monkeypatch.setattr("dtalk.evaluation.benchmark.RUNS", 1)
     return lambda teacher, *arguments: call(
         "distill", "--teacher", teacher, "--data", data, "--out", "out", *STUDENT, *arguments
     )

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from helpers import loaded_clip, smooth_motion, tiny_model
 
-from dtalk.comparison import (
+from dtalk.config import EvaluationConfig
+from dtalk.data.clips import LoadedClip
+from dtalk.errors import DataError
+from dtalk.evaluation.comparison import (
     System,
     add_intervals,
     difference,
@@ -22,13 +25,10 @@ from dtalk.comparison import (
     write_report,
     write_table,
 )
-from dtalk.datasets import LoadedClip
-from dtalk.errors import DataError
-from dtalk.evaluation import OF_STATIC, ClipResult, summarise
-from dtalk.head import built_in
-from dtalk.motion import Motion
-from dtalk.motion_files import write_motion
-from dtalk.settings import EvaluationConfig
+from dtalk.evaluation.evaluate import OF_STATIC, ClipResult, summarise
+from dtalk.heads.head import built_in
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import write_motion
 
 DATA = Path("/data")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dtalk import console
-from dtalk.batch import Job, Outcome
-from dtalk.console import TrainingProgress, report
-from dtalk.tables import FIGURES, score_table
+from dtalk.cli import console
+from dtalk.cli.console import TrainingProgress, report
+from dtalk.cli.tables import FIGURES, score_table
+from dtalk.utils.jobs import Job, Outcome
 
 SCORES = {column.key: 0.5 + 0.001 * k for k, column in enumerate(FIGURES)}
 

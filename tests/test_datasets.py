@@ -19,8 +19,7 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.audio import frame_count
-from dtalk.datasets import (
+from dtalk.data.clips import (
     Clip,
     batches,
     common_frames,
@@ -34,8 +33,9 @@ from dtalk.datasets import (
     select,
 )
 from dtalk.errors import DataError
-from dtalk.motion import Motion, resample_motion
-from dtalk.motion_files import write_motion
+from dtalk.motion.curves import Motion, resample_motion
+from dtalk.motion.files import write_motion
+from dtalk.speech.audio import frame_count
 
 ROW = {"clip": "c", "set": "s", "split": "train", "audio": "c.wav"}
 

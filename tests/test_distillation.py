@@ -31,10 +31,18 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dtalk import animation, benchmark, distillation, losses, training
+from dtalk import inference as animation
 from dtalk.checkpoint import load_model, read_description, save_model
+from dtalk.config import DistillationConfig
 from dtalk.diffusion import add_noise, ddim_step, schedule, time_grid
-from dtalk.distillation import (
+from dtalk.errors import CheckpointError, DataError, DtalkError
+from dtalk.evaluation import benchmark
+from dtalk.evaluation.evaluate import without_nan
+from dtalk.model import DiffusionTalker, Enhancer
+from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder, frame_mask
+from dtalk.training import distillation, losses
+from dtalk.training import trainer as training
+from dtalk.training.distillation import (
     GENERATED_FILE,
     PIECE_SECONDS,
     TABLE_FILE,
@@ -48,13 +56,8 @@ from dtalk.distillation import (
     student_config,
     with_unlabelled,
 )
-from dtalk.encoders import AdaptedEncoder, SmallEncoder, frame_mask
-from dtalk.errors import CheckpointError, DataError, DtalkError
-from dtalk.evaluation import without_nan
-from dtalk.model import DiffusionTalker, Enhancer
-from dtalk.objective import Heard, hear
-from dtalk.settings import DistillationConfig
-from dtalk.training import LOG_FILE, MODEL_FILE, STATE_FILE, Data, adopt, load_data
+from dtalk.training.objective import Heard, hear
+from dtalk.training.trainer import LOG_FILE, MODEL_FILE, STATE_FILE, Data, adopt, load_data
 
 STEPS = 8  # of the teacher; its students have 4 and 2
 EVERY = 1000  # padded frames in a batch: all clips of the data there are

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dtalk.audio import frame_count
-from dtalk.encoders import (
+from dtalk.config import SMALL_ENCODERS
+from dtalk.errors import CheckpointError
+from dtalk.speech.audio import frame_count
+from dtalk.speech.encoders import (
     FRONT_ENDS,
     SPEECH_LEVEL,
     AdaptedEncoder,
@@ -28,8 +30,6 @@ from dtalk.encoders import (
     mel_filters,
     resample_features,
 )
-from dtalk.errors import CheckpointError
-from dtalk.settings import SMALL_ENCODERS
 
 TOP_MEL = 2595 * math.log10(1 + 8000 / 700)  # 2840.0, in 81 equal parts
 SILENT = (math.log(1e-6) + 5) / 4  # what log_mel says of silence
@@ -386,7 +386,7 @@ def test_later_sound_gives_features_as_much_later(kind):
     for tensor in (sound, later):
         tensor *= 0.05 / tensor.abs().max()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dtalk.encoders.level", lambda waveform: waveform)
+        patch.setattr("dtalk.speech.encoders.level", lambda waveform: waveform)
         first, second = face_features(net, sound, 22), face_features(net, later, 25)
     torch.testing.assert_close(second[6:22], first[3:19], atol=1e-5, rtol=1e-4)
     assert (second[6:22] - second[3:19]).abs().max() > 0.01  # they do change over time

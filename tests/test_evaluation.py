@@ -10,9 +10,9 @@ import pytest
 import torch
 from helpers import loaded_clip, tiny_model
 
-from dtalk import evaluation
-from dtalk.datasets import LoadedClip
-from dtalk.evaluation import (
+from dtalk.data.clips import LoadedClip
+from dtalk.evaluation import evaluate as evaluation
+from dtalk.evaluation.evaluate import (
     ClipResult,
     evaluate,
     groups,
@@ -23,9 +23,9 @@ from dtalk.evaluation import (
     without_nan,
     write_figures,
 )
-from dtalk.head import built_in
-from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
-from dtalk.scoring import Geometry, score, static_scores
+from dtalk.evaluation.scoring import Geometry, score, static_scores
+from dtalk.heads.head import built_in
+from dtalk.motion.curves import ARKIT_NAMES, MOUTH_NAMES
 
 
 @pytest.fixture(scope="module")

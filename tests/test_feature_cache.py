@@ -17,9 +17,9 @@ import torch
 from helpers import Array, speech
 from torch import Tensor, nn
 
-from dtalk.audio import frame_count
 from dtalk.errors import DtalkError
-from dtalk.feature_cache import FeatureCache, default_folder
+from dtalk.speech.audio import frame_count
+from dtalk.speech.feature_cache import FeatureCache, default_folder
 
 WIDTH = 5
 SOUND = speech(4000)
@@ -110,7 +110,7 @@ def test_another_sound_shares_nothing(cache, encoder, change):
 
 
 def test_another_frame_rate_shares_nothing(cache, encoder, monkeypatch):
-    monkeypatch.setattr("dtalk.feature_cache.FPS", 25)
+    monkeypatch.setattr("dtalk.speech.feature_cache.FPS", 25)
     assert FeatureCache(encoder, cache.folder).path(SOUND) != cache.path(SOUND)
 
 

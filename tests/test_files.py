@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dtalk import files
 from dtalk.errors import CheckpointError, DtalkError
-from dtalk.files import atomic_path, expand_inputs, weights_folder, weights_path
+from dtalk.utils import files
+from dtalk.utils.files import atomic_path, expand_inputs, weights_folder, weights_path
 
 
 def names(folder: Path) -> list[str]:

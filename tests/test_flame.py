@@ -29,16 +29,17 @@ from gl import needs_gl
 from helpers import run_dtalk, speech
 from scipy.spatial.transform import Rotation
 
-from dtalk import heads, transfer_cache
 from dtalk.errors import DtalkError, HeadError
-from dtalk.fitted import FlameHead, gaze
-from dtalk.flame import Flame, read_flame
-from dtalk.flame_fit import export_flame, fit_flame
-from dtalk.head import built_in
-from dtalk.heads import load_head, parse_shape, with_masks
-from dtalk.lids import seen
-from dtalk.motion import ARKIT_NAMES, Motion
-from dtalk.motion_files import read_motion, write_motion
+from dtalk.heads import load as heads
+from dtalk.heads.eyes import FlameHead, gaze
+from dtalk.heads.flame import Flame, read_flame
+from dtalk.heads.flame_export import export_flame, fit_flame
+from dtalk.heads.head import built_in
+from dtalk.heads.lids import seen
+from dtalk.heads.load import load_head, parse_shape, with_masks
+from dtalk.heads.transfer import cache as transfer_cache
+from dtalk.motion.curves import ARKIT_NAMES, Motion
+from dtalk.motion.files import read_motion, write_motion
 
 BALLS = {"Left": np.arange(SKIN, SKIN + EYE), "Right": np.arange(SKIN + EYE, SKIN + 2 * EYE)}
 
@@ -358,8 +359,8 @@ def test_lids_close_whatever_the_neutral_face(
         "k,kvc->vc", weights_of(**neutral), full.fields
     )
     flame = replace(head.flame, template=template.astype(np.float32))
-    from dtalk.fitted import flame_head
-    from dtalk.transfer import transfer
+    from dtalk.heads.eyes import flame_head
+    from dtalk.heads.transfer.transfer import transfer
 
     anew = flame_head(flame, transfer(built_in(), template, flame.faces, flame.eyeballs))
     for other in (anew, head.with_template(template)):
@@ -478,7 +479,7 @@ def test_damaged_entries_are_made_anew(place: Path, head: FlameHead, tmp_path: P
 
 def test_the_fit_finds_what_flame_itself_made(head: FlameHead, full: FullSize) -> None:
     """Vertices made by an expression and a jaw pose give both back."""
-    from dtalk.flame_fit import _Fitter
+    from dtalk.heads.flame_export import _Fitter
 
     rng = np.random.default_rng(1)
     expression = np.concatenate((rng.normal(size=60), np.zeros(40)))

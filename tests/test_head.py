@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dtalk.errors import HeadError
-from dtalk.head import Head, built_in, shapes_from_fields, turns
-from dtalk.motion import ARKIT_NAMES
+from dtalk.heads.head import Head, built_in, shapes_from_fields, turns
+from dtalk.motion.curves import ARKIT_NAMES
 
 
 def tiny_head() -> Head:

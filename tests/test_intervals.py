@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dtalk.intervals import interval, resampled_means, resamples
+from dtalk.evaluation.bootstrap import interval, resampled_means, resamples
 
 
 def test_resamples_are_drawn_with_replacement_and_always_the_same():

@@ -33,9 +33,9 @@ from transformers import (  # noqa: E402
     WhisperModel,
 )
 
-from dtalk.encoders import level  # noqa: E402
 from dtalk.errors import CheckpointError  # noqa: E402
-from dtalk.large_encoders import (  # noqa: E402
+from dtalk.speech.encoders import level  # noqa: E402
+from dtalk.speech.pretrained import (
     HOP,
     OVERLAP,
     SHORTEST,

@@ -13,13 +13,13 @@ from helpers import WIDTHS, Recorder, run_dtalk, smooth_motion, speech, training
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.audio import SAMPLE_RATE, frame_count
-from dtalk.channels import MotionWarning
-from dtalk.datasets import DataWarning, in_pieces, labels_of, load_clip, load_clips, read_index
+from dtalk.data.clips import DataWarning, in_pieces, labels_of, load_clip, load_clips, read_index
+from dtalk.data.published import read_beat, read_etf
 from dtalk.errors import DataError, MotionError
-from dtalk.layouts import read_beat, read_etf
-from dtalk.motion import ARKIT_NAMES, resample_motion
-from dtalk.training import load_data
+from dtalk.motion.columns import MotionWarning
+from dtalk.motion.curves import ARKIT_NAMES, resample_motion
+from dtalk.speech.audio import SAMPLE_RATE, frame_count
+from dtalk.training.trainer import load_data
 
 ALPHABETICAL = sorted(ARKIT_NAMES)
 BEAT_NAMES = ALPHABETICAL[:-1]  # as in the published files: all but tongueOut

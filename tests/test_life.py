@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtalk.life import blinks, enlivened
-from dtalk.motion import ARKIT_NAMES, Motion
+from dtalk.motion.curves import ARKIT_NAMES, Motion
+from dtalk.motion.idle import blinks, enlivened
 
 LIDS = [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
 

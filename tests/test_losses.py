@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dtalk.config import DistillationConfig
 from dtalk.diffusion import schedule
-from dtalk.losses import (
+from dtalk.training.losses import (
     CONTRAST_WEIGHT,
     RECONSTRUCTION_WEIGHT,
     contrast,
@@ -28,7 +29,6 @@ from dtalk.losses import (
     vertex_error,
     weigh,
 )
-from dtalk.settings import DistillationConfig
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -12,16 +12,16 @@ from helpers import run_dtalk, smooth_motion, tiny_model
 from test_vocaset import OTHER, TEST, Folder, folder_of
 
 from dtalk.checkpoint import save_model
-from dtalk.comparison import judge_folder, judge_model
-from dtalk.datasets import LoadedClip
+from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError
-from dtalk.evaluation import MeshedClip
-from dtalk.fitted import FlameHead
-from dtalk.head import built_in
-from dtalk.heads import load_head
-from dtalk.meshed import meshed_clips
-from dtalk.motion import Motion
-from dtalk.motion_files import write_motion
+from dtalk.evaluation.comparison import judge_folder, judge_model
+from dtalk.evaluation.evaluate import MeshedClip
+from dtalk.evaluation.vertex_clips import meshed_clips
+from dtalk.heads.eyes import FlameHead
+from dtalk.heads.head import built_in
+from dtalk.heads.load import load_head
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import write_motion
 
 FRAMES = 24  # at 60 a second
 
@@ -118,7 +118,7 @@ def test_another_head_is_refused(folder):
 
 def test_the_command_line(folder, flame, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dtalk.heads.default_folder", lambda: flame.parent / "cache")
+    monkeypatch.setattr("dtalk.heads.load.default_folder", lambda: flame.parent / "cache")
     save_model(tiny_model(), Path("tiny.safetensors"))
     flags = ("--data", folder, "--weights", "tiny.safetensors", "--split", "test")
     assert run_dtalk(monkeypatch, "evaluate", *flags) == 1

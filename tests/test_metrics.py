@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.metrics import (
+from dtalk.evaluation.metrics import (
     acceleration_ratio,
     closure_precision,
     closure_recall,

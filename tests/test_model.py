@@ -24,12 +24,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dtalk.audio import frame_count
 from dtalk.checkpoint import load_model, read_description, save_model
+from dtalk.config import AUTO, Manner
 from dtalk.diffusion import sample_ddim, time_grid
-from dtalk.encoders import AdaptedEncoder, frame_mask
 from dtalk.errors import CheckpointError, DataError
-from dtalk.feature_cache import FeatureCache
 from dtalk.model import (
     COEFFICIENTS,
     DiffusionTalker,
@@ -43,9 +41,11 @@ from dtalk.model import (
     pooled,
     step_embedding,
 )
-from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES, UPPER_FACE_CHANNELS
-from dtalk.settings import AUTO, Manner
-from dtalk.silence import presence
+from dtalk.motion.curves import ARKIT_NAMES, MOUTH_NAMES, UPPER_FACE_CHANNELS
+from dtalk.speech.audio import frame_count
+from dtalk.speech.encoders import AdaptedEncoder, frame_mask
+from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.voice_activity import presence
 
 kinds = pytest.mark.parametrize("kind", ["mel", "cnn"])
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dtalk import live_link
-from dtalk.channels import MotionWarning
 from dtalk.errors import DtalkError, MotionError
-from dtalk.motion import (
+from dtalk.motion import live_link
+from dtalk.motion.columns import MotionWarning
+from dtalk.motion.curves import (
     ARKIT_NAMES,
     MIRROR,
     MOUTH_NAMES,
@@ -25,7 +25,7 @@ from dtalk.motion import (
     Motion,
     resample_motion,
 )
-from dtalk.motion_files import FORMATS, read_motion, write_motion
+from dtalk.motion.files import FORMATS, read_motion, write_motion
 
 JAW = ARKIT_NAMES.index("jawOpen")
 

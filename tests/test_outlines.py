@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dtalk import outlines
-from dtalk.head import PARTS, Head, built_in, shapes_from_fields
-from dtalk.outlines import Outlines
+from dtalk.heads.head import PARTS, Head, built_in, shapes_from_fields
+from dtalk.render import tessellation as outlines
+from dtalk.render.tessellation import Outlines
 
 
 def head_of(vertices: list[list[float]], faces: list[list[int]]) -> Head:

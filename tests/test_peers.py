@@ -13,10 +13,10 @@ import pytest
 import soundfile
 from helpers import JAW, loaded_clip, write_clip, write_data, write_index
 
-from dtalk.datasets import LoadedClip
+from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError
-from dtalk.motion import ARKIT_NAMES
-from dtalk.motion_files import read_motion
+from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.motion.files import read_motion
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "peers"
 
@@ -155,8 +155,8 @@ class TestFits:
         assert peers.fitted_scale([silent]) == 0
 
     def test_the_gain_is_the_least_squared_error_s(self):
-        from dtalk.head import built_in
-        from dtalk.scoring import Region
+        from dtalk.evaluation.scoring import Region
+        from dtalk.heads.head import built_in
 
         head = built_in()
         lips = Region(head, head.lips)

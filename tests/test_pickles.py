@@ -16,7 +16,7 @@ from flames import fake_classes, instance, write_pickle
 from scipy import sparse
 
 from dtalk.errors import DtalkError, PickleError
-from dtalk.pickles import Opaque, load_pickle
+from dtalk.utils.pickles import Opaque, load_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 TABLE = np.arange(12, dtype=np.float64).reshape(3, 4) / 7
@@ -197,7 +197,7 @@ def test_no_command_runs(place: Path, tmp_path: Path, protocol: int) -> None:
         "numpy._core._internal _ctypes", "numpy.testing._private.utils runstring",
         "scipy.sparse save_npz", "scipy.sparse lil_matrix", "scipy.sparse._csc issparse",
         "scipy csc_matrix", "scipy.sparse.csc.evil csc_matrix", "chumpyevil Ch",
-        "dtalk.pickles Path",
+        "dtalk.utils.pickles Path",
     ],
 )  # fmt: skip
 def test_other_names_are_refused_even_uncalled(place: Path, name: str) -> None:
@@ -234,7 +234,7 @@ GETATTR_STATE = b"}(\x8c\x09__class__\x8c\x01xu"  # {"__class__": "x"}
 )  # fmt: skip
 def test_classes_cannot_be_changed_by_a_state(place: Path, target: bytes) -> None:
     """BUILD on the class itself, with a dictionary and with the state of slots."""
-    from dtalk import pickles
+    from dtalk.utils import pickles
 
     kinds = {*pickles._ALLOWED.values(), pickles._Chumpy, pickles._Sparse}
     before = {kind: dict(vars(kind)) for kind in kinds}

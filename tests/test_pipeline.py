@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dtalk.errors import AudioError, MotionError
-from dtalk.motion import Motion
-from dtalk.motion_files import write_motion
-from dtalk.pipeline import SoundWarning, find_audio, is_motion, perform, without_own_audio
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import write_motion
+from dtalk.video.inputs import SoundWarning, find_audio, is_motion, perform, without_own_audio
 
 STILL = Motion(np.zeros((3, 52), np.float32))
 

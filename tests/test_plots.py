@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from helpers import smooth_motion
 
-from dtalk import plots
 from dtalk.errors import DtalkError
-from dtalk.motion import ARKIT_NAMES
+from dtalk.evaluation import plots
+from dtalk.motion.curves import ARKIT_NAMES
 
 pytest.importorskip("matplotlib", reason="pictures need the extra `plot`")
 image = pytest.importorskip("PIL.Image", reason="pictures are looked at with pillow")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from helpers import smooth_motion
 
-from dtalk.datasets import Clip
+from dtalk.data.clips import Clip
 from dtalk.errors import DataError, DtalkError
-from dtalk.motion import Motion
-from dtalk.motion_files import FORMATS, write_motion
-from dtalk.predictions import FRAMES_OFF, find_prediction, read_prediction
+from dtalk.evaluation.predictions import FRAMES_OFF, find_prediction, read_prediction
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import FORMATS, write_motion
 
 DATA = Path("/data")
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dtalk import recurrent
-from dtalk.recurrent import FastGRU, FastLSTM, parallel_directions, reversal, run_recurrent
+from dtalk.nn import recurrent
+from dtalk.nn.recurrent import FastGRU, FastLSTM, parallel_directions, reversal, run_recurrent
 
 LENGTHS = torch.tensor([7, 1, 4])
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from gl import needs_gl
 
-from dtalk import lighting
-from dtalk.camera import camera_at
+from dtalk.config import Look
 from dtalk.errors import RenderError
-from dtalk.head import PARTS, built_in
-from dtalk.lighting import Light
-from dtalk.motion import ARKIT_NAMES
-from dtalk.rendering import Renderer, render_frames, render_still
-from dtalk.settings import Look
+from dtalk.heads.head import PARTS, built_in
+from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.render import lighting
+from dtalk.render.camera import camera_at
+from dtalk.render.lighting import Light
+from dtalk.render.renderer import Renderer, render_frames, render_still
 
 SIZE = 96
 GREY = Look(background="#808890")

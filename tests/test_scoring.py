@@ -9,9 +9,9 @@ import pytest
 from helpers import JAW, smooth_motion
 
 from dtalk.errors import DataError
-from dtalk.head import built_in
-from dtalk.motion import ARKIT_NAMES, UPPER_FACE_NAMES
-from dtalk.scoring import Geometry, Region, lip_errors, score, static_scores
+from dtalk.evaluation.scoring import Geometry, Region, lip_errors, score, static_scores
+from dtalk.heads.head import built_in
+from dtalk.motion.curves import ARKIT_NAMES, UPPER_FACE_NAMES
 
 PUCKER = ARKIT_NAMES.index("mouthPucker")
 

@@ -10,10 +10,10 @@ import pytest
 from gl import needs_gl
 
 from dtalk.errors import RenderError
-from dtalk.motion import ARKIT_NAMES, Motion
-from dtalk.rendering import render_still
-from dtalk.side_by_side import aligned, distinct_names, named_panels, panels, strip
-from dtalk.video import LengthWarning
+from dtalk.motion.curves import ARKIT_NAMES, Motion
+from dtalk.render.renderer import render_still
+from dtalk.video.mp4 import LengthWarning
+from dtalk.video.side_by_side import aligned, distinct_names, named_panels, panels, strip
 
 JAW = ARKIT_NAMES.index("jawOpen")
 

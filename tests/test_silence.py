@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtalk.motion import ARKIT_NAMES, MOUTH_NAMES
-from dtalk.silence import FADE, HOLD, presence, rest_in_silence, speaking
+from dtalk.motion.curves import ARKIT_NAMES, MOUTH_NAMES
+from dtalk.speech.voice_activity import FADE, HOLD, presence, rest_in_silence, speaking
 
 RATE = 16_000
 FRAME = RATE // 30

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from dtalk.errors import DtalkError, RenderError
-from dtalk.motion import Motion
-from dtalk.stills import at_moments, parse_moments, still_suffixes, write_stills
+from dtalk.motion.curves import Motion
+from dtalk.video.stills import at_moments, parse_moments, still_suffixes, write_stills
 
 
 def test_moments_by_commas_and_by_repetition() -> None:

@@ -8,8 +8,8 @@ import math
 import pytest
 from rich.console import Console
 
-from dtalk import console
-from dtalk.tables import (
+from dtalk.cli import console
+from dtalk.cli.tables import (
     DETAILS,
     FIGURES,
     PAPER,

@@ -33,21 +33,28 @@ from helpers import (
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from dtalk import settings, training
-from dtalk.batching import HEARD_VARIANTS, LARGE_VARIANTS, BatchMaker, shares
+from dtalk import config as settings
 from dtalk.checkpoint import load_model, read_description, save_model
-from dtalk.datasets import labels_of
-from dtalk.devices import device_of
+from dtalk.data.clips import labels_of
 from dtalk.diffusion import time_grid
-from dtalk.encoders import AdaptedEncoder
 from dtalk.errors import CheckpointError, DataError
-from dtalk.head import built_in
+from dtalk.evaluation.scoring import Geometry
+from dtalk.heads.head import built_in
 from dtalk.model import Library
-from dtalk.motion import ARKIT_NAMES, Motion
-from dtalk.motion_files import write_motion
-from dtalk.objective import Grams, condition, losses_of, motion_errors, region_gram, weighted
-from dtalk.scoring import Geometry
-from dtalk.training import (
+from dtalk.motion.curves import ARKIT_NAMES, Motion
+from dtalk.motion.files import write_motion
+from dtalk.speech.encoders import AdaptedEncoder
+from dtalk.training import trainer as training
+from dtalk.training.batches import HEARD_VARIANTS, LARGE_VARIANTS, BatchMaker, shares
+from dtalk.training.objective import (
+    Grams,
+    condition,
+    losses_of,
+    motion_errors,
+    region_gram,
+    weighted,
+)
+from dtalk.training.trainer import (
     BEST_FILE,
     FINAL_RATE,
     LOG_FILE,
@@ -62,6 +69,7 @@ from dtalk.training import (
     load_data,
     statistics,
 )
+from dtalk.utils.devices import device_of
 
 
 @pytest.fixture(scope="module")
@@ -554,7 +562,7 @@ def test_seconds_an_update_are_those_of_this_run(data, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(config, Recorder(interrupt_after=3))
     clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr("dtalk.training.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("dtalk.training.trainer.time.monotonic", lambda: next(clock))
     observer = Recorder()
     train(dataclasses.replace(config, resume=True, save_minutes=1e9), observer)
     assert observer.seconds[0] >= 100
@@ -619,7 +627,9 @@ def test_an_interrupt_does_not_cut_validation_or_saving_short(data, tmp_path, mo
         plain()
 
     monkeypatch.setattr(trainer, "save", save)
-    monkeypatch.setattr("dtalk.training.time.monotonic", iter(range(0, 10**6, 100)).__next__)
+    monkeypatch.setattr(
+        "dtalk.training.trainer.time.monotonic", iter(range(0, 10**6, 100)).__next__
+    )
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     assert saves == [1, 2, 2]

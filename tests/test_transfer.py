@@ -11,12 +11,20 @@ from flames import EYE, SKIN, FullSize, full_size, warp
 from scipy.spatial.transform import Rotation
 
 from dtalk.errors import HeadError
-from dtalk.fitted import FittedHead
-from dtalk.head import PARTS, built_in
-from dtalk.heads import load_head
-from dtalk.meshes import Similarity, place_face, umeyama
-from dtalk.motion import ARKIT_NAMES
-from dtalk.transfer import Skin, Transfer, face_of, landmarks, local_maps, sphere, transfer
+from dtalk.heads.eyes import FittedHead
+from dtalk.heads.head import PARTS, built_in
+from dtalk.heads.load import load_head
+from dtalk.heads.mesh import Similarity, place_face, umeyama
+from dtalk.heads.transfer.transfer import (
+    Skin,
+    Transfer,
+    face_of,
+    landmarks,
+    local_maps,
+    sphere,
+    transfer,
+)
+from dtalk.motion.curves import ARKIT_NAMES
 
 BALLS = (np.arange(SKIN, SKIN + EYE), np.arange(SKIN + EYE, SKIN + 2 * EYE))
 

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from dtalk import video
 from dtalk.errors import DtalkError, RenderError, VideoError
-from dtalk.motion import ARKIT_NAMES, Motion
-from dtalk.rendering import Renderer
-from dtalk.video import LengthWarning, matched, render_video, write_video
+from dtalk.motion.curves import ARKIT_NAMES, Motion
+from dtalk.render.renderer import Renderer
+from dtalk.video import mp4 as video
+from dtalk.video.mp4 import LengthWarning, matched, render_video, write_video
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
@@ -188,7 +188,7 @@ def test_interrupt_ends_ffmpeg_too(tmp_path: Path) -> None:
     script = (
         "import sys, time, numpy as np\n"
         "from pathlib import Path\n"
-        "from dtalk.video import write_video\n"
+        "from dtalk.video.mp4 import write_video\n"
         "def frames():\n"
         "    while True:\n"
         "        yield np.zeros((32, 32, 3), np.uint8)\n"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from helpers import speech
 
-from dtalk import datasets
-from dtalk.audio import frame_count
-from dtalk.datasets import DataWarning
+from dtalk.data import clips as datasets
+from dtalk.data.clips import DataWarning
+from dtalk.data.vocaset import SENTENCES, SUBJECTS, is_vocaset, read_vocaset
 from dtalk.errors import DataError, DtalkError, PickleError
-from dtalk.vocaset import SENTENCES, SUBJECTS, is_vocaset, read_vocaset
+from dtalk.speech.audio import frame_count
 
 TEST, OTHER = "FaceTalk_170731_00024_TA", "FaceTalk_170809_00138_TA"
 RATE = 22000
@@ -290,7 +290,7 @@ def test_many_damaged_ones_are_counted(tmp_path):
     assert notes[-1] == "left out: and 4 more"
 
 
-@pytest.mark.filterwarnings("ignore::dtalk.datasets.DataWarning")
+@pytest.mark.filterwarnings("ignore::dtalk.data.clips.DataWarning")
 @pytest.mark.parametrize(("change", "message"), [
     (lambda f: setattr(f, "vertices", f.vertices[:, :99]), r"of vertices \[N, 5023, 3\]"),
     (lambda f: setattr(f, "vertices", f.vertices[0]), "is no table of vertices"),
@@ -313,7 +313,7 @@ def test_damaged_files(tmp_path, change, message):
 @pytest.mark.parametrize(
     "name", ["data_verts.npy", "subj_seq_to_idx.pkl", "raw_audio_fixed.pkl", "templates.pkl"]
 )
-@pytest.mark.filterwarnings("ignore::dtalk.datasets.DataWarning")
+@pytest.mark.filterwarnings("ignore::dtalk.data.clips.DataWarning")
 def test_files_missing_or_broken(tmp_path, name):
     path = folder_of(tmp_path).write() / name
     content = path.read_bytes()

@@ -24,14 +24,14 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from dtalk.audio import SAMPLE_RATE
-from dtalk.datasets import LoadedClip, load_clips, read_index, select
+from dtalk.data.clips import LoadedClip, load_clips, read_index, select
 from dtalk.errors import DataError, DtalkError
-from dtalk.files import atomic_path
-from dtalk.head import built_in
-from dtalk.motion import ARKIT_NAMES, FPS, Motion
-from dtalk.motion_files import write_motion
-from dtalk.scoring import Region
+from dtalk.evaluation.scoring import Region
+from dtalk.heads.head import built_in
+from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+from dtalk.motion.files import write_motion
+from dtalk.speech.audio import SAMPLE_RATE
+from dtalk.utils.files import atomic_path
 
 Array = npt.NDArray[np.floating]
 Cue = tuple[float, float, Mapping[str, float]]

@@ -1,4 +1,0 @@
-"""How the built-in head is made, one module a step; `dtalk.assets.build_head` runs them.
-
-Everything is in metres; the source's decimetres are converted where it is read.
-"""

@@ -1,0 +1,194 @@
+"""What the command line shows: progress bars, tables, messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from dtalk.cli.tables import comparison_table, paper_table, retrieval_line, score_table
+from dtalk.utils.jobs import Outcome
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+TABLE_WIDTH = 150  # columns; a narrower page wraps lines rather than cut figures
+
+
+def fail(message: str) -> None:
+    """One line about what went wrong."""
+    err.print(f"error: {message}", style="red", markup=False, highlight=False)
+
+
+def warn(message: str) -> None:
+    """One line about something odd that did not stop the work."""
+    err.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+
+
+def progress() -> Progress:
+    """A bar with count, rate, elapsed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+
+
+class Bars:
+    """One bar for the files of a batch, if it has several, and one for the file being made."""
+
+    def __init__(self, bar: Progress, what: str, files: int) -> None:
+        self._bar = bar
+        self._files = bar.add_task(what, total=files, rate="", visible=files > 1)
+        self._current = bar.add_task("", total=None, rate="", visible=False)
+
+    def file_done(self, done: int) -> None:
+        """``done`` files are finished."""
+        self._bar.update(self._files, completed=done)
+        self._bar.reset(self._current, visible=False, total=None)
+
+    def frame_done(self, name: str, done: int, total: int) -> None:
+        """``done`` of ``total`` frames of the file ``name`` are made."""
+        rate = _rate(self._bar, self._current, done, "frames")
+        self._bar.update(
+            self._current, description=name, completed=done, total=total, rate=rate, visible=True
+        )
+
+    def note(self, line: str) -> None:
+        """One line about what was made, above the bars."""
+        err.print(line, markup=False, highlight=False)
+
+
+@contextmanager
+def batch_bars(what: str, files: int) -> Iterator[Bars]:
+    """Show :class:`Bars` while a batch runs."""
+    with progress() as bar:
+        yield Bars(bar, what, files)
+
+
+@contextmanager
+def counting(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told how many are done, and of how many."""
+    with progress() as bar:
+        task = bar.add_task(description, total=None, rate="")
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, rate=_rate(bar, task, done, unit))
+
+        yield update
+
+
+def _rate(bar: Progress, task: TaskID, done: int, unit: str) -> str:
+    elapsed = bar.tasks[task].elapsed or 0.0
+    return f"{done / elapsed:.1f} {unit}/s" if elapsed > 0 else ""
+
+
+class TrainingProgress:
+    """Shows training as it goes: loading, loss and rate, a table at every validation."""
+
+    def __init__(self) -> None:
+        self._bar = progress()
+        self._task: TaskID | None = None
+        self._loading: TaskID | None = None
+
+    def __enter__(self) -> TrainingProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def loading(self, done: int, total: int) -> None:
+        """Clips are read."""
+        if self._loading is None:
+            self._loading = self._bar.add_task("reading clips", total=total, rate="")
+        self._bar.update(self._loading, completed=done, visible=done < total)
+
+    def updated(self, update: int, updates: int, loss: float, seconds: float) -> None:
+        """One update of the weights took ``seconds``."""
+        if self._task is None:
+            self._task = self._bar.add_task("training", total=updates, rate="", completed=update)
+        rate = f"loss {loss:.3f}  {1 / max(seconds, 1e-9):.2f} updates/s"
+        self._bar.update(self._task, completed=update, rate=rate)
+
+    def validated(self, update: int, tables: dict[str, dict[str, float]]) -> None:
+        """Scores on the validation split."""
+        show(score_table(f"validation after update {update}", tables))
+        suffix = "_top1"
+        found = {k.removesuffix(suffix): v for k, v in tables["all"].items() if suffix in k}
+        out.print(retrieval_line("all", found), highlight=False)
+
+    def note(self, line: str) -> None:
+        """Anything else worth a line."""
+        out.print(line, markup=False, highlight=False)
+
+
+def report(outcomes: Sequence[Outcome], base: Path) -> int:
+    """Say how a batch went, as a table if it had several files; the exit status."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if len(outcomes) > 1:
+        out.print(_summary(outcomes, base))
+        out.print(f"{len(outcomes) - len(failed)} done, {len(failed)} failed", highlight=False)
+    elif not failed:
+        for path in outcomes[0].job.outputs:
+            out.print(str(path), markup=False, highlight=False)
+    return 1 if failed else 0
+
+
+def _summary(outcomes: Sequence[Outcome], base: Path) -> Table:
+    table = Table(box=None)
+    for heading in ("input", "frames", "seconds", "result"):
+        table.add_column(heading, overflow="fold")
+    for outcome in outcomes:
+        result = "[red]failed[/red]" if outcome.error else escape(outcome.job.outputs[0].name)
+        frames = "" if outcome.error else str(outcome.frames)
+        table.add_row(
+            escape(_short(outcome.job.source, base)), frames, f"{outcome.seconds:.1f}", result
+        )
+    return table
+
+
+def _short(path: Path, base: Path) -> str:
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+
+
+def show(table: Table) -> None:
+    """Print a table in full, however narrow the page is."""
+    width = max(out.width, TABLE_WIDTH)
+    Console(file=out.file, width=width, force_terminal=out.is_terminal).print(table)
+
+
+def show_system(name: str, tables: Mapping[str, Any], split: str, samples: int) -> None:
+    """Print one system's tables: :func:`dtalk.evaluation.evaluate.assess`."""
+    titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
+    for kind in [kind for kind in titles if kind in tables]:
+        show(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))
+    for group, found in tables.get("retrieval", {}).items():
+        out.print(retrieval_line(group, found), highlight=False)
+
+
+def show_comparison(title: str, systems: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a row a system: the paper's columns, then all the others."""
+    show(paper_table(title, systems))
+    show(comparison_table(title, systems))

@@ -1,0 +1,1 @@
+"""Data sets: what there is, and clips in memory."""

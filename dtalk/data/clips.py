@@ -1,0 +1,309 @@
+"""Data sets of speech with motion: clips, their labels and splits, and batches.
+
+The native layout is a folder with ``clips.csv`` (columns ``clip, set, split, speaker, emotion,
+seconds, frames, audio, motion``) beside the audio and motion files it names. An empty ``speaker``
+or ``emotion`` is unknown, an empty ``motion`` a clip of sound only. BEAT and 3D-ETF are read as
+they are published, by :mod:`dtalk.data.published`.
+"""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.config import SPLITS
+from dtalk.errors import DataError, DtalkError
+from dtalk.motion.curves import FPS, Motion, resample_motion
+from dtalk.motion.files import read_motion
+from dtalk.speech.audio import SAMPLE_RATE, frame_count, load_audio
+
+INDEX = "clips.csv"
+TOLERANCE = 1.0  # seconds that sound and motion may differ by in length, and
+TOLERANCE_SHARE = 0.1  # what part of the longer one, and a frame
+PIECE_FRAMES = 300  # longer recordings of published data sets are cut for training
+SHOWN = 5  # of many lines of one kind
+
+_COLUMNS = ("clip", "set", "split", "speaker", "emotion", "audio", "motion")
+
+Array = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+"""Called with how many are done, and of how many."""
+Note = Callable[[str], None]
+"""Called with a line about something odd."""
+
+
+class DataWarning(UserWarning):
+    """Something in a data set was left out."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of the index; empty labels are unknown, ``motion`` is None for sound only.
+
+    ``read`` reads the motion; clips of published data sets have a reader of their own.
+    """
+
+    name: str
+    set: str
+    split: str
+    speaker: str
+    emotion: str
+    audio: Path
+    motion: Path | None
+    read: Callable[[Path], Motion] = read_motion
+
+    @property
+    def native(self) -> bool:
+        """Whether it is of the native layout, which is taken as it is."""
+        return self.read is read_motion
+
+
+@dataclass(frozen=True)
+class LoadedClip:
+    """A clip in memory: waveform float32 ``[S]`` at 16 kHz, coefficients ``[T, 52]`` or None."""
+
+    clip: Clip
+    waveform: Array
+    coefficients: Array | None
+
+    @property
+    def tracked(self) -> bool:
+        """Whether there is a face to compare with."""
+        return self.coefficients is not None
+
+    @property
+    def frames(self) -> int:
+        """Frames of the face: those of the motion, else as many as the sound lasts."""
+        if self.coefficients is not None:
+            return len(self.coefficients)
+        return frame_count(len(self.waveform))
+
+
+def warn(line: str) -> None:
+    """A ``Note`` for callers that have nobody to tell."""
+    warnings.warn(line, DataWarning, stacklevel=3)
+
+
+def read_index(folder: Path, note: Note = warn) -> list[Clip]:
+    """All clips of a data set: native, or else what :func:`dtalk.data.published.published_clips` finds.
+
+    ``note`` is told, in one line a kind, which files of a published data set have no partner.
+
+    Raises:
+        DataError: no index, a missing column, an unknown split, or no clip at all.
+    """
+    folder = Path(folder)
+    if not (folder / INDEX).is_file() and folder.is_dir():
+        from dtalk.data.published import published_clips  # which makes the clips of this module
+
+        clips = published_clips(folder, note)
+        if clips:
+            return clips
+    return _read_native(folder)
+
+
+def _read_native(folder: Path) -> list[Clip]:
+    path = folder / INDEX
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path} lacks the columns {', '.join(missing)}")
+            clips = [_clip(row, folder, f"{path}:{n}") for n, row in enumerate(reader, 2)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"cannot read {path}: {reason}; a data folder holds {INDEX} and what it names, "
+            "or BEAT or 3D-ETF as published"
+        ) from error
+    if not clips:
+        raise DataError(f"{path} names no clips")
+    return clips
+
+
+def _clip(row: dict[str, str | None], folder: Path, place: str) -> Clip:
+    cells = {column: row[column] or "" for column in _COLUMNS}  # a short row lacks some
+    name, group, split, speaker, emotion, audio, motion = cells.values()
+    if split not in SPLITS:
+        raise DataError(f"{place}: split {split!r} is none of {', '.join(SPLITS)}")
+    if not audio:
+        raise DataError(f"{place}: the clip names no audio file")
+    moved = folder / motion if motion else None
+    return Clip(name, group, split, speaker, emotion, folder / audio, moved)
+
+
+def select(
+    clips: Iterable[Clip],
+    split: str | None = None,
+    sets: Sequence[str] = (),
+    without: Sequence[str] = (),
+    motion: bool | None = None,
+) -> list[Clip]:
+    """The clips of a split, of some sets or without some, with or without motion.
+
+    Raises:
+        DataError: a set that no clip belongs to.
+    """
+    clips = list(clips)
+    known = {clip.set for clip in clips}
+    unknown = [name for name in (*sets, *without) if name not in known]
+    if unknown:
+        raise DataError(f"no such set: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return [
+        clip
+        for clip in clips
+        if (split is None or clip.split == split)
+        and (not sets or clip.set in sets)
+        and clip.set not in without
+        and (motion is None or (clip.motion is not None) == motion)
+    ]
+
+
+def load_clip(clip: Clip) -> LoadedClip:
+    """Sound and motion of a clip, at 30 frames a second.
+
+    Motion at another rate, and all of published data sets, is resampled and made as long as its
+    sound: the longer is cut at its end, for both start together. Native motion at 30 frames a
+    second is taken as it is.
+
+    Raises:
+        DtalkError: a file that is missing or broken, or lengths that :func:`common_frames` refuses.
+    """
+    waveform = load_audio(clip.audio)
+    if clip.motion is None:
+        return LoadedClip(clip, waveform, None)
+    motion = clip.read(clip.motion)
+    if clip.native and abs(motion.fps - FPS) <= 0.01:
+        return LoadedClip(clip, waveform, motion.coefficients)
+    frames = common_frames(waveform, motion.duration, str(clip.motion))
+    coefficients = resample_motion(motion, FPS).coefficients[:frames]
+    return LoadedClip(clip, cut_to(waveform, len(coefficients)), coefficients)
+
+
+def common_frames(waveform: Array, seconds: float, what: str) -> int:
+    """Frames at 30 a second that sound ``[S]`` and motion of ``seconds`` have in common.
+
+    Raises:
+        DataError: they differ by more than a second, or a tenth of the longer one and a frame.
+    """
+    heard = len(waveform) / SAMPLE_RATE
+    allowed = min(TOLERANCE, TOLERANCE_SHARE * max(heard, seconds) + 1 / FPS)
+    if abs(heard - seconds) > allowed:
+        raise DataError(
+            f"{what} lasts {seconds:.2f} s, its sound {heard:.2f} s: no pair, or drifted apart"
+        )
+    return min(frame_count(len(waveform)), max(1, round(seconds * FPS)))
+
+
+def cut_to(waveform: Array, frames: int) -> Array:
+    """The part of the sound ``[S]`` that lasts as long as the first ``frames`` frames."""
+    if frame_count(len(waveform)) <= frames:
+        return waveform
+    return waveform[: round(frames * SAMPLE_RATE / FPS)]
+
+
+def load_clips(
+    clips: Sequence[Clip], progress: Progress | None = None
+) -> tuple[list[LoadedClip], list[str]]:
+    """All clips that can be read, and one line for each that cannot.
+
+    Warnings about single files are passed on up to a few, with a count of the others.
+    """
+    loaded, failures = [], []
+    with warnings.catch_warnings(record=True) as caught:
+        for done, clip in enumerate(clips, 1):
+            try:
+                loaded.append(load_clip(clip))
+            except DtalkError as error:
+                failures.append(f"{clip.name}: {error}")
+            if progress:
+                progress(done, len(clips))
+    for warning in caught[:SHOWN]:
+        warnings.warn(warning.message, warning.category, stacklevel=2)
+    if len(caught) > SHOWN:
+        warn(f"and {len(caught) - SHOWN} more warnings about clips")
+    return loaded, failures
+
+
+def few(lines: Sequence[str]) -> list[str]:
+    """The lines, but of many only the first, and how many more there are."""
+    if len(lines) <= SHOWN + 1:
+        return list(lines)
+    return [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"]
+
+
+def in_pieces(clip: LoadedClip) -> list[LoadedClip]:
+    """A long recording of a published data set in equal pieces of at most 10 s; else the clip."""
+    count = -(-clip.frames // PIECE_FRAMES)
+    if clip.clip.native or clip.coefficients is None or count == 1:
+        return [clip]
+    bounds = [round(clip.frames * i / count) for i in range(count + 1)]
+    return [
+        LoadedClip(
+            replace(clip.clip, name=f"{clip.clip.name}#{number}"),
+            clip.waveform[round(a * SAMPLE_RATE / FPS) : round(b * SAMPLE_RATE / FPS)],
+            clip.coefficients[a:b],
+        )
+        for number, (a, b) in enumerate(pairwise(bounds))
+    ]
+
+
+def labels_of(clips: Iterable[Clip]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The speakers and the emotions that occur, each sorted."""
+    clips = list(clips)
+    speakers = sorted({clip.speaker for clip in clips} - {""})
+    emotions = sorted({clip.emotion for clip in clips} - {""})
+    return tuple(speakers), tuple(emotions)
+
+
+def set_shares(clips: Sequence[LoadedClip], balance: float) -> dict[str, float]:
+    """The share of each set, by name, where a set of n clips counts as n ** balance."""
+    sizes = Counter(clip.clip.set for clip in clips)
+    total = sum(n**balance for n in sizes.values())
+    return {name: sizes[name] ** balance / total for name in sorted(sizes)}
+
+
+def draw_epoch(
+    clips: Sequence[LoadedClip], balance: float, generator: np.random.Generator
+) -> list[LoadedClip]:
+    """As many clips as there are, drawn so that a set of n clips counts as n ** balance.
+
+    balance 1 takes every clip once; below 1 small sets come more often than their size says. A set
+    is gone through in random order, again and again until its share is filled.
+    """
+    drawn: list[LoadedClip] = []
+    for name, part in set_shares(clips, balance).items():
+        members = [clip for clip in clips if clip.clip.set == name]
+        share = round(len(clips) * part)
+        order = [
+            i for _ in range(-(-share // len(members))) for i in generator.permutation(len(members))
+        ]
+        drawn.extend(members[i] for i in order[:share])
+    return drawn
+
+
+def batches(
+    clips: Sequence[LoadedClip], frames: int, generator: np.random.Generator
+) -> Iterator[list[LoadedClip]]:
+    """Batches of clips of like length, at most ``frames`` padded frames each, in random order."""
+    jittered = sorted(clips, key=lambda clip: clip.frames * generator.uniform(0.9, 1.1))
+    groups: list[list[LoadedClip]] = [[]]
+    longest = 0
+    for clip in jittered:
+        longest = max(longest, clip.frames)
+        if groups[-1] and longest * (len(groups[-1]) + 1) > frames:
+            groups.append([])
+            longest = clip.frames
+        groups[-1].append(clip)
+    for index in generator.permutation(len(groups)):
+        if groups[index]:
+            yield groups[index]

@@ -1,0 +1,268 @@
+"""Predicted motion against tracked faces: per clip, then means by group.
+
+LVE, EVE and FDD-mm are given as fractions of a static face's too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dtalk.data.clips import LoadedClip
+from dtalk.diffusion import sample_ddim
+from dtalk.evaluation import metrics
+from dtalk.evaluation.scoring import (
+    Array,
+    Geometry,
+    Scores,
+    Shown,
+    lip_errors,
+    score,
+    static_scores,
+)
+from dtalk.heads.head import Head
+from dtalk.model import DiffusionTalker, draw_noise, noise_generator
+from dtalk.utils.files import atomic_path
+
+BATCH_FRAMES = 4000
+MEAN_OF = 8  # samples whose mean is judged beside one sample
+
+OF_STATIC = {
+    "lve_of_static": "lve",
+    "lve_mm_of_static": "lve_mm",
+    "eve_of_static": "eve",
+    "fdd_mm_of_static": "fdd_mm_abs",
+}
+
+
+@dataclass(frozen=True)
+class MeshedClip(LoadedClip):
+    """A clip whose reference is a mesh; geometry: of the subject's head; reference: of the mesh."""
+
+    geometry: Geometry
+    reference: Shown
+
+    @property
+    def tracked(self) -> bool:
+        return True
+
+    @property
+    def frames(self) -> int:
+        return len(self.reference.opening)
+
+
+@torch.inference_mode()
+def predict(
+    model: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    seeds: Sequence[int],
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[LoadedClip, Array]]:
+    """Samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
+
+    Equal to :meth:`DiffusionTalker.animate` with the same seed, but batched by length.
+    """
+    done = 0
+    for group in _by_length(clips):
+        lengths = torch.tensor([clip.frames for clip in group], device=model.device)
+        features = model.features([clip.waveform for clip in group], lengths)
+        embedding = model.personalizer(*model.infer_weights(features, lengths))
+        denoise = model.denoiser(features, embedding, lengths)
+        count = model.config.steps if steps is None else steps
+        drawn = []
+        for seed in seeds:
+            noise = _padded_noise(group, seed).to(model.device)
+            drawn.append(
+                sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
+            )
+        for clip, samples in zip(group, torch.stack(drawn, 1)):
+            yield clip, model.finish(samples[:, : clip.frames], clip.waveform).cpu().numpy()
+        done += len(group)
+        if progress:
+            progress(done, len(clips))
+
+
+def _by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
+    group: list[LoadedClip] = []
+    for clip in sorted(clips, key=lambda clip: clip.frames):
+        if group and clip.frames * (len(group) + 1) > BATCH_FRAMES:
+            yield group
+            group = []
+        group.append(clip)
+    if group:
+        yield group
+
+
+def _padded_noise(clips: Sequence[LoadedClip], seed: int) -> torch.Tensor:
+    noises = [draw_noise(clip.frames, noise_generator(clip.waveform, seed)) for clip in clips]
+    return torch.nn.utils.rnn.pad_sequence(noises, batch_first=True)
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """One clip's figures: of one sample, of the mean of several, and of a static face.
+
+    Of the sample also its coefficients ``[T, 52]`` (None if it came as vertices) and the largest
+    error of a lip vertex in each frame ``[T]``, mm, for pictures.
+    """
+
+    clip: LoadedClip
+    sample: Scores
+    mean: Scores | None
+    static: Scores
+    curves: Array | None = None
+    errors: Array | None = None
+
+
+def evaluate(
+    model: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    head: Head,
+    samples: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[ClipResult]:
+    """Scores of all clips with motion; ``samples`` above 1 also judges their mean."""
+    with_motion = [clip for clip in clips if clip.tracked]
+    seeds = range(seed, seed + samples)
+    return judge(predict(model, with_motion, seeds, steps, progress), head)
+
+
+def judge(predictions: Iterable[tuple[LoadedClip, Array]], head: Head) -> list[ClipResult]:
+    """Scores of clips with their predicted samples ``[N, T, 52]`` or ``[N, T, V, 3]``.
+
+    Of several samples the first is judged, their mean, and in ``diversity`` how far apart their
+    lips are.
+    """
+    geometry = Geometry(head)
+    return [_judged(clip, samples, geometry) for clip, samples in predictions]
+
+
+def _judged(clip: LoadedClip, samples: Array, common: Geometry) -> ClipResult:
+    if isinstance(clip, MeshedClip):
+        geometry, reference = clip.geometry, clip.reference
+    else:
+        assert clip.coefficients is not None
+        geometry, reference = common, common.shown(clip.coefficients)
+    face = samples[0]
+    sample, mean = score(face, reference, geometry), None
+    if len(samples) > 1:
+        mean = score(samples.mean(0), reference, geometry)
+        lips = np.stack([geometry.lips(one) for one in samples])
+        sample["diversity"] = metrics.diversity(lips)
+    curves = face if face.ndim == 2 else None
+    errors = lip_errors(face, reference, geometry)
+    return ClipResult(clip, sample, mean, static_scores(reference, geometry), curves, errors)
+
+
+def mean_scores(scores: Iterable[Scores]) -> Scores:
+    """Mean over clips of every figure; clips in which a figure is not defined are left out."""
+    scores = list(scores)
+    return {key: _defined_mean([s[key] for s in scores]) for key in (scores[0] if scores else ())}
+
+
+def _defined_mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+def summarise(results: Sequence[ClipResult], mean_of_samples: bool = False) -> Scores:
+    """Means over clips, with LVE, EVE and FDD-mm also as fractions of a static neutral face."""
+    chosen = [r.mean if mean_of_samples and r.mean is not None else r.sample for r in results]
+    means, static = mean_scores(chosen), mean_scores(r.static for r in results)
+    for name, of in OF_STATIC.items():
+        still = static.get(of, 0.0)
+        means[name] = means[of] / still if still > 0 else float("nan")
+    return means
+
+
+def groups(results: Sequence[ClipResult], seen: Iterable[str]) -> dict[str, list[ClipResult]]:
+    """All clips, each data set, seen and unseen speakers (clips of unknown speakers in neither)."""
+    seen = set(seen)
+    named: dict[str, list[ClipResult]] = {"all": list(results)}
+    for name in sorted({r.clip.clip.set for r in results}):
+        named[name] = [r for r in results if r.clip.clip.set == name]
+    labelled = [r for r in results if r.clip.clip.speaker]
+    named["seen speakers"] = [r for r in labelled if r.clip.clip.speaker in seen]
+    named["unseen speakers"] = [r for r in labelled if r.clip.clip.speaker not in seen]
+    return {name: members for name, members in named.items() if members}
+
+
+@torch.inference_mode()
+def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, Scores]:
+    """Top-1 accuracy of the personalizer over ``all`` clips and for each data set.
+
+    Identity is judged on clips of seen speakers, emotion on clips of unseen ones.
+    """
+    hits: dict[str, dict[str, list[bool]]] = {}
+    identity, emotion = model.personalizer.identity, model.personalizer.emotion
+    for group in _by_length(clips):
+        lengths = torch.tensor([clip.frames for clip in group], device=model.device)
+        features = model.features([clip.waveform for clip in group], lengths)
+        found = model.infer_weights(features, lengths, "hard")
+        for clip, who, how in zip(group, found[0].argmax(-1), found[1].argmax(-1)):
+            label = clip.clip
+            if label.speaker in identity.labels:
+                kind, hit = "identity", identity.labels[int(who)] == label.speaker
+            elif label.emotion in emotion.labels:
+                kind, hit = "emotion", emotion.labels[int(how)] == label.emotion
+            else:
+                continue
+            for name in ("all", label.set):
+                hits.setdefault(name, {}).setdefault(kind, []).append(hit)
+    hits.setdefault("all", {})
+    return {
+        name: {kind: _defined_mean(of.get(kind, ())) for kind in ("identity", "emotion")}
+        for name, of in hits.items()
+    }
+
+
+def assess(
+    model: DiffusionTalker, clips: Sequence[LoadedClip], results: Sequence[ClipResult]
+) -> dict[str, dict[str, Scores]]:
+    """Tables of one model: ``sample``, ``mean`` (of several, if drawn) and ``retrieval``.
+
+    The first two have a row of :func:`summarise` for each of :func:`groups`, with the number of
+    ``clips`` in it; no row where no clip has motion. The third is :func:`retrieval`'s.
+    """
+    tables = summaries(groups(results, model.config.identities))
+    return {**tables, "retrieval": retrieval(model, clips)}
+
+
+def summaries(named: Mapping[str, Sequence[ClipResult]]) -> dict[str, dict[str, Scores]]:
+    """``sample`` and, if several were drawn, ``mean``: :func:`summarise` of each group."""
+    several = any(result.mean is not None for members in named.values() for result in members)
+    kinds = ("sample", "mean") if several else ("sample",)
+    return {
+        kind: {
+            name: {**summarise(members, kind == "mean"), "clips": float(len(members))}
+            for name, members in named.items()
+        }
+        for kind in kinds
+    }
+
+
+def write_figures(figures: Mapping[str, Any], path: Path) -> None:
+    """Write figures as json, undefined ones as null.
+
+    Raises:
+        DtalkError: the place cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(without_nan(figures), indent=2) + "\n", encoding="utf-8")
+
+
+def without_nan(value: Any) -> Any:
+    """Undefined figures as None, for json."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,50 @@
+"""VOCASET's sentences as clips to evaluate on: the face is known by FLAME's vertices alone.
+
+Predicted coefficients move the user's FLAME head with the subject's own neutral face (zero-shot: no
+mesh was ever trained on). Of a tracked mesh only what the metrics look at is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from dtalk.data.clips import Clip, LoadedClip, Progress
+from dtalk.data.vocaset import VERTEX_COUNT, MeshClip, read_vocaset
+from dtalk.errors import DataError
+from dtalk.evaluation.evaluate import MeshedClip
+from dtalk.evaluation.scoring import Geometry
+from dtalk.heads.eyes import FlameHead
+from dtalk.heads.head import Head
+
+SET = "vocaset"
+
+
+def meshed_clips(
+    folder: Path, split: str, head: Head, note: Callable[[str], None], progress: Progress
+) -> list[LoadedClip]:
+    """The sentences of a split, on ``head``, which must be a FLAME model.
+
+    Raises:
+        DtalkError: the data cannot be read, or the head has other vertices.
+    """
+    if not isinstance(head, FlameHead) or len(head.vertices) != VERTEX_COUNT:
+        raise DataError(f"{folder} holds FLAME's meshes: name your FLAME model with --head")
+    sentences = read_vocaset(folder, split, note)
+
+    @cache
+    def geometry_of(subject: str) -> Geometry:
+        return Geometry(head.with_template(sentences.templates[subject]))
+
+    clips: list[LoadedClip] = []
+    for mesh in sentences:
+        clips.append(_meshed(mesh, split, geometry_of(mesh.subject)))
+        progress(len(clips), len(sentences))
+    return clips
+
+
+def _meshed(mesh: MeshClip, split: str, geometry: Geometry) -> MeshedClip:
+    sound = Path(f"{mesh.name}.wav")  # there is none; predictions may be called so
+    clip = Clip(mesh.name, SET, split, mesh.subject, "", sound, None)
+    return MeshedClip(clip, mesh.waveform, None, geometry, geometry.shown(mesh.vertices))

@@ -1,0 +1,1 @@
+"""Heads that the 52 coefficients deform."""

@@ -1,0 +1,1 @@
+"""Transfer of the built-in head's shapes to other meshes."""

@@ -1,0 +1,67 @@
+"""Shapes that were carried to a head, kept in the user's cache folder: it takes seconds.
+
+An entry's name is a hash of the head's vertices and triangles, of the built-in head and of the way
+that shapes are carried; a damaged entry is computed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import fields as fields_of
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from platformdirs import user_cache_path
+
+from dtalk.heads.head import IntArray, built_in
+from dtalk.heads.transfer.transfer import VERSION, Progress, Transfer, transfer
+from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
+
+
+def default_folder() -> Path:
+    """Where carried shapes are kept: in the user's cache folder."""
+    return user_cache_path("dtalk") / "heads"
+
+
+def carried_to(
+    vertices: npt.NDArray[Any],
+    faces: npt.NDArray[Any],
+    eyes: Sequence[IntArray],
+    folder: Path,
+    progress: Progress,
+) -> Transfer:
+    """`dtalk.heads.transfer.transfer.transfer` from the built-in head, remembered."""
+    path = folder / f"{_digest(vertices, faces, *eyes)}.npz"
+    kept = _read(path, len(vertices))
+    if kept is None:
+        kept = transfer(built_in(), vertices, faces, eyes, progress)
+        _write(path, kept)
+    return kept
+
+
+def _digest(*arrays: npt.NDArray[Any]) -> str:
+    own = built_in()
+    digest = hashlib.sha256(f"{VERSION} {np.__version__}".encode())
+    for array in (*arrays, own.vertices, own.faces, own.colors, own.shapes.data):
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _read(path: Path, count: int) -> Transfer | None:
+    """What an entry holds; none if it is not there or damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            kept = Transfer(**{field.name: archive[field.name] for field in fields_of(Transfer)})
+        return kept if kept.fields.shape[1:] == (count, 3) else None
+    except (OSError, *NUMPY_DAMAGE):
+        return None
+
+
+def _write(path: Path, carried: Transfer) -> None:
+    arrays: dict[str, Any] = vars(carried)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)

@@ -1,0 +1,167 @@
+"""Speech files to motion: what ``dtalk animate`` does, and ``dtalk.animate`` in Python."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.checkpoint import load_model
+from dtalk.config import AUTO, DEFAULT_MANNER, Manner
+from dtalk.errors import CheckpointError, DtalkError
+from dtalk.model import DiffusionTalker
+from dtalk.motion.curves import Motion
+from dtalk.speech.audio import load_audio
+from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.pretrained import load_large_encoder
+from dtalk.utils.devices import device_of
+from dtalk.utils.files import weights_path
+
+DEFAULT_WEIGHTS = "student.safetensors"
+SHIPPED = ("student", "teacher")
+"""Names that stand for the models in the weights folder."""
+
+
+def load(
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    encoder: str | None = None,
+    cache: Path | None = None,
+) -> DiffusionTalker:
+    """A model, ready to animate; the one that ships with dtalk if ``weights`` is None.
+
+    Args:
+        weights: model file, or ``student`` or ``teacher`` for one that ships.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        encoder: the large speech encoder of a teacher, folder or hub id; others need none.
+        cache: folder for its features; the user's cache folder if None.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or no dtalk model, or the encoder is missing
+            or another one.
+        DataError: no such device.
+    """
+    path = model_path(weights)
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    return _load(path, changed, device, encoder, cache)
+
+
+def model_path(weights: str | Path | None) -> Path:
+    """The file of a model: that named, or of the shipped model of that name; None: the default.
+
+    Raises:
+        CheckpointError: the shipped weights are missing.
+    """
+    if weights is None:
+        return weights_path(DEFAULT_WEIGHTS)
+    path = Path(weights)
+    if str(weights) in SHIPPED and not path.is_file():  # a folder of that name is a run's
+        return weights_path(f"{weights}.safetensors")
+    return path
+
+
+@lru_cache(maxsize=2)
+def _load(
+    path: Path, changed: int, device: str, encoder: str | None, cache: Path | None
+) -> DiffusionTalker:
+    """Kept for the next call, as long as the file does not change."""
+    return read_model(path, device, encoder, cache)
+
+
+def read_model(
+    path: Path,
+    device: str = "cpu",
+    encoder: str | None = None,
+    cache: Path | None = None,
+    precision: str = "float32",
+) -> DiffusionTalker:
+    """A model from its file, with its large encoder attached if it has one; see :func:`load`."""
+    model = load_model(path, device_of(device))
+    model.name = path.stem
+    config = model.config
+    if not config.hears_large:
+        return model
+    if encoder is None:
+        raise CheckpointError(
+            f"{path} hears through {config.encoder}, which is not in its file: "
+            "name its folder or hub id with --encoder"
+        )
+    large = load_large_encoder(encoder, config.layer, model.device, precision)
+    model.attach(FeatureCache(large, cache))
+    return model
+
+
+def animate_waveform(
+    model: DiffusionTalker,
+    waveform: npt.NDArray[np.float32],
+    manner: Manner = DEFAULT_MANNER,
+    audio: str = "",
+) -> Motion:
+    """Motion for 16 kHz mono float32 samples ``[S]``; ``audio`` is the name to note in it.
+
+    Raises:
+        DataError: a label that the model does not know.
+    """
+    if manner.rest is not None:
+        model = model.changed(rest=manner.rest)
+    made = model.animate(
+        waveform,
+        None if manner.identity == AUTO else manner.identity,
+        None if manner.emotion == AUTO else manner.emotion,
+        manner.seed,
+        manner.steps,
+        manner.temperature,
+        manner.emotion_strength,
+    )
+    return Motion(
+        made.coefficients,
+        audio=audio,
+        identity=made.identity,
+        emotion=made.emotion,
+        seed=manner.seed,
+        model=model.name,
+    )
+
+
+def animate_file(model: DiffusionTalker, path: Path, manner: Manner = DEFAULT_MANNER) -> Motion:
+    """Motion for a speech file.
+
+    Raises:
+        AudioError: the file cannot be read as sound.
+        DataError: a label that the model does not know.
+    """
+    return animate_waveform(model, load_audio(path), manner, path.name)
+
+
+def animate(
+    speech: str | Path | npt.NDArray[np.float32],
+    *,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    **manner: Any,
+) -> Motion:
+    """52 ARKit curves at 30 frames/s for speech: a file, or 16 kHz mono float32 samples ``[S]``.
+
+    Args:
+        speech: the file or the samples.
+        weights, device: see :func:`load`.
+        manner: any of the settings of :class:`dtalk.config.Manner`: ``identity``, ``emotion``,
+            ``emotion_strength``, ``seed``, ``steps``, ``temperature``, ``rest``.
+
+    Raises:
+        DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.
+    """
+    model = load(weights, device)
+    chosen = Manner(**manner)
+    if isinstance(speech, (str, Path)):
+        return animate_file(model, Path(speech), chosen)
+    samples = np.asarray(speech)
+    if samples.dtype.kind != "f":
+        raise DtalkError(f"speech samples must be floats in [-1, 1], not {samples.dtype}")
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise DtalkError("speech samples must be finite, of shape [S] with S >= 1")
+    return animate_waveform(model, samples, chosen)

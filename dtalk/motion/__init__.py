@@ -1,0 +1,1 @@
+"""Motion: 52 ARKit curves, their files and what moves by itself."""

@@ -1,0 +1,233 @@
+"""Motion: 52 ARKit blend shape curves over time, and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.errors import MotionError
+
+FPS = 30.0
+
+# The order in which Apple's Live Link Face app writes its columns: JawRight before JawLeft,
+# MouthRight before MouthLeft (the app's UDP stream has them the other way round).
+ARKIT_NAMES: tuple[str, ...] = (
+    "eyeBlinkLeft",
+    "eyeLookDownLeft",
+    "eyeLookInLeft",
+    "eyeLookOutLeft",
+    "eyeLookUpLeft",
+    "eyeSquintLeft",
+    "eyeWideLeft",
+    "eyeBlinkRight",
+    "eyeLookDownRight",
+    "eyeLookInRight",
+    "eyeLookOutRight",
+    "eyeLookUpRight",
+    "eyeSquintRight",
+    "eyeWideRight",
+    "jawForward",
+    "jawRight",
+    "jawLeft",
+    "jawOpen",
+    "mouthClose",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthRight",
+    "mouthLeft",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthFrownLeft",
+    "mouthFrownRight",
+    "mouthDimpleLeft",
+    "mouthDimpleRight",
+    "mouthStretchLeft",
+    "mouthStretchRight",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthPressLeft",
+    "mouthPressRight",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+    "browDownLeft",
+    "browDownRight",
+    "browInnerUp",
+    "browOuterUpLeft",
+    "browOuterUpRight",
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "noseSneerLeft",
+    "noseSneerRight",
+    "tongueOut",
+)
+
+_UPPER_PREFIXES = ("brow", "eyeBlink", "eyeSquint", "eyeWide", "cheek", "noseSneer")
+_MOUTH_PREFIXES = ("jaw", "mouth", "tongue")
+
+#: Brows, lids, cheeks and nose; gaze (eyeLook...) says little about speech and is left out.
+UPPER_FACE_NAMES: tuple[str, ...] = tuple(
+    name for name in ARKIT_NAMES if name.startswith(_UPPER_PREFIXES)
+)
+#: Everything below the nose that speech moves: jaw, lips, tongue.
+MOUTH_NAMES: tuple[str, ...] = tuple(
+    name for name in ARKIT_NAMES if name.startswith(_MOUTH_PREFIXES)
+)
+#: Where these stand among ``ARKIT_NAMES``.
+UPPER_FACE_CHANNELS: list[int] = [ARKIT_NAMES.index(name) for name in UPPER_FACE_NAMES]
+MOUTH_CHANNELS: list[int] = [ARKIT_NAMES.index(name) for name in MOUTH_NAMES]
+
+
+def _mirrored(name: str) -> str:
+    if name.endswith("Left"):
+        return name.removesuffix("Left") + "Right"
+    if name.endswith("Right"):
+        return name.removesuffix("Right") + "Left"
+    return name
+
+
+#: ``coefficients[:, MIRROR]`` is the face as a looking glass shows it; an involution.
+MIRROR: tuple[int, ...] = tuple(ARKIT_NAMES.index(_mirrored(name)) for name in ARKIT_NAMES)
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Blend shape curves with their provenance.
+
+    Attributes:
+        coefficients: float32 [T, 52] in the order of ``ARKIT_NAMES``, T >= 1; 0 is neutral,
+            1 the full shape.
+        fps: frames per second; frame k stands for the time (k + 0.5) / fps.
+        audio: file name of the speech, empty if unknown.
+        identity: label of the speaking style, empty if unknown.
+        emotion: label of the emotion, empty if unknown.
+        seed: seed of the noise that the motion was drawn from, at most 64 bits.
+        model: name of the model that made it, empty for recordings.
+        head_rotation: float32 [T, 3], yaw, pitch and roll in radians, as `dtalk.heads.head.turns` shows
+            them; None if unknown.
+
+    Raises:
+        MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0, a
+            seed of more than 64 bits.
+    """
+
+    coefficients: npt.NDArray[np.float32]
+    fps: float = FPS
+    audio: str = ""
+    identity: str = ""
+    emotion: str = ""
+    seed: int | None = None
+    model: str = ""
+    head_rotation: npt.NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        coefficients = _checked(self.coefficients, len(ARKIT_NAMES), "coefficients")
+        object.__setattr__(self, "coefficients", coefficients)
+        if self.head_rotation is not None:
+            rotation = _checked(self.head_rotation, 3, "head rotation")
+            if len(rotation) != len(coefficients):
+                raise MotionError(
+                    f"head rotation has {len(rotation)} frames, coefficients {len(coefficients)}"
+                )
+            object.__setattr__(self, "head_rotation", rotation)
+        if not (np.isfinite(self.fps) and self.fps > 0):
+            raise MotionError(f"fps must be a number above 0, not {self.fps}")
+        object.__setattr__(self, "fps", float(self.fps))
+        if self.seed is not None and not -(2**63) <= self.seed < 2**64:
+            raise MotionError(f"seed {self.seed} has more than 64 bits")
+
+    def __len__(self) -> int:
+        """Number of frames, T."""
+        return len(self.coefficients)
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self) / self.fps
+
+
+def _checked(values: npt.ArrayLike, width: int, what: str) -> npt.NDArray[np.float32]:
+    """``values`` as float32 [T, width], T >= 1, all finite."""
+    try:
+        array = np.ascontiguousarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise MotionError(f"{what}: not an array of numbers") from error
+    if array.ndim != 2 or array.shape[1] != width or not len(array):
+        raise MotionError(f"{what}: shape {list(array.shape)}, expected [frames >= 1, {width}]")
+    if not np.isfinite(array).all():
+        frame = int(np.argwhere(~np.isfinite(array))[0, 0])
+        raise MotionError(f"{what}: frame {frame} holds a value that is not finite")
+    return array
+
+
+def resample_motion(motion: Motion, fps: float) -> Motion:
+    """The same motion at another frame rate.
+
+    Frames stand for their centres, (k + 0.5) / fps. To a higher rate the way between them is a
+    straight line; to a lower one a windowed sinc (Lanczos, two lobes) first takes away what is too
+    fast for it, without leaving the range that a channel had. Before the first frame and after the
+    last all stays as it was there.
+    """
+    if fps == motion.fps:
+        return motion
+    frames = max(1, round(motion.duration * fps))
+    ratio = motion.fps / fps
+    places = (np.arange(frames) + 0.5) * ratio - 0.5  # in old frames
+    resampled = _interpolated if ratio < 1 else _filtered
+    rotation = motion.head_rotation
+    return replace(
+        motion,
+        coefficients=resampled(motion.coefficients, places, ratio),
+        head_rotation=None if rotation is None else resampled(rotation, places, ratio),
+        fps=fps,
+    )
+
+
+def with_length(motion: Motion, frames: int) -> Motion:
+    """The first ``frames`` of a motion; the last one is held where it has fewer."""
+    return at_frames(motion, np.minimum(np.arange(frames), len(motion) - 1))
+
+
+def at_frames(motion: Motion, frames: Sequence[int] | npt.NDArray[np.integer]) -> Motion:
+    """The frames of a motion that are named by their numbers, in that order."""
+    rotation = motion.head_rotation
+    return replace(
+        motion,
+        coefficients=motion.coefficients[frames],
+        head_rotation=None if rotation is None else rotation[frames],
+    )
+
+
+_Table = npt.NDArray[np.float32]
+_LOBES = 2  # of the sinc: at half the new rate half is left, nearly nothing where it would alias
+
+
+def _interpolated(values: _Table, places: npt.NDArray[np.floating], _: float) -> _Table:
+    """Rows of ``values`` [T, C] at fractional row numbers [T'], clamped to the ends."""
+    places = np.clip(places, 0, len(values) - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, len(values) - 1)
+    share = (places - below)[:, None]
+    return (values[below] * (1 - share) + values[above] * share).astype(np.float32)
+
+
+def _filtered(values: _Table, places: npt.NDArray[np.floating], ratio: float) -> _Table:
+    """Weighted means of rows around fractional row numbers, for every ``ratio``-th row."""
+    reach = int(np.ceil(_LOBES * ratio))
+    nearest = np.round(places).astype(int)
+    total = np.zeros((len(places), values.shape[1]))
+    weights = np.zeros((len(places), 1))
+    for offset in range(-reach, reach + 1):
+        away = (nearest + offset - places)[:, None] / ratio
+        weight = np.where(np.abs(away) < _LOBES, np.sinc(away) * np.sinc(away / _LOBES), 0.0)
+        total += weight * values[np.clip(nearest + offset, 0, len(values) - 1)]
+        weights += weight
+    smooth = np.clip(total / weights, values.min(axis=0), values.max(axis=0))
+    return smooth.astype(np.float32)

@@ -1,0 +1,211 @@
+"""Motion files: npz (ours), csv (Live Link Face), json (NVIDIA Audio2Face).
+
+Each has one reader and one writer, chosen from ``FORMATS`` by the file's suffix or by name. All
+are read by channel name, upper and lower case alike: channels may be in any order, those a file
+lacks are 0, those dtalk does not know are ignored with a ``dtalk.motion.columns.MotionWarning``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.errors import MotionError
+from dtalk.motion.columns import arranged
+from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+from dtalk.motion.live_link import read_csv, write_csv
+from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
+
+FLAME_SUFFIX = ".flame.npz"  # an npz that holds FLAME's parameters besides
+_DECIMALS = 8  # in text files: an error of at most 5e-9, far below what a tracker can see
+
+
+@dataclass(frozen=True)
+class MotionFormat:
+    """A file format: what it is called, how it is written and read."""
+
+    title: str
+    write: Callable[[Motion, Path], None]
+    read: Callable[[Path], Motion]
+
+
+def write_motion(motion: Motion, path: Path | str, format: str | None = None) -> None:  # noqa: A002
+    """Write a motion file, whole or not at all; ``format`` is told by the suffix if not given.
+
+    npz keeps everything exactly; csv keeps coefficients, frame rate and head rotation; json keeps
+    coefficients, frame rate and the name of the sound. Both write 8 decimals.
+
+    Raises:
+        MotionError: no such format.
+        DtalkError: the place cannot be written.
+    """
+    path = Path(path)
+    chosen = _chosen(path, format)
+    with atomic_path(path) as temporary:
+        chosen.write(motion, temporary)
+
+
+def read_motion(path: Path | str, format: str | None = None) -> Motion:  # noqa: A002
+    """Read a motion file; ``format`` is told by the suffix if not given.
+
+    Raises:
+        MotionError: missing, unreadable, of no known format, damaged, without any of the 52
+            channels, or with values that are not finite numbers.
+    """
+    path = Path(path)
+    chosen = _chosen(path, format)
+    with naming(path):
+        return chosen.read(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a motion file becomes a ``MotionError`` that names it."""
+    try:
+        yield
+    except MotionError as error:
+        raise MotionError(f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise MotionError(f"no such motion file: {path}") from error
+    except OSError as error:
+        raise MotionError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise MotionError(f"{path}: not a text file") from error
+
+
+def _chosen(path: Path, name: str | None) -> MotionFormat:
+    name = (name or path.suffix).lower().removeprefix(".")
+    if name not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise MotionError(f"no motion format {name!r} (for {path}); there are {known}")
+    return FORMATS[name]
+
+
+def is_flame(path: Path) -> bool:
+    """Whether a file of this name holds FLAME's parameters."""
+    return path.name.lower().endswith(FLAME_SUFFIX)
+
+
+# npz: exact, with all provenance ---------------------------------------------------------------
+
+
+def npz_arrays(motion: Motion) -> dict[str, Any]:
+    """What an npz motion file holds."""
+    arrays: dict[str, Any] = {
+        "coefficients": motion.coefficients,
+        "names": np.array(ARKIT_NAMES),
+        "fps": np.float64(motion.fps),
+        "audio": np.array(motion.audio),
+        "identity": np.array(motion.identity),
+        "emotion": np.array(motion.emotion),
+        "model": np.array(motion.model),
+    }
+    if motion.seed is not None:
+        arrays["seed"] = np.array(motion.seed)
+    if motion.head_rotation is not None:
+        arrays["head_rotation"] = motion.head_rotation
+    return arrays
+
+
+def _write_npz(motion: Motion, path: Path) -> None:
+    arrays = npz_arrays(motion)
+    with path.open("wb") as file:  # given a name, numpy would append its own suffix
+        np.savez_compressed(file, **arrays)
+
+
+def _read_npz(path: Path) -> Motion:
+    arrays = _npz_arrays(path)
+    if "coefficients" not in arrays or "names" not in arrays:
+        raise MotionError("not a motion file: it lacks `coefficients` or `names`")
+    names = [str(name) for name in arrays["names"].ravel()]
+    try:
+        return Motion(
+            coefficients=arranged(path, names, arrays["coefficients"]),
+            fps=float(arrays.get("fps", FPS)),
+            seed=int(arrays["seed"]) if "seed" in arrays else None,
+            head_rotation=arrays.get("head_rotation"),
+            **{key: str(arrays.get(key, "")) for key in ("audio", "identity", "emotion", "model")},
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MotionError("its `fps` or `seed` is not a number") from error
+
+
+def _npz_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of the file; objects, which could run code, are refused."""
+    try:
+        # Opened here, because numpy leaves files open that turn out to be none of its own.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except NUMPY_DAMAGE as error:
+        raise MotionError("not an npz motion file, or damaged") from error
+
+
+# json: NVIDIA Audio2Face, names and a matrix ---------------------------------------------------
+
+
+def _write_json(motion: Motion, path: Path) -> None:
+    weights = np.round(motion.coefficients.astype(np.float64), _DECIMALS)
+    content = {
+        # Some readers take nothing but an integer here.
+        "exportFps": int(motion.fps) if motion.fps.is_integer() else motion.fps,
+        "trackPath": motion.audio,
+        "numPoses": len(ARKIT_NAMES),
+        "numFrames": len(motion),
+        "facsNames": ARKIT_NAMES,
+        "weightMat": weights.tolist(),
+    }
+    path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+
+
+def _read_json(path: Path) -> Motion:
+    content = json_object(path, "an Audio2Face export")
+    names, weights = content.get("facsNames"), content.get("weightMat")
+    if not is_names(names) or not isinstance(weights, list):
+        raise MotionError("not an Audio2Face export: it lacks `facsNames` or `weightMat`")
+    if not weights:
+        raise MotionError("`weightMat` holds no frames")
+    frames = content.get("numFrames", len(weights))
+    if frames != len(weights):
+        raise MotionError(f"`numFrames` says {frames}, but `weightMat` holds {len(weights)}")
+    fps = content.get("exportFps", FPS)
+    if not isinstance(fps, int | float) or not 0 < fps < 1e6:
+        raise MotionError(f"`exportFps` is {fps!r}, not a frame rate")
+    audio = str(content.get("trackPath") or "")
+    return Motion(coefficients=arranged(path, names, weights), fps=fps, audio=audio)
+
+
+def json_object(path: Path, what: str) -> dict[str, Any]:
+    """What a json file holds that should be ``what``, such as "an Audio2Face export".
+
+    Raises:
+        MotionError: it is not json, or no object.
+        OSError, UnicodeDecodeError: it cannot be read.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MotionError(f"not json, or damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise MotionError(f"not {what}: no json object")
+    return content
+
+
+def is_names(names: object) -> TypeGuard[list[str]]:
+    """Whether it is a list of texts."""
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+
+
+#: All formats by name, which is also the suffix; the first is our own.
+FORMATS: dict[str, MotionFormat] = {
+    "npz": MotionFormat("dtalk, exact, with provenance", _write_npz, _read_npz),
+    "csv": MotionFormat("Live Link Face", write_csv, read_csv),
+    "json": MotionFormat("NVIDIA Audio2Face", _write_json, _read_json),
+}

@@ -1,0 +1,68 @@
+"""Life for a face at rest: blinks and small motions of the head, drawn from a seed.
+
+None of it is heard in the speech; it only keeps a face that does not blink from staring. Blinks
+come every few seconds at random and take about a third of a second, closing twice as fast as they
+open. The head drifts by a few degrees, smoothly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.motion.curves import ARKIT_NAMES, Motion
+
+Floats = npt.NDArray[np.floating]
+
+_LIDS = [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+_PAUSE = (1.2, 5.5)  # seconds between blinks, least and most
+_CLOSING, _SHUT, _OPENING = 0.08, 0.04, 0.18  # seconds
+_DRIFT = np.deg2rad((2.4, 1.5, 1.0))  # yaw, pitch, roll: about the standard deviation
+_SLOWEST, _FASTEST, _WAVES = 0.08, 0.45, 6  # Hz, and how many waves make a drift
+
+
+def enlivened(motion: Motion, seed: int = 0) -> Motion:
+    """The motion with blinks and a drifting head added; the same seed gives the same life.
+
+    Lids close as far as the blink or the motion itself has them, whichever is more. The drift is
+    added to the rotation the motion has; both start from rest.
+    """
+    random = np.random.default_rng([seed % 2**64, 0x11FE])
+    times = (np.arange(len(motion)) + 0.5) / motion.fps
+    coefficients = motion.coefficients.copy()
+    lids = blinks(times, random).astype(np.float32)
+    coefficients[:, _LIDS] = np.maximum(coefficients[:, _LIDS], lids[:, None])
+    rotation = drift(times, random).astype(np.float32)
+    if motion.head_rotation is not None:
+        rotation += motion.head_rotation
+    return replace(motion, coefficients=coefficients, head_rotation=rotation)
+
+
+def blinks(times: Floats, random: np.random.Generator) -> Floats:
+    """How far the lids are shut at ``times`` [T], 0 to 1."""
+    shut = np.zeros_like(times)
+    start = random.uniform(*_PAUSE) / 2
+    while len(times) and start < times[-1]:
+        since = times - start
+        closing, opening = since / _CLOSING, (_CLOSING + _SHUT + _OPENING - since) / _OPENING
+        shut = np.maximum(shut, _smooth(np.minimum(closing, opening)))
+        start += random.uniform(*_PAUSE)
+    return shut
+
+
+def drift(times: Floats, random: np.random.Generator) -> Floats:
+    """Yaw, pitch and roll at ``times``, radians: [T] -> [T, 3]; a sum of slow waves."""
+    rates = random.uniform(_SLOWEST, _FASTEST, (_WAVES, 3))
+    phases = random.uniform(0, 2 * np.pi, (_WAVES, 3))
+    waves = np.sin(2 * np.pi * rates * times[:, None, None] + phases)
+    rest = _smooth(times)[:, None]  # the first second
+    drifting: Floats = rest * _DRIFT * waves.sum(axis=1) * np.sqrt(2 / _WAVES)
+    return drifting
+
+
+def _smooth(share: Floats) -> Floats:
+    """From 0 to 1 without a jerk, constant outside."""
+    share = np.clip(share, 0, 1)
+    return share * share * (3 - 2 * share)

@@ -1,0 +1,178 @@
+"""Motion as Apple's Live Link Face app records it: a csv of 63 columns.
+
+A timecode, the count of the values that follow (61), the 52 blend shapes in PascalCase, then yaw,
+pitch and roll of the head and of both eyes. Read by header, so that files with other columns or
+another order work too.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.errors import MotionError
+from dtalk.motion.columns import arranged, sources, warn
+from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+
+_Rows = list[tuple[int, list[str]]]  # line number, fields
+_Floats = npt.NDArray[np.float64]
+
+_DECIMALS = 8  # an error of at most 5e-9, far below what a tracker can see
+_HEAD = ("HeadYaw", "HeadPitch", "HeadRoll")  # radians
+_EYES = tuple(f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll"))
+_HEADER = (
+    *("Timecode", "BlendShapeCount"),
+    *(name[0].upper() + name[1:] for name in ARKIT_NAMES),
+    *_HEAD,
+    *_EYES,
+)
+_EXTRA = {name.lower() for name in ("Timecode", "BlendShapeCount", *_HEAD, *_EYES)}
+_TIMECODE = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[:;](\d{1,4}(?:\.\d*)?)")
+_DAY = 24 * 60 * 60  # s
+_NTSC = 1000 / 1001
+_USUAL_RATES: _Floats = np.array([24 * _NTSC, 24, 25, 30 * _NTSC, 30, 48, 50, 60 * _NTSC, 60, 120])
+
+
+def write_csv(motion: Motion, path: Path) -> None:
+    """The app's 63 columns; the angles of the eyes, which the eyeLook curves tell too, are 0."""
+    rotation = motion.head_rotation
+    angles = np.zeros((len(motion), len(_HEAD) + len(_EYES)), np.float32)
+    if rotation is not None:
+        angles[:, : len(_HEAD)] = rotation
+    table = np.hstack([motion.coefficients, angles])
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_HEADER)
+        for frame, values in enumerate(table):
+            cells = (f"{value:.{_DECIMALS}f}" for value in values)
+            writer.writerow([_timecode(frame, motion.fps), table.shape[1], *cells])
+
+
+def _timecode(frame: int, fps: float) -> str:
+    """HH:MM:SS:FF.sss of a frame's start, the first frame at 0; FF counts whole frames a second.
+
+    A frame rate that is no whole number is written on the next higher one's clock, as the app
+    does with NTSC rates.
+    """
+    clock = math.ceil(fps)
+    ticks = round(frame / fps * clock * 1000)
+    seconds, ticks = divmod(ticks, clock * 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}:{ticks // 1000:02}.{ticks % 1000:03}"
+
+
+def read_csv(path: Path) -> Motion:
+    """Read a recording by its header; empty lines are skipped.
+
+    Raises:
+        MotionError: without the path: no frames, no known channel, or a line (named) that is too
+            short, too long, or holds something else than finite numbers.
+        OSError, UnicodeDecodeError: not a file that can be read as text.
+    """
+    names, rows = _table(path)
+    found = sources(path, names, _EXTRA)
+    if not rows:
+        raise MotionError("it has a header, but no frames")
+    columns = {name.lower(): column for column, name in enumerate(names)}
+    used = [ARKIT_NAMES[index] for index in found]
+    return Motion(
+        coefficients=arranged(path, used, _values(names, rows, list(found.values()))),
+        fps=_fps(path, rows, columns.get("timecode")),
+        head_rotation=_rotation(names, rows, columns),
+    )
+
+
+def _table(path: Path) -> tuple[list[str], _Rows]:
+    """The header and all lines that hold something, with their numbers."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        try:
+            header = next(reader, [])
+            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        except csv.Error as error:
+            raise MotionError(f"line {reader.line_num}: {error}") from error
+    return [name.strip() for name in header], rows
+
+
+def _values(names: list[str], rows: _Rows, columns: list[int]) -> list[list[float]]:
+    """The numbers in ``columns`` of all rows, checked; errors name the line."""
+    values = []
+    for line, row in rows:
+        if len(row) != len(names):
+            raise MotionError(f"line {line}: {len(row)} fields, the header has {len(names)}")
+        values.append([_number(row[column], names[column], line) for column in columns])
+    return values
+
+
+def _number(cell: str, name: str, line: int) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        raise MotionError(f"line {line}: {name} is {cell!r}, not a number") from None
+    if not math.isfinite(value):
+        raise MotionError(f"line {line}: {name} is {cell.strip()}, not a finite number")
+    return value
+
+
+def _rotation(
+    names: list[str], rows: _Rows, columns: dict[str, int]
+) -> npt.NDArray[np.float32] | None:
+    """Head rotation [T, 3] in radians; None without it, which dtalk itself writes as zeros."""
+    if not all(name.lower() in columns for name in _HEAD):
+        return None
+    values = _values(names, rows, [columns[name.lower()] for name in _HEAD])
+    with np.errstate(over="ignore"):  # becomes infinite, which Motion refuses
+        rotation = np.array(values, np.float32)
+    return rotation if rotation.any() else None
+
+
+def _fps(path: Path, rows: _Rows, column: int | None) -> float:
+    """Frames per second by the timecodes; 30, with a warning, where they do not tell."""
+    cells = [] if column is None else [row[column].strip() for _, row in rows]
+    matches = [match for match in map(_TIMECODE.fullmatch, cells) if match]
+    if len(matches) == len(rows):
+        parts = np.array([match.groups() for match in matches], np.float64)
+        fps = _fps_of_clock(parts[:, :3] @ (3600.0, 60.0, 1.0), parts[:, 3])
+        if fps:
+            return fps
+    warn(path, f"no usable timecodes: {FPS:g} frames per second are assumed")
+    return FPS
+
+
+def _fps_of_clock(seconds: _Floats, numbers: _Floats) -> float:
+    """Frame rate of rows stamped with whole seconds and a frame number within the second.
+
+    It is that of the rows, by the clock (every second number of a 60 Hz clock: 30), taken for a
+    usual rate where it is within 0.1 % of one; 0 if the clock does not advance.
+    """
+    clock = _clock_rate(seconds, numbers)
+    if len(numbers) == 1:
+        return clock
+    times = np.unwrap(seconds, period=_DAY) + numbers / clock  # a recording may pass midnight
+    if times[-1] <= times[0]:
+        return 0.0
+    fps = (len(times) - 1) / (times[-1] - times[0])
+    usual = _USUAL_RATES[np.argmin(abs(_USUAL_RATES - fps))]
+    return float(usual) if abs(usual / fps - 1) < 1e-3 else round(float(fps), 3)
+
+
+def _clock_rate(seconds: _Floats, numbers: _Floats) -> float:
+    """Ticks a second of the clock: one step after the highest number before a new second.
+
+    Within a single second only the number itself can tell: up to 29 it is taken for 30, up to 59
+    for 60 and so on.
+    """
+    if (seconds != seconds[0]).any():
+        steps = np.diff(numbers)[np.diff(seconds) == 0]
+        step = max(1, round(float(np.median(steps)))) if len(steps) else 1
+        return math.floor(numbers.max()) + float(step)
+    clock = 30.0
+    while clock <= numbers.max():
+        clock *= 2
+    return clock

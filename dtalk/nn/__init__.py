@@ -1,0 +1,1 @@
+"""Layers of the networks that know nothing of speech or faces."""

@@ -1,0 +1,94 @@
+"""The camera: where it stands before a head, and how it sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dtalk.errors import RenderError
+from dtalk.heads.head import FloatArray, Head, built_in
+from dtalk.render.lighting import unit
+
+PLACES = {"front": 0.0, "three-quarter": 35.0}
+"""Named cameras: degrees around the head, to the character's left."""
+
+# From the point midway between the mouth corners, metres and degrees, for the built-in head. A head
+# that is higher from mouth to crown is seen from further away, within limits.
+TARGET_FROM_MOUTH = (0.0, 0.059, -0.073)
+CAMERA_FROM_TARGET = (0.0, 0.010, 1.190)
+FIELD_OF_VIEW = 13.2
+NEAR, FAR = 0.3, 3.0
+NEAREST, FURTHEST = 0.8, 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A camera that looks at a head.
+
+    Attributes:
+        pose: camera to world, [4, 4].
+        to_picture: world to clip space, [4, 4].
+        turn: rotation [3, 3] from the camera at the front to this one; lamps follow it.
+    """
+
+    pose: FloatArray
+    to_picture: FloatArray
+    turn: FloatArray
+
+
+def camera_at(head: Head, place: str, yaw: float, width: int, height: int) -> Camera:
+    """The camera at one of `PLACES`, ``yaw`` degrees further to the character's left (+x).
+
+    Raises:
+        RenderError: no such place, or a yaw that is not finite.
+    """
+    if place not in PLACES:
+        raise RenderError(f"unknown camera {place!r}; there are {', '.join(PLACES)}")
+    if not np.isfinite(yaw):
+        raise RenderError(f"yaw must be a number of degrees, got {yaw}")
+    turn = _about_y(np.deg2rad(PLACES[place] + yaw))
+    pose = turn @ _pose_at(CAMERA_FROM_TARGET)
+    scale = np.clip(_height(head) / _height(built_in()), NEAREST, FURTHEST)
+    pose[:3, 3] = scale * (pose[:3, 3] + TARGET_FROM_MOUTH) + _mouth(head)
+    seen = _projection(width, height) @ np.linalg.inv(pose)
+    return Camera(pose, seen.astype(np.float32), turn[:3, :3])
+
+
+def _mouth(head: Head) -> FloatArray:
+    middle: FloatArray = head.vertices[list(head.corners)].mean(axis=0)
+    return middle
+
+
+def _height(head: Head) -> float:
+    """From the mouth to the crown, metres."""
+    return float(head.vertices[:, 1].max() - _mouth(head)[1])
+
+
+def _projection(width: int, height: int) -> FloatArray:
+    """Camera space to clip space, [4, 4], as OpenGL has it."""
+    # The face must fit across a tall picture too.
+    half = np.tan(np.deg2rad(FIELD_OF_VIEW) / 2) * max(1.0, height / width)
+    matrix = np.zeros((4, 4), dtype=np.float32)
+    matrix[0, 0], matrix[1, 1] = height / (width * half), 1 / half
+    matrix[2, 2:] = np.array([FAR + NEAR, 2 * FAR * NEAR]) / (NEAR - FAR)
+    matrix[3, 2] = -1
+    return matrix
+
+
+def _pose_at(position: tuple[float, float, float]) -> FloatArray:
+    """The pose of a camera at ``position`` that looks at the origin, y up."""
+    backward = unit(position)
+    right = np.cross([0.0, 1.0, 0.0], backward)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4, dtype=np.float32)
+    pose[:3, :4] = np.stack((right, np.cross(backward, right), backward, position), axis=1)
+    return pose
+
+
+def _about_y(angle: float) -> FloatArray:
+    turn = np.eye(4, dtype=np.float32)
+    turn[0, 0] = turn[2, 2] = np.cos(angle)
+    turn[0, 2] = np.sin(angle)
+    turn[2, 0] = -np.sin(angle)
+    return turn

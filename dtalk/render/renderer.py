@@ -1,0 +1,231 @@
+"""Pictures of a head: deformed, lit by `dtalk.render.lighting`, drawn on a `dtalk.render.canvas`."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterator
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.config import DEFAULT_LOOK, Look
+from dtalk.errors import RenderError
+from dtalk.heads.head import FloatArray, Head, built_in
+from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.render.background import backdrop
+from dtalk.render.camera import camera_at
+from dtalk.render.canvas import Canvas, Frame
+from dtalk.render.lighting import Light, is_hair
+from dtalk.render.tessellation import LONG, Outlines
+
+Size = int | tuple[int, int]
+
+DEFAULT_SIZE = 512
+SMALLEST, LARGEST = 16, 4096
+# Frames are drawn twice as large and averaged. Up to this many pixels a side, four times: hairs
+# are far thinner than a pixel there, and would flicker; but nobody sees polygons in outlines.
+SMALL = 256
+FACTORS = (1, 2, 4)
+
+
+class Renderer:
+    """Draws one head, frame by frame. Use it in a ``with`` block: it holds a GL context.
+
+    Args:
+        head: what to draw; the built-in head if None.
+        size: pixels, a number for a square or (width, height); 16 to 4096 each.
+        look: camera, background and the like.
+        supersample: draw this many times larger (1, 2 or 4) and average; None: 4 for small
+            pictures, else 2.
+
+    Raises:
+        RenderError: the size or the look does not fit, no renderer can be had (the message says
+            what to install), or another one is open: a process can hold one GL context of this
+            kind.
+    """
+
+    _open: weakref.ref[Renderer] | None = None
+
+    def __init__(
+        self,
+        head: Head | None = None,
+        size: Size = DEFAULT_SIZE,
+        look: Look = DEFAULT_LOOK,
+        *,
+        supersample: int | None = None,
+    ) -> None:
+        self._canvas: Canvas | None = None
+        self.head = head if head is not None else built_in()
+        self.width, self.height = checked_size(size)
+        factor = _checked_factor(supersample, (self.width, self.height))
+        camera = camera_at(self.head, look.camera, look.yaw, self.width, self.height)
+        behind = backdrop(look.background, self.width, self.height)
+        if Renderer._open is not None and Renderer._open() is not None:
+            raise RenderError("another renderer is open in this process; close it first")
+        self._wireframe = look.wireframe
+        self._light = Light(self.head, camera.pose, camera.turn)
+        small = max(self.width, self.height) <= SMALL
+        self._outlines = Outlines(self.head, math.inf if small else LONG)
+        faces = self._outlines.faces
+        hairs = np.flatnonzero(is_hair(self.head))
+        flat = np.isin(faces[:, 0], hairs)
+        triangles = (faces[~flat], faces[flat])
+        self._canvas = Canvas(behind, factor, self._outlines.count, *triangles, camera.to_picture)
+        Renderer._open = weakref.ref(self)
+
+    def render(self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None) -> Frame:
+        """One frame: coefficients [52], head rotation [3] if any -> uint8 [H, W, 3], sRGB.
+
+        Raises:
+            RenderError: wrong shape, a value that is not finite, or the renderer is closed.
+        """
+        row = _checked_coefficients(coefficients, 1)
+        turns = None if rotation is None else np.asarray(rotation)[None]
+        return next(self.frames(row[None], turns))
+
+    def frames(
+        self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None
+    ) -> Iterator[Frame]:
+        """The frames of a clip, one at a time: [T, 52], rotation [T, 3] -> uint8 [H, W, 3] each.
+
+        While one is drawn, the next is deformed and lit.
+
+        Raises:
+            RenderError: see `render`.
+        """
+        clip = _checked_coefficients(coefficients, 2)
+        turns = _checked_rotation(rotation, len(clip))
+        waiting = False
+        for index, row in enumerate(clip):
+            vertices = self.head.deform(row, None if turns is None else turns[index])
+            colors, normals = self._light.shade(vertices)
+            shown = self._outlines.rounded(vertices, normals, colors)
+            canvas = self.canvas
+            frame = canvas.read() if waiting else None
+            canvas.upload(*shown)
+            canvas.draw(self._wireframe)
+            waiting = True
+            if frame is not None:
+                yield frame
+        if waiting:
+            yield self.canvas.read()
+
+    @property
+    def canvas(self) -> Canvas:
+        """What is drawn on.
+
+        Raises:
+            RenderError: the renderer is closed.
+        """
+        if self._canvas is None:
+            raise RenderError("the renderer is closed")
+        return self._canvas
+
+    def close(self) -> None:
+        """Free the GL context; closing twice does nothing."""
+        if self._canvas is not None:
+            Renderer._open = None
+            canvas, self._canvas = self._canvas, None
+            canvas.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def render_frames(
+    coefficients: npt.ArrayLike,
+    head: Head | None = None,
+    size: Size = DEFAULT_SIZE,
+    look: Look = DEFAULT_LOOK,
+    *,
+    rotation: npt.ArrayLike | None = None,
+    supersample: int | None = None,
+) -> Iterator[Frame]:
+    """The frames of a clip, one at a time: [T, 52] -> uint8 [H, W, 3] each.
+
+    Arguments as for `Renderer`, which is open while the frames are drawn, and as for
+    `Renderer.frames`; input is checked at once, not when the first frame is asked for.
+
+    Raises:
+        RenderError: see `Renderer`; coefficients that are not [T, 52] or not finite.
+    """
+    clip = _checked_coefficients(coefficients, 2)
+    turns = _checked_rotation(rotation, len(clip))
+    _checked_factor(supersample, checked_size(size))
+
+    def draw() -> Iterator[Frame]:
+        with Renderer(head, size, look, supersample=supersample) as renderer:
+            yield from renderer.frames(clip, turns)
+
+    return draw()
+
+
+def render_still(
+    coefficients: npt.ArrayLike | None = None,
+    head: Head | None = None,
+    size: Size = DEFAULT_SIZE,
+    look: Look = DEFAULT_LOOK,
+    *,
+    rotation: npt.ArrayLike | None = None,
+    supersample: int | None = None,
+) -> Frame:
+    """One picture: [52] (None: the neutral face) -> uint8 [H, W, 3]. See `Renderer`."""
+    row = np.zeros(len(ARKIT_NAMES)) if coefficients is None else coefficients
+    with Renderer(head, size, look, supersample=supersample) as renderer:
+        return renderer.render(row, rotation)
+
+
+def checked_size(size: Size) -> tuple[int, int]:
+    """A size as (width, height).
+
+    Raises:
+        RenderError: not whole numbers, or too small or too large.
+    """
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(side, int) for side in pair):
+        raise RenderError(f"size must be a whole number or (width, height), got {size!r}")
+    if not all(SMALLEST <= side <= LARGEST for side in pair):
+        raise RenderError(f"size must be {SMALLEST} to {LARGEST} pixels, got {pair[0]}x{pair[1]}")
+    return pair
+
+
+def _checked_factor(supersample: int | None, size: tuple[int, int]) -> int:
+    if supersample is None:
+        return FACTORS[-1] if max(size) <= SMALL else 2
+    if supersample not in FACTORS or supersample * max(size) > 2 * LARGEST:
+        raise RenderError(f"supersample must be 1, 2 or 4, and times size at most {2 * LARGEST}")
+    return supersample
+
+
+def _checked_coefficients(coefficients: npt.ArrayLike, dimensions: int) -> FloatArray:
+    array = np.asarray(coefficients, dtype=np.float32)
+    expected = "[52]" if dimensions == 1 else "[T, 52]"
+    if array.ndim != dimensions or array.shape[-1] != len(ARKIT_NAMES):
+        raise RenderError(f"coefficients must be {expected}, got {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise RenderError("coefficients hold values that are not finite")
+    return array
+
+
+def _checked_rotation(rotation: npt.ArrayLike | None, frames: int) -> FloatArray | None:
+    if rotation is None:
+        return None
+    array = np.asarray(rotation, dtype=np.float32)
+    if array.shape != (frames, 3) or not np.isfinite(array).all():
+        raise RenderError(
+            f"head rotation must be finite and [{frames}, 3], got {list(array.shape)}"
+        )
+    return array

@@ -1,0 +1,1 @@
+"""Speech: waveforms, features, encoders."""

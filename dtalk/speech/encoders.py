@@ -1,0 +1,315 @@
+"""Speech encoders: a 16 kHz waveform becomes features at the frame rate of the face.
+
+An encoder splits its work in two. ``prepare`` turns one waveform into the network's input, without
+gradients, so that it can be done once a clip; the module itself maps a padded batch of such inputs
+to features ``[B, T, C]`` at 30 frames a second. Padding changes nothing in the real frames.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from dtalk.config import ModelConfig
+from dtalk.errors import CheckpointError
+from dtalk.motion.curves import FPS
+from dtalk.nn.recurrent import FastLSTM, run_recurrent
+from dtalk.speech.audio import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from dtalk.speech.feature_cache import FeatureCache
+    from dtalk.speech.pretrained import LargeEncoder
+
+MEL_BANDS = 80
+MEL_WINDOW = 400  # 25 ms
+MEL_HOP = 160  # 10 ms
+MEL_FLOOR = 1e-6
+MEL_CENTRE, MEL_SCALE = -5.0, 4.0  # about the mean and spread of log-mel of levelled speech
+
+SPEECH_LEVEL = 0.1  # the loud frames' RMS after levelling: -20 dB of full scale
+MAXIMUM_GAIN = 30.0  # so that silence and faint noise stay faint
+
+
+def frame_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Boolean ``[B, frames]``, true on the first ``lengths[b]`` frames."""
+    return torch.arange(frames, device=lengths.device)[None] < lengths[:, None]
+
+
+def level(waveform: Tensor) -> Tensor:
+    """The waveform ``[S]`` at a standard loudness, so that recording levels do not matter.
+
+    Scaled so that the loud frames (95th percentile of the RMS of 25 ms frames) come to
+    :data:`SPEECH_LEVEL`; the gain is limited, so silence stays silent.
+    """
+    padded = functional.pad(waveform, (0, -len(waveform) % MEL_WINDOW))
+    rms = padded.reshape(-1, MEL_WINDOW).square().mean(-1).sqrt()
+    loud = torch.quantile(rms, 0.95).clamp(min=SPEECH_LEVEL / MAXIMUM_GAIN)
+    return waveform * (SPEECH_LEVEL / loud)
+
+
+@cache
+def mel_filters(bands: int = MEL_BANDS, window: int = MEL_WINDOW) -> Tensor:
+    """Triangular filters ``[window // 2 + 1, bands]``, evenly spaced in mel from 0 to 8 kHz.
+
+    Mel scale of O'Shaughnessy (1987): 2595 log10(1 + f / 700).
+    """
+    top = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
+    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
+    frequencies = torch.linspace(0, SAMPLE_RATE / 2, window // 2 + 1, dtype=torch.float64)
+    rising = (frequencies[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - frequencies[:, None]) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0).float()
+
+
+def log_mel(waveform: Tensor) -> Tensor:
+    """Log-mel spectrogram ``[S // 160 + 1, 80]`` of ``[S]`` samples; frame k is centred at 10k ms.
+
+    Natural logarithm of mel energies with a floor, shifted and scaled to about zero mean, unit
+    spread on levelled speech.
+    """
+    window = torch.hann_window(MEL_WINDOW, device=waveform.device)
+    padded = functional.pad(waveform, (MEL_WINDOW // 2, MEL_WINDOW // 2))
+    spectrum = torch.fft.rfft(padded.unfold(0, MEL_WINDOW, MEL_HOP) * window)
+    energy = (spectrum.real.square() + spectrum.imag.square()) / MEL_WINDOW
+    mel = energy @ mel_filters().to(waveform.device)
+    return (mel.clamp(min=MEL_FLOOR).log() - MEL_CENTRE) / MEL_SCALE
+
+
+def resample_features(
+    features: Tensor, lengths: Tensor, frame_lengths: Tensor, rate: float, start: float
+) -> Tensor:
+    """Linear interpolation of ``[B, F, C]`` at the centres of the face's frames -> ``[B, T, C]``.
+
+    Feature j lies at ``(j + start) / rate`` seconds, face frame k at ``(k + 0.5) / 30`` s. Beyond
+    its ends a sequence holds its last value. T is the largest of ``frame_lengths``.
+    """
+    frames = int(frame_lengths.max())
+    centres = (torch.arange(frames, device=features.device) + 0.5) / FPS
+    last = (lengths[:, None] - 1).to(centres.dtype)
+    position = torch.minimum((centres * rate - start).clamp(min=0)[None], last)
+    left = position.floor().long()
+    right = torch.minimum(left + 1, lengths[:, None] - 1)
+    weight = (position - left)[..., None].to(features.dtype)
+    return torch.lerp(_take(features, left), _take(features, right), weight)
+
+
+def _take(features: Tensor, index: Tensor) -> Tensor:
+    """features[b, index[b, t]] -> ``[B, T, C]``."""
+    return features.gather(1, index[..., None].expand(-1, -1, features.shape[-1]))
+
+
+class FrontEnd(nn.Module, ABC):
+    """The part of an encoder that runs at a rate of its own, before the face's frames."""
+
+    rate: float
+    start: float
+
+    @abstractmethod
+    def prepare(self, waveform: Tensor) -> Tensor:
+        """Waveform ``[S]`` -> network input ``[F, C]``, no gradients."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs ``[B, F, C]`` with ``lengths`` -> features ``[B, F', D]`` and their lengths."""
+
+
+class MelFrontEnd(FrontEnd):
+    """Log-mel, then two convolutions, the second of stride 2: 50 Hz."""
+
+    rate, start = SAMPLE_RATE / MEL_HOP / 2, 0.0
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(MEL_BANDS, width, 5, padding=2)
+        self.second = nn.Conv1d(width, width, 5, stride=2, padding=2)
+        self.dropout = nn.Dropout(dropout)
+
+    def prepare(self, waveform: Tensor) -> Tensor:
+        return log_mel(level(waveform))
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        mask = frame_mask(lengths, inputs.shape[1])[:, None]
+        hidden = functional.gelu(self.first(inputs.transpose(1, 2) * mask)) * mask
+        hidden = functional.gelu(self.second(self.dropout(hidden)))
+        return hidden.transpose(1, 2), (lengths + 1) // 2
+
+
+class ConvFrontEnd(FrontEnd):
+    """The waveform through seven strided convolutions: 50 Hz.
+
+    Kernels and strides are those of HuBERT's feature extractor (Hsu et al., 2021, section IV-B);
+    it is narrower, and normalises each frame over its channels, which padding cannot change.
+    """
+
+    kernels, strides = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
+    field, hop = 400, 320
+    rate, start = SAMPLE_RATE / hop, 0.5
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        channels = (1, *([width] * len(self.kernels)))
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(i, o, kernel, stride, bias=False)
+            for i, o, kernel, stride in zip(channels, channels[1:], self.kernels, self.strides)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.kernels)
+        self.dropout = nn.Dropout(dropout)
+
+    def prepare(self, waveform: Tensor) -> Tensor:
+        # Half the overlap of two windows on either side centres frame j at (j + 0.5) hops.
+        edge = (self.field - self.hop) // 2
+        frames = max(1, round(len(waveform) / self.hop))
+        missing = max(0, frames * self.hop - len(waveform))
+        return functional.pad(level(waveform) / SPEECH_LEVEL, (edge, edge + missing))[:, None]
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = inputs.transpose(1, 2)
+        for convolution, norm in zip(self.convolutions, self.norms):
+            hidden = functional.gelu(norm(convolution(hidden).transpose(1, 2))).transpose(1, 2)
+        return self.dropout(hidden.transpose(1, 2)), (lengths - self.field) // self.hop + 1
+
+
+class ResidualBlock(nn.Module):
+    """What the frames around a frame add to it: a filter per channel, then two linear layers.
+
+    After ConvNeXt (Liu et al., 2022, section 2), without its widening. Untrained it adds nothing.
+    """
+
+    kernel = 7
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.over_time = nn.Conv1d(
+            width, width, self.kernel, padding=self.kernel // 2, groups=width
+        )
+        self.norm = nn.LayerNorm(width)
+        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """``[B, F, C]`` with ``mask`` ``[B, F, 1]`` of the real frames -> ``[B, F, C]``."""
+        around = self.over_time((hidden * mask).transpose(1, 2)).transpose(1, 2)
+        return hidden + self.outer(functional.gelu(self.inner(self.norm(around))))
+
+
+FRONT_ENDS: dict[str, type[FrontEnd]] = {"mel": MelFrontEnd, "cnn": ConvFrontEnd}
+
+
+class SpeechEncoder(nn.Module, ABC):
+    """Speech to features of one length, so that eq. 12's cosine is all there is to compare."""
+
+    @abstractmethod
+    def prepare(self, waveform: Tensor) -> Tensor:
+        """Waveform ``[S]`` (16 kHz mono) -> the network's input ``[F, C]``, no gradients."""
+
+    @abstractmethod
+    def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        """Padded inputs ``[B, F, C]`` of ``lengths`` -> ``[B, T, D]``."""
+
+    def forward(self, inputs: list[Tensor], frame_lengths: Tensor) -> Tensor:
+        """Prepared inputs of B clips and their face frames ``[B]`` -> features ``[B, T, D]``.
+
+        Normalised over the channels: mean 0, variance 1 in every frame.
+        """
+        lengths = torch.tensor([len(x) for x in inputs], device=frame_lengths.device)
+        encoded = self.encode(pad_sequence(inputs, batch_first=True), lengths, frame_lengths)
+        return functional.layer_norm(encoded, encoded.shape[-1:])
+
+
+class SmallEncoder(SpeechEncoder):
+    """The student's speech encoder: front end, bidirectional LSTM, fully connected layer.
+
+    Paper, section II-D2. The features are brought to the face's frame rate before the LSTM
+    rather than after it: 30 recurrent steps a second instead of 50. Residual blocks between,
+    which the paper has not, help it to tell emotions.
+
+    Args:
+        front_end: ``mel`` (log-mel 80) or ``cnn`` (HuBERT's seven convolutions).
+        width: channels inside; blocks: residual ones; features: channels of the result.
+    """
+
+    def __init__(
+        self, front_end: str, width: int, blocks: int, features: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.front_end = FRONT_ENDS[front_end](width, dropout)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+        self.recurrent = FastLSTM(width, width // 2, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, features)
+
+    def prepare(self, waveform: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.front_end.prepare(waveform)
+
+    def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        hidden, lengths = self.front_end(inputs, lengths)
+        hidden = resample_features(
+            hidden, lengths, frame_lengths, self.front_end.rate, self.front_end.start
+        )
+        mask = frame_mask(frame_lengths, hidden.shape[1])[..., None]
+        for block in self.blocks:
+            hidden = block(hidden, mask)
+        hidden = run_recurrent(self.recurrent, hidden, frame_lengths)
+        return self.output(self.dropout(hidden))
+
+
+class AdaptedEncoder(SpeechEncoder):
+    """The teacher's speech encoder: features of a frozen large one, standardised and made narrower.
+
+    The large encoder itself (:mod:`dtalk.speech.pretrained`) is no part of the weights: ``source``,
+    set by :meth:`DiffusionTalker.attach`, turns a waveform into its features ``[T, C]``.
+
+    Args:
+        width: channels of the large encoder; features: channels of the result.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int, features: int, dropout: float) -> None:
+        super().__init__()
+        self.source: LargeEncoder | FeatureCache | None = None
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, features)
+
+    def prepare(self, waveform: Tensor) -> Tensor:
+        """See above.
+
+        Raises:
+            CheckpointError: no large encoder was attached.
+        """
+        if self.source is None:
+            raise CheckpointError(
+                "this model hears through a large speech encoder, which is not part of its file: "
+                "name its folder or hub id with --encoder"
+            )
+        return self.source(waveform.cpu().numpy()).to(waveform.device)
+
+    def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        # Already at 30 fps; a clip whose motion is a little longer than its sound holds the last.
+        features = resample_features(inputs, lengths, frame_lengths, FPS, 0.5)
+        return self.output(self.dropout((features - self.mean) / self.std))
+
+
+def build_encoder(config: ModelConfig) -> SpeechEncoder:
+    """The speech encoder that a configuration asks for, untrained."""
+    if config.encoder in FRONT_ENDS:
+        return SmallEncoder(
+            config.encoder,
+            config.encoder_width,
+            config.encoder_blocks,
+            config.feature_width,
+            config.dropout if config.encoder_dropout is None else config.encoder_dropout,
+        )
+    return AdaptedEncoder(config.large_width, config.feature_width, config.dropout)

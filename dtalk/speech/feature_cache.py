@@ -1,0 +1,83 @@
+"""Features of a large encoder, kept on disk: the same sound is encoded once.
+
+An entry's name is a hash of the encoder's weights, its layers and precision, the frame rate and the
+sound. An entry is a numpy array (half precision) followed by its checksum; a damaged one is
+computed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from dtalk.errors import DtalkError
+from dtalk.motion.curves import FPS
+from dtalk.speech.pretrained import LargeEncoder
+from dtalk.utils.files import atomic_path
+
+_CHECKSUM = 4  # bytes
+_LARGEST = np.finfo(np.float16).max
+
+
+def default_folder() -> Path:
+    """Where features are kept if nothing else is asked for: the user's cache folder."""
+    return user_cache_path("dtalk") / "features"
+
+
+class FeatureCache:
+    """A :class:`LargeEncoder` that remembers: waveform ``[S]`` -> features ``[T, C]`` at 30 fps."""
+
+    def __init__(self, encoder: LargeEncoder, folder: Path | None = None) -> None:
+        self.encoder = encoder
+        self.folder = default_folder() if folder is None else Path(folder)
+        self._about = f"{encoder.fingerprint} {encoder.layers} {encoder.precision} {FPS}".encode()
+
+    def __call__(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+        """See above; float32, rounded to half precision whether kept before or not.
+
+        Raises:
+            DtalkError: the folder cannot be written.
+        """
+        path = self.path(waveform)
+        kept = _read(path)
+        if kept is None:
+            # Clipped, for deep layers have a few channels of very large values.
+            kept = self.encoder(waveform).numpy().clip(-_LARGEST, _LARGEST).astype(np.float16)
+            _write(path, kept)
+        return torch.from_numpy(kept).float()
+
+    def path(self, waveform: npt.NDArray[np.float32]) -> Path:
+        """Where the features of a sound are, or would be."""
+        digest = hashlib.sha256(self._about + waveform.tobytes()).hexdigest()
+        return self.folder / digest[:2] / f"{digest[2:34]}.npy"
+
+
+def _read(path: Path) -> npt.NDArray[np.float16] | None:
+    """What an entry holds; none if it is not there or damaged."""
+    try:
+        content = path.read_bytes()
+        body, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
+        if zlib.crc32(body).to_bytes(_CHECKSUM, "little") != checksum:
+            return None
+        return np.load(io.BytesIO(body), allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _write(path: Path, features: npt.NDArray[np.float16]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, features, allow_pickle=False)
+    body = buffer.getvalue()
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(body + zlib.crc32(body).to_bytes(_CHECKSUM, "little"))
+    except DtalkError as error:
+        raise DtalkError(f"{error} with --cache") from error

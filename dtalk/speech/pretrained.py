@@ -1,0 +1,379 @@
+"""Large speech encoders of others, frozen: HuBERT and the encoder of Whisper, in published files.
+
+A folder (or a hub id, which is downloaded) in the layout of Hugging Face's transformers; its
+``config.json`` says which encoder it is. Only the layers up to the wanted one are built, and every
+weight of them must be in the file: transformers itself would leave random what it does not find.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dtalk.errors import CheckpointError, DtalkError
+from dtalk.speech.audio import SAMPLE_RATE, frame_count
+from dtalk.speech.encoders import level, resample_features
+from dtalk.utils.devices import precision_of
+
+if TYPE_CHECKING:
+    from transformers import HubertModel
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+HOP = 320  # samples a feature, in both: 50 Hz
+RATE = SAMPLE_RATE / HOP
+SHORTEST = 1600  # samples; shorter sounds are followed by silence
+WINDOW, OVERLAP = 1400, 200  # features: 28 s, of which 4 s are cross-faded with the next window
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_FILES = ("config.json", "preprocessor_config.json", *_WEIGHTS)
+
+
+class LargeEncoder(ABC):
+    """A frozen encoder, cut after the last of the transformer layers whose outputs are taken.
+
+    Attributes:
+        name: of its folder or on the hub.
+        layers: those whose outputs, side by side, are the features; counted from 1.
+        width: channels of the features.
+        fingerprint: of the weights up to there, and of what is done to the sound before them.
+    """
+
+    start: float  # of the first feature's centre, in features
+    window = WINDOW  # features that the network can give at once
+    prefixes: tuple[str, ...]  # of the encoder's weights in files of larger models
+
+    def __init__(self, folder: Path, name: str, layers: Sequence[int], precision: str) -> None:
+        self.name, self.precision = name, precision
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        depth = self.depth(config)
+        self.layers = tuple(layers) or (depth,)
+        for layer in self.layers:
+            if not 1 <= layer <= depth:
+                raise CheckpointError(f"{name} has no layer {layer}; it has 1 to {depth}")
+        self.network = self.build(folder)
+        self.network.load_state_dict(_chosen(self.network, self.prefixes, folder))
+        self.network.eval().requires_grad_(False)
+        self.fingerprint = _fingerprint(self.network, self.treatment)
+
+    @property
+    def treatment(self) -> str:
+        """What is done to the sound before the network, where that is not the same for all."""
+        return ""
+
+    @staticmethod
+    @abstractmethod
+    def depth(config: dict[str, Any]) -> int:
+        """How many transformer layers the published encoder has."""
+
+    @abstractmethod
+    def build(self, folder: Path) -> nn.Module:
+        """The network up to the last of :attr:`layers`, with weights of no meaning."""
+
+    @abstractmethod
+    def encode(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+        """Levelled samples ``[S]``, at most a window -> features ``[F, C]`` at 50 Hz."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int: ...
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers must be had to compute the features."""
+        return sum(value.numel() for value in self.network.parameters())
+
+    @torch.no_grad()  # not inference_mode, whose tensors could not be trained on
+    def __call__(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+        """16 kHz mono samples ``[S]`` -> features ``[T, C]`` at the face's 30 fps, on the CPU."""
+        sound = level(torch.from_numpy(waveform))
+        sound = functional.pad(sound, (0, max(0, SHORTEST - len(sound))))
+        device = next(self.network.parameters()).device
+        with precision_of(device, self.precision):
+            features = windowed(self.encode, sound.numpy(), self.window)
+        lengths = torch.tensor([len(features)])
+        frames = torch.tensor([frame_count(len(waveform))])
+        return resample_features(features[None], lengths, frames, RATE, self.start)[0]
+
+
+class Whisper(LargeEncoder):
+    """The encoder of Whisper (Radford et al., 2022), fed only the frames there are.
+
+    Whisper itself pads every sound to 30 s; the positions beyond a sound's end are cut off instead.
+    """
+
+    start = 0.0
+    prefixes = ("model.encoder.", "encoder.", "")
+    network: WhisperEncoder
+
+    @staticmethod
+    def depth(config: dict[str, Any]) -> int:
+        return int(config["encoder_layers"])
+
+    def build(self, folder: Path) -> nn.Module:
+        from transformers import WhisperConfig, WhisperFeatureExtractor
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        config = WhisperConfig.from_pretrained(folder)
+        self._depth = config.encoder_layers
+        self.window = min(WINDOW, config.max_source_positions)
+        config.encoder_layers = max(self.layers)
+        self._mel = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+        return WhisperEncoder(config)
+
+    def encode(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+        network = self.network
+        device = network.conv1.weight.device
+        with precision_of(torch.device("cpu"), "float32"):
+            mel = self._mel(
+                waveform, sampling_rate=SAMPLE_RATE, padding="do_not_pad", return_tensors="pt"
+            ).input_features.to(device)
+        hidden = functional.gelu(network.conv2(functional.gelu(network.conv1(mel))))
+        hidden = hidden.transpose(1, 2)
+        hidden = hidden + network.embed_positions.weight[: hidden.shape[1]]
+        states = {}
+        for number, layer in enumerate(network.layers, 1):
+            # Transformers 4 wants a mask of the heads, and gives a tuple.
+            output = layer(hidden, None, layer_head_mask=None)
+            hidden = output[0] if isinstance(output, tuple) else output
+            # The norm at the end belongs to the last layer only.
+            states[number] = network.layer_norm(hidden) if number == self._depth else hidden
+        return _joined(states[number] for number in self.layers)
+
+    @property
+    def width(self) -> int:
+        return int(self.network.config.d_model) * len(self.layers)
+
+
+class Hubert(LargeEncoder):
+    """HuBERT (Hsu et al., 2021)."""
+
+    start = 200 / HOP  # the first window is 400 samples wide
+    prefixes = ("hubert.", "")
+    network: HubertModel
+
+    @staticmethod
+    def depth(config: dict[str, Any]) -> int:
+        return int(config["num_hidden_layers"])
+
+    def build(self, folder: Path) -> nn.Module:
+        from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+        config = HubertConfig.from_pretrained(folder)
+        whole = max(self.layers) == config.num_hidden_layers
+        config.num_hidden_layers = max(self.layers)
+        # Else there would be a vector for masked frames, which only training has.
+        config.mask_time_prob = config.mask_feature_prob = 0.0
+        described = (folder / "preprocessor_config.json").is_file()
+        self._input = (
+            Wav2Vec2FeatureExtractor.from_pretrained(folder)
+            if described
+            else Wav2Vec2FeatureExtractor()
+        )
+        network = HubertModel(config)
+        if config.do_stable_layer_norm and not whole:
+            # The norm at the end belongs to the last layer only.
+            network.encoder.register_module("layer_norm", nn.Identity())
+        return network
+
+    @property
+    def treatment(self) -> str:
+        return f"do_normalize={bool(self._input.do_normalize)}"
+
+    def encode(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+        values = self._input(waveform, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+        device = next(self.network.parameters()).device
+        output = self.network(values.to(device), output_hidden_states=True)
+        # Whether the norm at the end is in the last of the hidden states depends on the version.
+        states = (*output.hidden_states[:-1], output.last_hidden_state)
+        return _joined(states[number] for number in self.layers)
+
+    @property
+    def width(self) -> int:
+        return int(self.network.config.hidden_size) * len(self.layers)
+
+
+def _joined(states: Iterable[Tensor]) -> Tensor:
+    """Outputs ``[1, F, C]`` of layers, side by side ``[F, L * C]``, on the CPU."""
+    return torch.cat([state[0] for state in states], -1).float().cpu()
+
+
+_KINDS: dict[str, type[LargeEncoder]] = {"whisper": Whisper, "hubert": Hubert}
+
+
+def load_large_encoder(
+    place: str,
+    layers: Sequence[int] = (),
+    device: str | torch.device = "cpu",
+    precision: str = "float32",
+) -> LargeEncoder:
+    """The encoder in a folder or, for a hub id, on the Hugging Face hub.
+
+    Args:
+        place: folder, or an id such as ``facebook/hubert-base-ls960``, which is downloaded once.
+        layers: whose outputs are taken, from 1; none for the last.
+        precision: of its products, ``float32`` or ``bfloat16``.
+
+    Raises:
+        CheckpointError: nothing there, damaged, of another kind, a layer that it does not have, or
+            weights that the file lacks; or transformers is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise CheckpointError(
+            f"the speech encoder {place} needs transformers: pip install 'dtalk[train]'"
+        ) from error
+    transformers.logging.set_verbosity_error()
+    folder, name = Path(place), Path(place).absolute().name
+    if not folder.is_dir():
+        folder, name = _downloaded(place), place
+    kind = _kind(folder, place)
+    try:
+        # Building draws weights at random, which must not move anybody's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            encoder = kind(folder, name, layers, precision)
+    except DtalkError:
+        raise
+    except Exception as error:  # whatever transformers makes of a configuration it cannot build
+        raise CheckpointError(f"cannot load the speech encoder {place}: {_line(error)}") from error
+    encoder.network.to(device)
+    return encoder
+
+
+def _downloaded(identifier: str) -> Path:
+    """The folder of a hub id; its files are kept in the hub's cache.
+
+    Raises:
+        CheckpointError: no hub id, not on the hub, or the hub cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    if identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
+        raise CheckpointError(f"no speech encoder: {identifier} is neither a folder nor a hub id")
+    try:
+        return Path(snapshot_download(identifier, allow_patterns=list(_FILES)))
+    except Exception as error:  # the network, the disk, a wrong id: each has several of its own
+        raise CheckpointError(
+            f"no speech encoder {identifier}: no such folder, and the hub says: {_line(error)}"
+        ) from error
+
+
+def _kind(folder: Path, place: str) -> type[LargeEncoder]:
+    """The class for what a folder's ``config.json`` says it holds.
+
+    Raises:
+        CheckpointError: it says nothing, or a kind that dtalk does not read.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        name = str(config["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{place} holds no speech encoder: its config.json cannot be read or names no model"
+        ) from error
+    if name not in _KINDS:
+        raise CheckpointError(f"{place} is a {name} model; dtalk reads {', '.join(_KINDS)}")
+    return _KINDS[name]
+
+
+def _line(error: Exception) -> str:
+    """One line of bounded length; that of a KeyError says little without its type."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """All weights in a folder, by name.
+
+    Raises:
+        CheckpointError: no file with weights, or a damaged one, or a pickle that would run code.
+    """
+    from safetensors.torch import load_file
+
+    safe, pickled = (folder / name for name in _WEIGHTS)
+    if not safe.is_file() and not pickled.is_file():
+        raise CheckpointError(f"{folder} holds none of {', '.join(_WEIGHTS)}")
+    try:
+        if safe.is_file():
+            return load_file(safe)
+        return torch.load(pickled, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose text says how to run the code nevertheless
+        raise CheckpointError(f"{pickled} is damaged, or holds more than weights") from error
+    except Exception as error:  # both libraries raise errors of many kinds
+        file = safe if safe.is_file() else pickled
+        raise CheckpointError(f"cannot read the weights in {file}: {_line(error)}") from error
+
+
+def _chosen(network: nn.Module, prefixes: tuple[str, ...], folder: Path) -> dict[str, Tensor]:
+    """The weights of the network among those in a folder.
+
+    Raises:
+        CheckpointError: one is missing, or has another shape; or as :func:`_read_weights`.
+    """
+    found = {_modern(key): value for key, value in _read_weights(folder).items()}
+    wanted = network.state_dict()
+    prefix = max(prefixes, key=lambda p: sum(p + key in found for key in wanted))
+    missing = [key for key in wanted if prefix + key not in found]
+    if missing:
+        raise CheckpointError(
+            f"the weights in {folder} lack {missing[0]} ({len(missing)} of {len(wanted)}), "
+            "which would stay random; is the file complete?"
+        )
+    chosen = {key: found[prefix + key] for key in wanted}
+    for key, value in chosen.items():
+        if value.shape != wanted[key].shape:
+            raise CheckpointError(
+                f"the weights in {folder} do not fit its config.json: {key} is "
+                f"{list(value.shape)}, not {list(wanted[key].shape)}"
+            )
+    return chosen
+
+
+def _modern(key: str) -> str:
+    """HuBERT's published files name the parts of a normalised weight as torch before 2 did."""
+    for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+        if key.endswith(f".conv.{old}"):
+            return key.removesuffix(old) + f"parametrizations.weight.{new}"
+    return key
+
+
+def _fingerprint(network: nn.Module, treatment: str) -> str:
+    digest = hashlib.sha256(treatment.encode())
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def windowed(
+    encode: Callable[[npt.NDArray[np.float32]], Tensor],
+    waveform: npt.NDArray[np.float32],
+    window: int = WINDOW,
+) -> Tensor:
+    """Features ``[F, C]`` of a sound of any length, in windows that are cross-faded.
+
+    Args:
+        encode: samples ``[S]``, at most 320 * ``window`` -> features ``[F, C]`` at 50 Hz.
+        window: features at once, of which a seventh is shared with the next window.
+    """
+    overlap = window * OVERLAP // WINDOW
+    whole, step = window * HOP, (window - overlap) * HOP
+    joined = encode(waveform[:whole])
+    rising = ((torch.arange(overlap) + 0.5) / overlap)[:, None]
+    for begin in range(step, len(waveform) - overlap * HOP, step):
+        part = encode(waveform[begin : begin + whole])
+        # HuBERT gives one feature less than a window has hops.
+        fade = min(len(joined) - begin // HOP, overlap)
+        mixed = torch.lerp(joined[begin // HOP :][:fade], part[:fade], rising[:fade])
+        joined = torch.cat([joined[: begin // HOP], mixed, part[fade:]])
+    return joined

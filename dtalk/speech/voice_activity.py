@@ -1,0 +1,58 @@
+"""Where a clip holds no speech, and the mouth at rest there.
+
+The model learns to rest in silence, but real speakers open their mouths well before they speak, and
+noises move them. Here the rule is plain: far from any sound the mouth is closed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dtalk.motion.curves import MOUTH_CHANNELS
+from dtalk.speech.encoders import SPEECH_LEVEL, level
+
+QUIET_DB = -20.0  # below the loud frames; between grid's pauses (-27) and its faintest speech
+SHORTEST = 3  # frames; a shorter sound is a click
+HOLD = 4  # frames around speech in which the mouth is free
+FADE = 10  # frames in which it comes to rest
+
+
+def rest_in_silence(coefficients: Tensor, waveform: npt.NDArray[np.float32]) -> Tensor:
+    """Coefficients ``[..., T, 52]`` with the mouth's channels faded out where nobody speaks.
+
+    ``waveform`` is the whole clip's, 16 kHz ``[S]``.
+    """
+    present = torch.from_numpy(presence(waveform, coefficients.shape[-2])).to(coefficients)
+    rested = coefficients.clone()
+    rested[..., MOUTH_CHANNELS] *= present[:, None]
+    return rested
+
+
+def presence(waveform: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.float32]:
+    """1 near speech, 0 far from it, linear between: ``[frames]``."""
+    spoken = np.flatnonzero(speaking(waveform, frames))
+    if not len(spoken):
+        return np.zeros(frames, np.float32)
+    time = np.arange(frames)
+    right = np.searchsorted(spoken, time).clip(max=len(spoken) - 1)
+    left = (right - 1).clip(min=0)
+    distance = np.minimum(abs(spoken[right] - time), abs(spoken[left] - time))
+    return (1 - ((distance - HOLD) / FADE).clip(0, 1)).astype(np.float32)
+
+
+def speaking(waveform: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.bool_]:
+    """Whether there is sound in each frame of the face: ``[frames]``."""
+    levelled = level(torch.from_numpy(waveform)).numpy()
+    bounds = np.arange(frames + 1) * len(levelled) // frames
+    starts = bounds[:-1].clip(max=len(levelled) - 1)
+    energy = np.add.reduceat(np.square(levelled), starts)
+    rms = np.sqrt(energy / np.diff(bounds).clip(min=1))
+    loud = rms > SPEECH_LEVEL * 10 ** (QUIET_DB / 20)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], loud.astype(np.int8), [0]])))
+    for start, end in zip(edges[::2], edges[1::2]):
+        if end - start < min(SHORTEST, frames):
+            loud[start:end] = False
+    return loud

@@ -1,0 +1,1 @@
+"""Training of a teacher and distillation of students."""

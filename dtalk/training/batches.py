@@ -1,0 +1,147 @@
+"""Training batches: clips drawn, varied, prepared and padded, ahead of time in a thread.
+
+What a batch holds depends on the seed and on the number of the update alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from dtalk.config import TrainingConfig
+from dtalk.data.clips import LoadedClip, batches, draw_epoch, set_shares
+from dtalk.model import UNKNOWN, DiffusionTalker
+from dtalk.motion.curves import FPS
+from dtalk.speech.audio import SAMPLE_RATE, frame_count
+from dtalk.training.augmentation import augment
+
+LARGE_VARIANTS = 8  # versions of a clip whose large features are kept, if nothing else is asked for
+HEARD_VARIANTS = 2  # of speech without labels or motion, which is plenty as it is
+SPEECH = "speech"  # the set of clips without labels
+AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips with motion first, then clips of sound only.
+
+    inputs: the encoder's, a tensor a clip; large: those of a first teacher, in distillation;
+    lengths ``[B]`` in face frames; target ``[M, T, 52]`` standardised, of the M clips with motion;
+    identity and emotion ``[B]``, -1 unknown.
+    """
+
+    inputs: list[Tensor]
+    large: list[Tensor]
+    lengths: Tensor
+    target: Tensor
+    identity: Tensor
+    emotion: Tensor
+
+
+def shares(clips: Sequence[LoadedClip], balance: float) -> npt.NDArray[np.float64] | None:
+    """How likely each clip is to be drawn, [N], by the shares of :func:`set_shares`.
+
+    None where all are alike: NumPy draws otherwise, even from equal ones.
+    """
+    by_set = set_shares(clips, balance)
+    if len(by_set) < 2:
+        return None
+    sizes = Counter(clip.clip.set for clip in clips)
+    return np.array([by_set[clip.clip.set] / sizes[clip.clip.set] for clip in clips])
+
+
+class BatchMaker:
+    """Turns update numbers into batches, ahead of time in a thread."""
+
+    def __init__(
+        self,
+        clips: Sequence[LoadedClip],
+        model: DiffusionTalker,
+        config: TrainingConfig,
+        first_teacher: DiffusionTalker | None = None,
+    ):
+        self._moving = [c for c in clips if c.coefficients is not None]
+        self._sounding = [c for c in clips if c.coefficients is None]
+        self._model, self._first_teacher, self._config = model, first_teacher, config
+        named = first_teacher or model
+        few = LARGE_VARIANTS if named.config.hears_large else 0
+        self._variants = few if config.variants is None else config.variants
+        self._shares = shares(self._sounding, config.balance)
+        self._identity = {s: i for i, s in enumerate(named.config.identities)}
+        self._emotion = {e: i for i, e in enumerate(named.config.emotions)}
+
+    def __call__(self, start: int) -> Generator[Batch, None, None]:
+        """Batches from update ``start`` on, without end."""
+        with ThreadPoolExecutor(1) as pool:
+            plan = self._plan(start)
+            ahead = [pool.submit(self._make, *next(plan)) for _ in range(3)]
+            while True:
+                yield ahead.pop(0).result()
+                ahead.append(pool.submit(self._make, *next(plan)))
+
+    def _plan(self, start: int) -> Iterator[tuple[int, list[LoadedClip]]]:
+        """(update, clips) from ``start`` on; epochs before it are planned and passed over."""
+        update, epoch = 0, 0
+        while True:
+            generator = np.random.default_rng([self._config.seed, 1, epoch])
+            drawn = draw_epoch(self._moving, self._config.balance, generator)
+            for group in batches(drawn, self._config.batch_frames, generator):
+                if update >= start:
+                    yield update, group
+                update += 1
+            epoch += 1
+
+    def _make(self, update: int, moving: list[LoadedClip]) -> Batch:
+        generator = np.random.default_rng([self._config.seed, 2, update])
+        extra = self._draw_sounding(generator)
+        made = [self._vary(clip, self._version(clip, generator)) for clip in (*moving, *extra)]
+        targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
+        device, labels = self._model.device, [clip.clip for clip in (*moving, *extra)]
+        lengths = [
+            len(motion) if motion is not None else frame_count(len(sound)) for sound, motion in made
+        ]
+        sounds = [torch.from_numpy(sound).to(device) for sound, _ in made]
+        teacher = self._first_teacher
+        return Batch(
+            [self._model.encoder.prepare(sound) for sound in sounds],
+            [] if teacher is None else [teacher.encoder.prepare(sound) for sound in sounds],
+            torch.tensor(lengths, device=device),
+            self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
+            self._indices([label.speaker for label in labels], self._identity),
+            self._indices([label.emotion for label in labels], self._emotion),
+        )
+
+    def _draw_sounding(self, generator: np.random.Generator) -> list[LoadedClip]:
+        count = min(self._config.audio_only_batch, len(self._sounding))
+        drawn = generator.choice(len(self._sounding), count, replace=False, p=self._shares)
+        return [self._sounding[i] for i in drawn]
+
+    def _version(self, clip: LoadedClip, generator: np.random.Generator) -> np.random.Generator:
+        """What a changed version of a clip is drawn from; of few versions, each is drawn again and
+        again, so that a large encoder's features of it can be kept."""
+        if not self._variants:
+            return generator
+        heard = clip.clip.set == SPEECH and clip.coefficients is None
+        few = min(self._variants, HEARD_VARIANTS) if heard else self._variants
+        name = zlib.crc32(f"{clip.clip.set}/{clip.clip.name}".encode())
+        return np.random.default_rng([self._config.seed, 3, name, int(generator.integers(few))])
+
+    def _vary(
+        self, clip: LoadedClip, generator: np.random.Generator
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        sound, motion = augment(clip.waveform, clip.coefficients, self._config.augment, generator)
+        if motion is None:
+            sound = sound[: round(AUDIO_ONLY_FRAMES * SAMPLE_RATE / FPS)]
+        return sound, motion
+
+    def _indices(self, labels: Sequence[str], table: dict[str, int]) -> Tensor:
+        return torch.tensor([table.get(x, UNKNOWN) for x in labels], device=self._model.device)

@@ -1,0 +1,460 @@
+"""Training of eq. 15: data, losses, optimiser, averaging, checkpoints, exact resume, validation.
+
+Every random number depends on the seed and on the number of the update alone, so that a run that
+was interrupted goes on exactly as if it had not been: the state on disk needs no generator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dtalk.checkpoint import load_model, save_model
+from dtalk.config import ModelConfig, TrainingConfig
+from dtalk.data.clips import (
+    LoadedClip,
+    Progress,
+    few,
+    in_pieces,
+    labels_of,
+    load_clips,
+    read_index,
+    select,
+)
+from dtalk.errors import CheckpointError, DataError
+from dtalk.evaluation.evaluate import assess, evaluate, without_nan
+from dtalk.evaluation.scoring import Scores
+from dtalk.heads.head import built_in
+from dtalk.model import DiffusionTalker
+from dtalk.speech.encoders import AdaptedEncoder
+from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.pretrained import load_large_encoder
+from dtalk.training.batches import Batch, BatchMaker
+from dtalk.training.objective import Grams, losses_of
+from dtalk.utils.devices import device_of
+from dtalk.utils.files import atomic_path
+
+MODEL_FILE = "model.safetensors"
+BEST_FILE = "best.safetensors"
+STATE_FILE = "training.pt"
+LOG_FILE = "metrics.jsonl"
+
+MINIMUM_STD = 0.02  # channels that never move would else be scaled up without bound
+STANDARDISED_CLIPS = 200  # whose large features are measured
+FINAL_RATE = 0.02  # of the learning rate, at the last update
+WARM_UP = 100  # updates
+
+
+class Observer(Protocol):
+    """Who is told how training goes: the command line, a log, a test."""
+
+    def loading(self, done: int, total: int) -> None: ...
+
+    def updated(self, update: int, updates: int, loss: float, seconds: float) -> None: ...
+
+    def validated(self, update: int, tables: dict[str, Scores]) -> None: ...
+
+    def note(self, line: str) -> None: ...
+
+
+def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean ``[52]``, standard deviation ``[52]`` and covariance ``[52, 52]`` over all frames."""
+    frames = np.concatenate([c.coefficients for c in clips if c.coefficients is not None])
+    covariance = np.cov(frames, rowvar=False)
+    std = np.sqrt(np.diag(covariance)).clip(min=MINIMUM_STD)
+    return tuple(torch.tensor(x, dtype=torch.float32) for x in (frames.mean(0), std, covariance))  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
+    """Start a model from another: all weights, library entries by their labels.
+
+    A speech encoder of another kind is left as it is, and so are residual blocks that the source
+    lacks, which add nothing until they are trained.
+
+    Raises:
+        CheckpointError: the networks differ in more than their libraries and kinds of encoders.
+    """
+    mine, theirs = _shared_weights(model), _shared_weights(source)
+    if model.config.hearing != source.config.hearing:
+        mine, theirs = (
+            {name: value for name, value in weights.items() if not name.startswith("encoder.")}
+            for weights in (mine, theirs)
+        )
+    mine = {k: v for k, v in mine.items() if k in theirs or not k.startswith("encoder.blocks.")}
+    shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
+    differing = [k for k in {**shapes[0], **shapes[1]} if shapes[0].get(k) != shapes[1].get(k)]
+    if differing:
+        raise CheckpointError(
+            f"cannot start from {source.name or 'this model'}: {differing[0]} differs; "
+            "give the same settings of the model"
+        )
+    for name, value in mine.items():
+        value.copy_(theirs[name])
+    for kind in ("identity", "emotion"):
+        to, other = getattr(model.personalizer, kind), getattr(source.personalizer, kind)
+        for index, label in enumerate(to.labels):
+            if label in other.labels:
+                to.entries[index] = other.entries[other.labels.index(label)]
+
+
+def _shared_weights(model: DiffusionTalker) -> dict[str, Tensor]:
+    """All weights but those that depend on how many labels there are; of those, "unknown"'s."""
+    weights = model.state_dict()
+    return {k: v[-1] if k.endswith(".entries") else v for k, v in weights.items()}
+
+
+def new_model(model_config: ModelConfig, config: TrainingConfig) -> DiffusionTalker:
+    """An untrained model, with its large encoder attached if it has one.
+
+    Raises:
+        CheckpointError: the large encoder cannot be loaded.
+    """
+    device = device_of(config.device)
+    if not model_config.hears_large:
+        return DiffusionTalker(model_config).to(device)
+    large = load_large_encoder(model_config.encoder, model_config.layer, device, config.precision)
+    described = dataclasses.replace(
+        model_config,
+        encoder=large.name,
+        layer=large.layers,
+        large_width=large.width,
+        large_fingerprint=large.fingerprint,
+    )
+    model = DiffusionTalker(described).to(device)
+    model.attach(FeatureCache(large, config.cache))
+    return model
+
+
+@torch.no_grad()
+def standardise_features(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
+    """Measure mean and spread of a large encoder's channels on some of the clips."""
+    encoder = model.encoder
+    if not isinstance(encoder, AdaptedEncoder):
+        return
+    chosen = clips[:: max(1, len(clips) // STANDARDISED_CLIPS)]
+    features = torch.cat([encoder.prepare(torch.from_numpy(clip.waveform)) for clip in chosen])
+    encoder.mean.copy_(features.mean(0))
+    encoder.std.copy_(features.std(0).clamp(min=1e-3))
+
+
+class _HeldInterrupts:
+    """Ctrl-C, remembered until the weights are in step with their average and their number."""
+
+    def __init__(self) -> None:
+        self.met = False
+
+    def note(self, *_: object) -> None:
+        self.met = True
+
+    def raise_if_any(self) -> None:
+        if self.met:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[_HeldInterrupts]:
+    held = _HeldInterrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield held  # only the main thread may, and need, handle signals
+        return
+    before = signal.signal(signal.SIGINT, held.note)
+    try:
+        yield held
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Average:
+    """Exponential moving average of a model's weights, with a short memory at the start."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, update: int) -> None:
+        decay = min(self.decay, (1 + update) / (10 + update))
+        for name, value in model.state_dict().items():
+            self.weights[name].lerp_(value, 1 - decay)
+
+
+def learning_rate(update: int, config: TrainingConfig) -> float:
+    """Linear warm-up, then half a cosine down to a small share of the full rate."""
+    warm = min(1.0, (update + 1) / WARM_UP)
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, update / max(1, config.updates))))
+    return config.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * fall)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The clips of one run, in memory."""
+
+    train: list[LoadedClip]
+    validation: list[LoadedClip]
+
+
+class Trainer:
+    """One run: everything that is trained, and where it is kept.
+
+    ``helpers`` are trained beside the model and saved with the run's state, not with the model.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        observer: Observer,
+        command: str = "",
+        data: Data | None = None,
+        helpers: Mapping[str, nn.Module] | None = None,
+    ) -> None:
+        self.config, self.observer, self.command = config, observer, command
+        self.data = data or load_data(config, observer)
+        self.covariance = statistics(self.data.train)[2]
+        torch.manual_seed(config.seed)
+        self.model = self.build()
+        self.helpers = nn.ModuleDict(helpers)
+        self._weigh_regions()
+        self.average = Average(self.model, config.ema)
+        self.update = 0
+        self.best = math.inf
+        self.seconds = 0.0
+        self.batches: Callable[[int], Generator[Batch, None, None]] = self.batch_maker()
+        weights = [*self.model.parameters(), *self.helpers.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            weights, config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def build(self) -> DiffusionTalker:
+        """The model as training starts."""
+        train, config = self.data.train, self.config
+        identities, emotions = labels_of([clip.clip for clip in train])
+        identities = () if "identity" in config.without else identities
+        emotions = () if "emotion" in config.without else emotions
+        model = new_model(ModelConfig(identities, emotions, **config.model), config)
+        mean, std, _ = statistics(train)
+        model.mean.copy_(mean)
+        model.std.copy_(std)
+        standardise_features(model, train)
+        if config.init is not None:
+            source = load_model(config.init, model.device)
+            source.name = config.init.name
+            adopt(model, source)
+        return model
+
+    def batch_maker(self) -> BatchMaker:
+        """What makes the batches for :attr:`model`."""
+        return BatchMaker(self.data.train, self.model, self.config)
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """``total``, which is minimised, and its parts."""
+        return losses_of(self.model, batch, self.grams, generator, self.config)
+
+    def _weigh_regions(self) -> None:
+        """The grams go with the model's standardisation, which may come from another model."""
+        mean, std = self.model.mean.cpu(), self.model.std.cpu()
+        self.grams = Grams.of(built_in(), mean, std, self.covariance, self.model.device)
+
+    def run(self) -> None:
+        """Train to the end, validating and saving on the way; ctrl-C saves and stops."""
+        self._start()
+        saved = started = time.monotonic()
+        before, first = self.seconds, self.update
+        source = self.batches(self.update)
+        parts: dict[str, float] = {}
+        with _held_interrupts() as interrupts, self._saving(), closing(source):
+            while self.update < self.config.updates:
+                parts = self.step(next(source))
+                self.seconds = before + time.monotonic() - started
+                seconds = (time.monotonic() - started) / (self.update - first)
+                self.observer.updated(self.update, self.config.updates, parts["total"], seconds)
+                if self.update % self.config.validate_every == 0:
+                    self.validate(parts)
+                if time.monotonic() - saved > 60 * self.config.save_minutes:
+                    self.save()
+                    saved = time.monotonic()
+                interrupts.raise_if_any()
+            if self.update > first and self.update % self.config.validate_every:
+                self.validate(parts)
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.save()
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One update of the weights; the losses before it."""
+        number = self.config.seed * 1_000_003 + self.update
+        generator = torch.Generator().manual_seed(number)
+        # Dropout draws from the global generator, which therefore is seeded here too.
+        torch.manual_seed(number)
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.update, self.config)
+        parts = self.losses(batch, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        weights = [*self.model.parameters(), *self.helpers.parameters()]
+        nn.utils.clip_grad_norm_(weights, self.config.clip_gradient)
+        self.optimizer.step()
+        self.update += 1
+        self.average.update(self.model, self.update)
+        return {name: float(value.detach()) for name, value in parts.items()}
+
+    def validate(self, parts: dict[str, float]) -> None:
+        """Score the averaged weights on the validation split; keep them if they are the best."""
+        model = self.averaged()
+        results = evaluate(model, self.data.validation, built_in())
+        assessed = assess(model, self.data.validation, results)
+        tables, found = assessed["sample"], assessed["retrieval"]["all"]
+        retrieved = {"retrieval": assessed["retrieval"]}
+        if not tables:
+            return
+        tables["all"] |= {f"{name}_top1": value for name, value in found.items()}
+        self.observer.validated(self.update, tables)
+        self.log({"update": self.update, "losses": parts, "validation": tables} | retrieved)
+        if tables["all"]["lve"] < self.best:
+            self.best = tables["all"]["lve"]
+            save_model(model, self.config.out / BEST_FILE, self.about(tables))
+
+    def averaged(self) -> DiffusionTalker:
+        """A copy of the model with the averaged weights, in evaluation mode."""
+        model = self.model.twin()
+        model.load_state_dict(self.average.weights)
+        return model.eval()
+
+    def save(self) -> None:
+        """Write the averaged model and the whole training state, each atomically."""
+        save_model(self.averaged(), self.config.out / MODEL_FILE, self.about({}))
+        state = {
+            "update": self.update,
+            "best": self.best,
+            "seconds": self.seconds,
+            "config": json.dumps(self._identity(), sort_keys=True),
+            "model": self.model.state_dict(),
+            "helpers": self.helpers.state_dict(),
+            "average": self.average.weights,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_path(self.config.out / STATE_FILE) as temporary:
+            torch.save(state, temporary)
+
+    def _start(self) -> None:
+        path = self.config.out / STATE_FILE
+        if self.config.resume:
+            self._restore(path)
+        else:
+            refuse_existing(path)
+        try:
+            self.config.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to {self.config.out}: {error.strerror}") from error
+
+    def _restore(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location=self.model.device, weights_only=True)
+            differing = _differences(json.loads(state["config"]), self._identity())
+            if differing:
+                raise CheckpointError(f"cannot resume from {path}: other settings: {differing}")
+            self.model.load_state_dict(state["model"])
+            self.helpers.load_state_dict(state["helpers"])
+            self._weigh_regions()
+            self.average.weights = state["average"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.update, self.best, self.seconds = state["update"], state["best"], state["seconds"]
+        except FileNotFoundError as error:
+            raise CheckpointError(f"nothing to resume: {path} does not exist") from error
+        except CheckpointError:
+            raise
+        except Exception as error:  # torch and its unpickler raise many kinds
+            raise CheckpointError(f"cannot resume from {path}: damaged or foreign") from error
+        self.observer.note(f"going on after update {self.update}")
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a run to go on: the settings, and what the labels stand for."""
+        config = self.model.config
+        labels = {"identities": list(config.identities), "emotions": list(config.emotions)}
+        return {**self.settings(), **labels}
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that shape the result; a large encoder is named by its weights."""
+        plain = _settings(self.config)
+        config = self.model.config
+        if config.hears_large:
+            plain["model"] |= {"encoder": config.large_fingerprint, "layer": list(config.layer)}
+        return plain
+
+    def about(self, tables: dict[str, Scores]) -> dict[str, Any]:
+        """What a checkpoint says of how it came to be."""
+        return {
+            "command": self.command,
+            "settings": self.settings(),
+            "update": self.update,
+            "seconds": round(self.seconds),
+            "validation": without_nan(tables),
+        }
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Add a line to the log of the run."""
+        with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(without_nan(entry)) + "\n")
+
+
+def refuse_existing(state: Path) -> None:
+    """Nothing may write over the state of another run.
+
+    Raises:
+        DataError: there is one.
+    """
+    if state.exists():
+        raise DataError(f"{state} exists: add --resume to go on, or choose another --out")
+
+
+def load_data(config: TrainingConfig, observer: Observer) -> Data:
+    """Training and validation clips in memory; clips that cannot be read are named and left out.
+
+    Raises:
+        DataError: no clip with motion to train on.
+    """
+    index = read_index(config.data, observer.note)
+    chosen = select(index, sets=config.sets, without=config.without_sets)
+    wanted = [clip for clip in chosen if clip.split in ("train", "val")]
+    progress: Progress = observer.loading
+    loaded, failures = load_clips(wanted, progress)
+    for line in few(failures):
+        observer.note(f"left out: {line}")
+    train = [piece for clip in loaded if clip.clip.split == "train" for piece in in_pieces(clip)]
+    if not any(clip.coefficients is not None for clip in train):
+        raise DataError(f"{config.data} has no clip with motion in its train split")
+    return Data(train, [clip for clip in loaded if clip.clip.split == "val"])
+
+
+def _settings(config: TrainingConfig) -> dict[str, Any]:
+    """The settings that shape the result: all but places and devices."""
+    places = {"data", "out", "teacher", "speech", "heard", "init", "cache", "encoder"}
+    left_out = {*places, "device", "resume", "save_minutes"}
+    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in left_out}
+    return json.loads(json.dumps(plain))
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    )

@@ -1,0 +1,1 @@
+"""Files, jobs, devices and pickles."""

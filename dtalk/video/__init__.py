@@ -1,0 +1,1 @@
+"""Videos and still pictures of heads that move."""

@@ -1,0 +1,123 @@
+"""From any input of ``dtalk render`` to motion and its sound."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtalk.errors import AudioError
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import FORMATS, is_flame, read_motion
+from dtalk.speech.audio import AUDIO_SUFFIXES
+
+MOTION_SUFFIXES = frozenset(f".{name}" for name in FORMATS)
+RENDERED_SUFFIXES = MOTION_SUFFIXES | AUDIO_SUFFIXES
+
+
+class SoundWarning(UserWarning):
+    """A motion file has no sound to go with it."""
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What is to be seen and heard; ``audio`` is None for a silent video."""
+
+    motion: Motion
+    audio: Path | None
+
+
+def without_own_audio(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """Inputs less those that another of the same name stands for: npz, csv, json, then speech.
+
+    In a folder that ``dtalk animate`` has filled, the curves are rendered, once, and the speech is
+    not animated again.
+    """
+    chosen: dict[Path, Path] = {}
+    for file, _ in sorted(found, key=lambda pair: _rank(pair[0])):
+        chosen.setdefault(_clip(file), file)
+    return [
+        (file, relative)
+        for file, relative in found
+        if chosen[_clip(file)] == file or not is_motion(chosen[_clip(file)])
+    ]
+
+
+def _clip(path: Path) -> Path:
+    """What files of one clip share: ``a`` of ``a.wav``, ``a.csv`` and ``a.flame.npz``."""
+    stem = path.with_suffix("")
+    return stem.with_suffix("") if is_flame(path) else stem
+
+
+def _rank(path: Path) -> tuple[int, int]:
+    """The order of :data:`FORMATS`, the exact one first; sound last, and the shorter name first."""
+    kind = path.suffix.lower().removeprefix(".")
+    place = list(FORMATS).index(kind) if kind in FORMATS else len(FORMATS)
+    return place, len(path.name)
+
+
+def is_motion(path: Path) -> bool:
+    """Whether a file holds curves rather than sound, by its suffix."""
+    return path.suffix.lower() in MOTION_SUFFIXES
+
+
+def perform(
+    source: Path, audio: Path | None, animate_file: Callable[[Path], Motion]
+) -> Performance:
+    """Motion and sound for a motion file, whose sound is looked for, or for a speech file.
+
+    Raises:
+        DtalkError: the source cannot be read or animated.
+    """
+    if not is_motion(source):
+        return Performance(_animated(source, animate_file), audio or source)
+    motion = read_motion(source)
+    found = audio or find_audio(source, motion)
+    if found is None:
+        warnings.warn(f"no sound found for {source}: silent; name it with --audio", SoundWarning, 2)
+    return Performance(motion, found)
+
+
+def _animated(source: Path, animate_file: Callable[[Path], Motion]) -> Motion:
+    """The motion of a speech file; of a file that may be anything the error says what is known."""
+    try:
+        return animate_file(source)
+    except AudioError as error:
+        if source.suffix.lower() in AUDIO_SUFFIXES:
+            raise
+        raise AudioError(f"{error}; motion files are {', '.join(FORMATS)}") from error
+
+
+def perform_together(
+    sources: Sequence[Path], audio: Path | None, animate_file: Callable[[Path], Motion]
+) -> tuple[list[Motion], Path | None]:
+    """Motions of one clip, and its sound: ``audio``, or the first that a source comes with.
+
+    Raises:
+        DtalkError: a source cannot be read or animated.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SoundWarning)  # one sound is enough for all
+        all_ = [perform(source, audio, animate_file) for source in sources]
+    found = audio or next((one.audio for one in all_ if one.audio is not None), None)
+    if found is None:
+        warnings.warn("no sound found: silent; name it with --audio", SoundWarning, 2)
+    return [one.motion for one in all_], found
+
+
+def find_audio(source: Path, motion: Motion) -> Path | None:
+    """The sound of a motion file: the name written in it, else its own stem, in its folder."""
+    if motion.audio:
+        named = source.parent / Path(motion.audio).name
+        if named.is_file():
+            return named
+    for file in sorted(source.parent.glob(f"{_literal(source.stem)}.*")):
+        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
+            return file
+    return None
+
+
+def _literal(stem: str) -> str:
+    """``stem`` for glob, without its wildcards."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in stem)

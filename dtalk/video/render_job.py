@@ -1,0 +1,124 @@
+"""What ``dtalk render`` makes of an input, in this process or in another."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dtalk.config import DEFAULT_LOOK, DEFAULT_MANNER, Engine, Look, Manner, Showing
+from dtalk.heads.head import Head
+from dtalk.motion.curves import Motion
+from dtalk.motion.idle import enlivened
+from dtalk.render.canvas import Frame
+from dtalk.render.renderer import DEFAULT_SIZE, Size
+from dtalk.utils.jobs import Job, plan
+from dtalk.video.inputs import SoundWarning, perform, perform_together
+from dtalk.video.mp4 import counted, matched, sound_seconds, write_video
+from dtalk.video.side_by_side import OUTPUT, aligned, named_panels, panels
+from dtalk.video.stills import at_moments, parse_moments, still_suffixes, write_stills
+
+Panels = list[tuple[str, Path]]
+"""Names and files of what is shown side by side."""
+
+
+def planned(
+    found: Sequence[tuple[Path, Path]], out: Path | None, showing: Showing
+) -> tuple[list[Job], list[float], Panels]:
+    """Jobs, moments of stills and panels for the inputs, as `dtalk.utils.jobs.plan` has them.
+
+    Side by side, all inputs are one job.
+
+    Raises:
+        DtalkError: see `dtalk.utils.jobs.plan` and `dtalk.video.stills.parse_moments`.
+    """
+    moments = parse_moments(showing.still)
+    suffixes = still_suffixes(moments) if moments else [".mp4"]
+    if not showing.side_by_side:
+        return plan(found, out, suffixes), moments, []
+    shown = named_panels([path for path, _ in found], showing.reference)
+    return plan([(OUTPUT, OUTPUT)], out, suffixes), moments, shown
+
+
+@dataclass(frozen=True)
+class Production:
+    """All that is to be known beside a job; it can be sent to another process.
+
+    Attributes:
+        audio: the sound; looked for if None.
+        size, look, head: see `dtalk.render.renderer.Renderer`.
+        manner, engine: for speech, which is animated first.
+        moments: seconds of which stills are made, instead of a video.
+        life: whether blinks and head motion are added, from the manner's seed.
+        together: name and file of each panel, if several are shown side by side.
+    """
+
+    audio: Path | None = None
+    size: Size = DEFAULT_SIZE
+    look: Look = DEFAULT_LOOK
+    head: Head | None = None
+    manner: Manner = DEFAULT_MANNER
+    engine: Engine = field(default_factory=Engine)
+    moments: Sequence[float] = ()
+    life: bool = False
+    together: Sequence[tuple[str, Path]] = ()
+
+    @property
+    def comment(self) -> str:
+        """What is to be noted in the outputs; empty if all motion is the inputs'."""
+        seed = self.manner.seed
+        return f"blinks and head motion are drawn from seed {seed}, not heard" if self.life else ""
+
+    def make(self, job: Job, progress: Callable[[int, int], None] | None = None) -> int:
+        """Write the job's outputs; the number of frames.
+
+        ``progress`` is called after every frame of a video with the frames done and all of them.
+
+        Raises:
+            DtalkError: an input cannot be read or animated, or nothing can be drawn or written.
+        """
+        with warnings.catch_warnings():
+            if self.moments:  # stills are silent anyway
+                warnings.simplefilter("ignore", SoundWarning)
+            motions, audio = self._motions(job)
+        if self.moments:
+            motions = [at_moments(motion, self.moments) for motion in motions]
+        frames = self._frames(motions)
+        count = len(motions[0])
+        if self.moments:
+            write_stills(frames, job.outputs, self.comment)
+            return count
+        report = None if progress is None else (lambda done: progress(done, count))
+        shown = counted(frames, report)
+        write_video(shown, job.outputs[0], motions[0].fps, audio, comment=self.comment)
+        return count
+
+    def _motions(self, job: Job) -> tuple[list[Motion], Path | None]:
+        """What is to be seen, all of one rate and as long as the sound, and the sound."""
+        if self.together:
+            sources = [path for _, path in self.together]
+            motions, audio = perform_together(sources, self.audio, self._animated)
+            motions = aligned(motions, None if audio is None else sound_seconds(audio))
+        else:
+            performance = perform(job.source, self.audio, self._animated)
+            audio = performance.audio
+            motions = [matched(performance.motion, audio)]
+        if self.life:
+            motions = [enlivened(motion, self.manner.seed) for motion in motions]
+        return motions, audio
+
+    def _animated(self, path: Path) -> Motion:
+        import torch
+
+        from dtalk.inference import animate_file, load
+
+        engine = self.engine
+        if engine.threads is not None:  # this may be another process than the command line's
+            torch.set_num_threads(engine.threads)
+        model = load(engine.weights, engine.device, engine.encoder, engine.cache)
+        return animate_file(model, path, self.manner)
+
+    def _frames(self, motions: Sequence[Motion]) -> Iterator[Frame]:
+        names = [name for name, _ in self.together]
+        return panels(motions, names, self.head, self.size, self.look)
