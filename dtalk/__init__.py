@@ -12,15 +12,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dtalk.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from dtalk.config import Look
     from dtalk.errors import DtalkError
     from dtalk.inference import animate, load
-    from dtalk.motion.curves import ARKIT_NAMES, Motion
+    from dtalk.motion.arkit import ARKIT_NAMES
+    from dtalk.motion.curves import Motion
     from dtalk.motion.files import read_motion, write_motion
     from dtalk.video.mp4 import render_video as render
 
-__version__ = "0.1.0"
 __all__ = [
     "ARKIT_NAMES",
     "DtalkError",

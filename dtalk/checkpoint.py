@@ -19,7 +19,7 @@ from safetensors.torch import save as serialise
 from dtalk.config import ModelConfig
 from dtalk.errors import CheckpointError
 from dtalk.model import DiffusionTalker
-from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.utils.files import atomic_path
 
 FORMAT_VERSION = 2

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from dtalk.checkpoint import load_model
 from dtalk.config import AUTO, DEFAULT_MANNER, Manner
+from dtalk.data.clips import LoadedClip
+from dtalk.diffusion import sample_ddim
 from dtalk.errors import CheckpointError, DtalkError
-from dtalk.model import DiffusionTalker
+from dtalk.model import DiffusionTalker, draw_noise, noise_generator
 from dtalk.motion.curves import Motion
 from dtalk.speech.audio import load_audio
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.pretrained import load_large_encoder
 from dtalk.utils.devices import device_of
-from dtalk.utils.files import weights_path
 
 DEFAULT_WEIGHTS = "student.safetensors"
 SHIPPED = ("student", "teacher")
@@ -165,3 +168,85 @@ def animate(
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         raise DtalkError("speech samples must be finite, of shape [S] with S >= 1")
     return animate_waveform(model, samples, chosen)
+
+
+def weights_folder() -> Path:
+    """The folder of the models that ship with dtalk.
+
+    In an installed package it lies inside it, in a source checkout beside it.
+
+    Raises:
+        CheckpointError: this installation came without weights.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "weights", package.parent / "weights"):
+        if folder.is_dir():
+            return folder
+    raise CheckpointError(
+        "this installation of dtalk has no weights folder; name a model file, or install again"
+    )
+
+
+def weights_path(name: str) -> Path:
+    """The shipped model file ``name``, such as ``student.safetensors``.
+
+    Raises:
+        CheckpointError: there is no such file; the message lists those there are.
+    """
+    path = weights_folder() / name
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.name for file in path.parent.glob("*.safetensors")))
+        raise CheckpointError(f"no shipped model {name} in {path.parent}; there: {shipped or None}")
+    return path
+
+
+BATCH_FRAMES = 4000
+
+
+@torch.inference_mode()
+def predict(
+    model: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    seeds: Sequence[int],
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[LoadedClip, npt.NDArray[np.float32]]]:
+    """Samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
+
+    Equal to :meth:`DiffusionTalker.animate` with the same seed, but batched by length.
+    """
+    done = 0
+    for group in by_length(clips):
+        lengths = torch.tensor([clip.frames for clip in group], device=model.device)
+        features = model.features([clip.waveform for clip in group], lengths)
+        embedding = model.personalizer(*model.infer_weights(features, lengths))
+        denoise = model.denoiser(features, embedding, lengths)
+        count = model.config.steps if steps is None else steps
+        drawn = []
+        for seed in seeds:
+            noise = _padded_noise(group, seed).to(model.device)
+            drawn.append(
+                sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
+            )
+        for clip, samples in zip(group, torch.stack(drawn, 1)):
+            yield clip, model.finish(samples[:, : clip.frames], clip.waveform).cpu().numpy()
+        done += len(group)
+        if progress:
+            progress(done, len(clips))
+
+
+def by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
+    """Groups of clips of about equal length, of at most ``BATCH_FRAMES`` frames each."""
+    group: list[LoadedClip] = []
+    for clip in sorted(clips, key=lambda clip: clip.frames):
+        if group and clip.frames * (len(group) + 1) > BATCH_FRAMES:
+            yield group
+            group = []
+        group.append(clip)
+    if group:
+        yield group
+
+
+def _padded_noise(clips: Sequence[LoadedClip], seed: int) -> torch.Tensor:
+    noises = [draw_noise(clip.frames, noise_generator(clip.waveform, seed)) for clip in clips]
+    return torch.nn.utils.rnn.pad_sequence(noises, batch_first=True)

@@ -27,10 +27,12 @@ from torch.nn import functional
 from dtalk.config import ModelConfig
 from dtalk.diffusion import Denoiser, guided, sample_ancestral, sample_ddim, schedule
 from dtalk.errors import CheckpointError, DataError
-from dtalk.motion.curves import ARKIT_NAMES, MOUTH_CHANNELS, UPPER_FACE_CHANNELS
-from dtalk.nn.recurrent import FastGRU, parallel_directions, run_recurrent
+from dtalk.motion.arkit import ARKIT_NAMES, MOUTH_CHANNELS, UPPER_FACE_CHANNELS
+from dtalk.nn.fast_rnn import FastGRU
+from dtalk.nn.frames import frame_mask
+from dtalk.nn.recurrent import parallel_directions, run_recurrent
 from dtalk.speech.audio import frame_count
-from dtalk.speech.encoders import AdaptedEncoder, build_encoder, frame_mask
+from dtalk.speech.encoders import AdaptedEncoder, build_encoder
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.pretrained import LargeEncoder
 from dtalk.speech.voice_activity import rest_in_silence

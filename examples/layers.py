@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtalk.data.clips import LoadedClip, load_clips, read_index, select
+from dtalk.data.clips import LoadedClip, load_clips, select
+from dtalk.data.index import read_index
 from dtalk.evaluation.evaluate import mean_scores
 from dtalk.evaluation.scoring import Geometry, score, static_scores
 from dtalk.heads.head import built_in

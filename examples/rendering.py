@@ -24,7 +24,8 @@ import soundfile
 from dtalk.config import DEFAULT_LOOK
 from dtalk.heads.head import Head
 from dtalk.heads.load import load_head
-from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.curves import FPS, Motion
 from dtalk.render.camera import camera_at
 from dtalk.render.canvas import Frame
 from dtalk.render.lighting import Light
@@ -56,7 +57,8 @@ def chatter(frames: int) -> Motion:
     """All curves in motion, smoothly, from a seed."""
     phases = np.random.default_rng(0).uniform(0, 2 * np.pi, len(ARKIT_NAMES))
     times = np.arange(frames)[:, None] / FPS
-    return Motion(0.2 + 0.2 * np.sin(2 * np.pi * 3 * times + phases))
+    curves = 0.2 + 0.2 * np.sin(2 * np.pi * 3 * times + phases)
+    return Motion(curves.astype(np.float32))
 
 
 def measure_parts(head: Head, size: int, motion: Motion, clock: Clock) -> list[Frame]:
@@ -64,7 +66,7 @@ def measure_parts(head: Head, size: int, motion: Motion, clock: Clock) -> list[F
     camera = camera_at(head, DEFAULT_LOOK.camera, DEFAULT_LOOK.yaw, size, size)
     light = Light(head, camera.pose, camera.turn)
     outlines = Outlines(head)
-    frames = []
+    frames: list[Frame] = []
     with Renderer(head, size) as renderer:
         canvas = renderer.canvas
         for row in motion.coefficients:

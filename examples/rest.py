@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 import dtalk
-from dtalk.data.clips import load_clips, read_index, select
-from dtalk.evaluation.evaluate import predict
+from dtalk.data.clips import load_clips, select
+from dtalk.data.index import read_index
 from dtalk.evaluation.scoring import Geometry
 from dtalk.heads.head import built_in
+from dtalk.inference import predict
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     for clip, samples in predict(dtalk.load(asked.weights), clips, [0]):
         opening = face.opening(samples[0])[:frames]
         found.append(opening.mean())
+        assert clip.coefficients is not None
         tracked.append(face.opening(clip.coefficients)[:frames].mean())
         trembling.append(np.abs(np.diff(opening, 2)).mean())
     print(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from dtalk.checkpoint import load_model, read_description, save_model
 
@@ -31,7 +32,9 @@ def main() -> None:
     model, about = load_model(source), read_description(source)
     changes = {name: value for name, value in asked.items() if value is not None}
     model.config = dataclasses.replace(model.config, **changes)
-    kept = {key: about[key] for key in ("settings", "update", "seconds") if key in about}
+    kept: dict[str, Any] = {
+        key: about[key] for key in ("settings", "update", "seconds") if key in about
+    }
     save_model(model, out, {**kept, "note": note, "licence": LICENCE})
 
 

@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from dtalk.heads.head import PARTS, Head, built_in
-from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.motion.arkit import ARKIT_NAMES
 
 Array = npt.NDArray[Any]
 

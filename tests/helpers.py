@@ -18,7 +18,8 @@ from dtalk.cli.app import main
 from dtalk.config import DistillationConfig, ModelConfig, TrainingConfig
 from dtalk.data.clips import Clip, LoadedClip
 from dtalk.model import DiffusionTalker
-from dtalk.motion.curves import ARKIT_NAMES, Motion
+from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
 

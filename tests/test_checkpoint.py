@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from dtalk.checkpoint import load_model, read_description, save_model
 from dtalk.errors import CheckpointError, DtalkError
-from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.motion.arkit import ARKIT_NAMES
 
 
 @pytest.fixture

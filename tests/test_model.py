@@ -41,9 +41,10 @@ from dtalk.model import (
     pooled,
     step_embedding,
 )
-from dtalk.motion.curves import ARKIT_NAMES, MOUTH_NAMES, UPPER_FACE_CHANNELS
+from dtalk.motion.arkit import ARKIT_NAMES, MOUTH_NAMES, UPPER_FACE_CHANNELS
+from dtalk.nn.frames import frame_mask
 from dtalk.speech.audio import frame_count
-from dtalk.speech.encoders import AdaptedEncoder, frame_mask
+from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.voice_activity import presence
 

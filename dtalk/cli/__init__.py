@@ -1,1 +1,3 @@
-"""The command line."""
+"""The command line; ``dtalk.cli:main`` is the program."""
+
+from dtalk.cli.app import main as main

@@ -8,10 +8,8 @@ they are published, by :mod:`dtalk.data.published`.
 
 from __future__ import annotations
 
-import csv
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,19 +17,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dtalk.config import SPLITS
 from dtalk.errors import DataError, DtalkError
 from dtalk.motion.curves import FPS, Motion, resample_motion
 from dtalk.motion.files import read_motion
 from dtalk.speech.audio import SAMPLE_RATE, frame_count, load_audio
 
-INDEX = "clips.csv"
 TOLERANCE = 1.0  # seconds that sound and motion may differ by in length, and
 TOLERANCE_SHARE = 0.1  # what part of the longer one, and a frame
 PIECE_FRAMES = 300  # longer recordings of published data sets are cut for training
 SHOWN = 5  # of many lines of one kind
-
-_COLUMNS = ("clip", "set", "split", "speaker", "emotion", "audio", "motion")
 
 Array = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -90,55 +84,6 @@ class LoadedClip:
 def warn(line: str) -> None:
     """A ``Note`` for callers that have nobody to tell."""
     warnings.warn(line, DataWarning, stacklevel=3)
-
-
-def read_index(folder: Path, note: Note = warn) -> list[Clip]:
-    """All clips of a data set: native, or else what :func:`dtalk.data.published.published_clips` finds.
-
-    ``note`` is told, in one line a kind, which files of a published data set have no partner.
-
-    Raises:
-        DataError: no index, a missing column, an unknown split, or no clip at all.
-    """
-    folder = Path(folder)
-    if not (folder / INDEX).is_file() and folder.is_dir():
-        from dtalk.data.published import published_clips  # which makes the clips of this module
-
-        clips = published_clips(folder, note)
-        if clips:
-            return clips
-    return _read_native(folder)
-
-
-def _read_native(folder: Path) -> list[Clip]:
-    path = folder / INDEX
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path} lacks the columns {', '.join(missing)}")
-            clips = [_clip(row, folder, f"{path}:{n}") for n, row in enumerate(reader, 2)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"cannot read {path}: {reason}; a data folder holds {INDEX} and what it names, "
-            "or BEAT or 3D-ETF as published"
-        ) from error
-    if not clips:
-        raise DataError(f"{path} names no clips")
-    return clips
-
-
-def _clip(row: dict[str, str | None], folder: Path, place: str) -> Clip:
-    cells = {column: row[column] or "" for column in _COLUMNS}  # a short row lacks some
-    name, group, split, speaker, emotion, audio, motion = cells.values()
-    if split not in SPLITS:
-        raise DataError(f"{place}: split {split!r} is none of {', '.join(SPLITS)}")
-    if not audio:
-        raise DataError(f"{place}: the clip names no audio file")
-    moved = folder / motion if motion else None
-    return Clip(name, group, split, speaker, emotion, folder / audio, moved)
 
 
 def select(
@@ -263,47 +208,3 @@ def labels_of(clips: Iterable[Clip]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     speakers = sorted({clip.speaker for clip in clips} - {""})
     emotions = sorted({clip.emotion for clip in clips} - {""})
     return tuple(speakers), tuple(emotions)
-
-
-def set_shares(clips: Sequence[LoadedClip], balance: float) -> dict[str, float]:
-    """The share of each set, by name, where a set of n clips counts as n ** balance."""
-    sizes = Counter(clip.clip.set for clip in clips)
-    total = sum(n**balance for n in sizes.values())
-    return {name: sizes[name] ** balance / total for name in sorted(sizes)}
-
-
-def draw_epoch(
-    clips: Sequence[LoadedClip], balance: float, generator: np.random.Generator
-) -> list[LoadedClip]:
-    """As many clips as there are, drawn so that a set of n clips counts as n ** balance.
-
-    balance 1 takes every clip once; below 1 small sets come more often than their size says. A set
-    is gone through in random order, again and again until its share is filled.
-    """
-    drawn: list[LoadedClip] = []
-    for name, part in set_shares(clips, balance).items():
-        members = [clip for clip in clips if clip.clip.set == name]
-        share = round(len(clips) * part)
-        order = [
-            i for _ in range(-(-share // len(members))) for i in generator.permutation(len(members))
-        ]
-        drawn.extend(members[i] for i in order[:share])
-    return drawn
-
-
-def batches(
-    clips: Sequence[LoadedClip], frames: int, generator: np.random.Generator
-) -> Iterator[list[LoadedClip]]:
-    """Batches of clips of like length, at most ``frames`` padded frames each, in random order."""
-    jittered = sorted(clips, key=lambda clip: clip.frames * generator.uniform(0.9, 1.1))
-    groups: list[list[LoadedClip]] = [[]]
-    longest = 0
-    for clip in jittered:
-        longest = max(longest, clip.frames)
-        if groups[-1] and longest * (len(groups[-1]) + 1) > frames:
-            groups.append([])
-            longest = clip.frames
-        groups[-1].append(clip)
-    for index in generator.permutation(len(groups)):
-        if groups[index]:
-            yield groups[index]

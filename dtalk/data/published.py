@@ -40,8 +40,9 @@ from dtalk.config import SPLITS
 from dtalk.data.clips import Clip, Note
 from dtalk.data.vocaset import VERTICES
 from dtalk.errors import DataError, MotionError
+from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged
-from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+from dtalk.motion.curves import FPS, Motion
 from dtalk.motion.files import is_names, json_object, naming
 from dtalk.speech.audio import AUDIO_SUFFIXES
 from dtalk.utils.files import NUMPY_DAMAGE, walk

@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dtalk import __version__
 from dtalk.data.clips import Clip, LoadedClip
-from dtalk.evaluation.evaluate import predict
+from dtalk.inference import predict
 from dtalk.model import DiffusionTalker
 from dtalk.speech.audio import SAMPLE_RATE
-from dtalk.speech.encoders import SPEECH_LEVEL, AdaptedEncoder
+from dtalk.speech.encoders import AdaptedEncoder
+from dtalk.speech.features import SPEECH_LEVEL
+from dtalk.version import __version__
 
 SECONDS, SHORT_SECONDS = 10.0, 1.0
 WARM_UP, RUNS = 3, 20

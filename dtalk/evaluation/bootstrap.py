@@ -8,9 +8,13 @@ that what is hard in a clip for both cancels out.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from dtalk.evaluation.comparison import System
+from dtalk.evaluation.evaluate import OF_STATIC
 
 RESAMPLES = 2000
 COVERAGE = 0.95
@@ -49,3 +53,56 @@ def interval(means: npt.NDArray[np.float64], coverage: float = COVERAGE) -> Inte
     tail = (1 - coverage) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
+
+
+# How sure -----------------------------------------------------------------------------------------
+
+
+def add_intervals(systems: Sequence[System]) -> None:
+    """Add ``intervals`` (95 % over clips, of one sample) and ``difference`` to the tables.
+
+    Both hold pairs by figure. The difference is to the first system, on the clips both have; a
+    pair that does not hold 0 calls it one.
+    """
+    for system in systems:
+        everyone = range(len(system.results))
+        system.tables["intervals"] = {
+            key: interval(means) for key, means in _resampled(system, everyone).items()
+        }
+    for system in systems[1:]:
+        system.tables["difference"] = difference(systems[0], system)
+
+
+def difference(first: System, other: System) -> dict[str, Interval]:
+    """How much more ``other``'s figures are than ``first``'s: 95 % over resampled common clips."""
+    pairs = _common(first, other)
+    ours = _resampled(first, [a for a, _ in pairs])
+    theirs = _resampled(other, [b for _, b in pairs])
+    return {key: interval(theirs[key] - means) for key, means in ours.items() if key in theirs}
+
+
+def _common(first: System, other: System) -> list[tuple[int, int]]:
+    place = {id(result.clip): index for index, result in enumerate(other.results)}
+    return [
+        (index, place[id(result.clip)])
+        for index, result in enumerate(first.results)
+        if id(result.clip) in place
+    ]
+
+
+def _resampled(system: System, members: Sequence[int]) -> dict[str, np.ndarray]:
+    """Every figure of :func:`.summarise` on the resamples of some clips."""
+    results = [system.results[index] for index in members]
+    if not results:
+        return {}
+    chosen = resamples(len(results))
+
+    def values(kind: str, key: str) -> np.ndarray:
+        return np.array([getattr(result, kind)[key] for result in results], dtype=np.float64)
+
+    plain = {key: resampled_means(values("sample", key), None, chosen) for key in results[0].sample}
+    fractions = {
+        name: resampled_means(values("sample", key), values("static", key), chosen)
+        for name, key in OF_STATIC.items()
+    }
+    return plain | fractions

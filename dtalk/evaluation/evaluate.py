@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,14 @@ import numpy as np
 import torch
 
 from dtalk.data.clips import LoadedClip
-from dtalk.diffusion import sample_ddim
 from dtalk.evaluation import metrics
-from dtalk.evaluation.scoring import (
-    Array,
-    Geometry,
-    Scores,
-    Shown,
-    lip_errors,
-    score,
-    static_scores,
-)
+from dtalk.evaluation.scoring import Array, Geometry, Scores, lip_errors, score, static_scores
+from dtalk.evaluation.vertex_clips import MeshedClip
 from dtalk.heads.head import Head
-from dtalk.model import DiffusionTalker, draw_noise, noise_generator
+from dtalk.inference import by_length, predict
+from dtalk.model import DiffusionTalker
 from dtalk.utils.files import atomic_path
 
-BATCH_FRAMES = 4000
 MEAN_OF = 8  # samples whose mean is judged beside one sample
 
 OF_STATIC = {
@@ -40,70 +32,6 @@ OF_STATIC = {
     "eve_of_static": "eve",
     "fdd_mm_of_static": "fdd_mm_abs",
 }
-
-
-@dataclass(frozen=True)
-class MeshedClip(LoadedClip):
-    """A clip whose reference is a mesh; geometry: of the subject's head; reference: of the mesh."""
-
-    geometry: Geometry
-    reference: Shown
-
-    @property
-    def tracked(self) -> bool:
-        return True
-
-    @property
-    def frames(self) -> int:
-        return len(self.reference.opening)
-
-
-@torch.inference_mode()
-def predict(
-    model: DiffusionTalker,
-    clips: Sequence[LoadedClip],
-    seeds: Sequence[int],
-    steps: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[LoadedClip, Array]]:
-    """Samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
-
-    Equal to :meth:`DiffusionTalker.animate` with the same seed, but batched by length.
-    """
-    done = 0
-    for group in _by_length(clips):
-        lengths = torch.tensor([clip.frames for clip in group], device=model.device)
-        features = model.features([clip.waveform for clip in group], lengths)
-        embedding = model.personalizer(*model.infer_weights(features, lengths))
-        denoise = model.denoiser(features, embedding, lengths)
-        count = model.config.steps if steps is None else steps
-        drawn = []
-        for seed in seeds:
-            noise = _padded_noise(group, seed).to(model.device)
-            drawn.append(
-                sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
-            )
-        for clip, samples in zip(group, torch.stack(drawn, 1)):
-            yield clip, model.finish(samples[:, : clip.frames], clip.waveform).cpu().numpy()
-        done += len(group)
-        if progress:
-            progress(done, len(clips))
-
-
-def _by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
-    group: list[LoadedClip] = []
-    for clip in sorted(clips, key=lambda clip: clip.frames):
-        if group and clip.frames * (len(group) + 1) > BATCH_FRAMES:
-            yield group
-            group = []
-        group.append(clip)
-    if group:
-        yield group
-
-
-def _padded_noise(clips: Sequence[LoadedClip], seed: int) -> torch.Tensor:
-    noises = [draw_noise(clip.frames, noise_generator(clip.waveform, seed)) for clip in clips]
-    return torch.nn.utils.rnn.pad_sequence(noises, batch_first=True)
 
 
 @dataclass(frozen=True)
@@ -205,7 +133,7 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, 
     """
     hits: dict[str, dict[str, list[bool]]] = {}
     identity, emotion = model.personalizer.identity, model.personalizer.emotion
-    for group in _by_length(clips):
+    for group in by_length(clips):
         lengths = torch.tensor([clip.frames for clip in group], device=model.device)
         features = model.features([clip.waveform for clip in group], lengths)
         found = model.infer_weights(features, lengths, "hard")

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from dtalk.errors import DtalkError
 from dtalk.evaluation.metrics import Better, loss
-from dtalk.motion.curves import ARKIT_NAMES, FPS
+from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.curves import FPS
 from dtalk.utils.files import atomic_path
 
 if TYPE_CHECKING:

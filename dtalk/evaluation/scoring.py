@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dtalk.errors import DataError
 from dtalk.evaluation import metrics
 from dtalk.heads.head import MILLIMETRES, Head
-from dtalk.motion.curves import ARKIT_NAMES, UPPER_FACE_CHANNELS
+from dtalk.motion.arkit import ARKIT_NAMES, UPPER_FACE_CHANNELS
 
 Array = npt.NDArray[np.float32]
 Scores = dict[str, float]

@@ -7,15 +7,15 @@ mesh was ever trained on). Of a tracked mesh only what the metrics look at is ke
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from dtalk.data.clips import Clip, LoadedClip, Progress
 from dtalk.data.vocaset import VERTEX_COUNT, MeshClip, read_vocaset
 from dtalk.errors import DataError
-from dtalk.evaluation.evaluate import MeshedClip
-from dtalk.evaluation.scoring import Geometry
-from dtalk.heads.eyes import FlameHead
+from dtalk.evaluation.scoring import Geometry, Shown
+from dtalk.heads.flame_head import FlameHead
 from dtalk.heads.head import Head
 
 SET = "vocaset"
@@ -48,3 +48,19 @@ def _meshed(mesh: MeshClip, split: str, geometry: Geometry) -> MeshedClip:
     sound = Path(f"{mesh.name}.wav")  # there is none; predictions may be called so
     clip = Clip(mesh.name, SET, split, mesh.subject, "", sound, None)
     return MeshedClip(clip, mesh.waveform, None, geometry, geometry.shown(mesh.vertices))
+
+
+@dataclass(frozen=True)
+class MeshedClip(LoadedClip):
+    """A clip whose reference is a mesh; geometry: of the subject's head; reference: of the mesh."""
+
+    geometry: Geometry
+    reference: Shown
+
+    @property
+    def tracked(self) -> bool:
+        return True
+
+    @property
+    def frames(self) -> int:
+        return len(self.reference.opening)

@@ -1,27 +1,22 @@
-"""Heads that the built-in head's shapes were carried to: FLAME's, and any other mesh.
+"""Heads whose eyeballs turn about their centres, and whose lids slide over them and close.
 
-Eyeballs turn about their centres instead of moving on straight lines, and lids slide over them. A
-FLAME head also turns on its neck by its own joint. Its jaw joint stays at rest: the 52 shapes hold
-the jaw's movement.
+FLAME models and other meshes that the built-in head's shapes were transferred to are such heads.
+A blink comes from another head, whose eyes may be less wide open: it is lengthened until it closes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 from scipy.spatial.transform import Rotation
 
-from dtalk.errors import HeadError
-from dtalk.heads.flame import LEFT_EYE, NECK, RIGHT_EYE, ROOT, Flame, pose_matrices
-from dtalk.heads.head import FloatArray, Head, IntArray, shapes_from_fields
-from dtalk.heads.lids import close_lids
-from dtalk.heads.transfer.transfer import Transfer, local_maps, sphere
-from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.heads.flame import pose_matrices
+from dtalk.heads.head import FloatArray, Head, IntArray
+from dtalk.motion.arkit import ARKIT_NAMES
 
 SIDES = ("Left", "Right")
 # Degrees at weight 1, as the built-in head's eyes turn.
@@ -98,124 +93,14 @@ class FittedHead(Head):
         return clip.reshape(moved.shape)
 
 
-@dataclass(frozen=True, eq=False)
-class FlameHead(FittedHead):
-    """A FLAME head: vertices in FLAME's own order, `FittedHead`, and
-
-    Attributes:
-        flame: what it is made of.
-        betas: its identity, if it is one of FLAME's.
-    """
-
-    flame: Flame = field(kw_only=True)
-    betas: tuple[float, ...] = field(default=(), kw_only=True)
-
-    def with_template(self, vertices: npt.ArrayLike) -> FlameHead:
-        """The same head for a subject whose neutral face is ``vertices`` [V, 3], metres.
-
-        Shapes are turned and scaled by what the change does around each vertex.
-
-        Raises:
-            HeadError: another number of vertices, or values that are not finite.
-        """
-        template = np.array(vertices, dtype=np.float32)
-        if template.shape != self.vertices.shape:
-            wanted = list(self.vertices.shape)
-            raise HeadError(f"a template must be {wanted}, got {list(template.shape)}")
-        maps = local_maps(self.vertices.astype(np.float64), template.astype(np.float64))
-        shapes = self.shapes.toarray().reshape(len(template), 3, -1)
-        fields = np.einsum("vij,vjk->kvi", maps.astype(np.float32), shapes)
-        moved = replace(
-            self,
-            vertices=template,
-            shapes=shapes_from_fields(fields),
-            eyes=flame_eyes(self.flame, template, fields),
-            betas=(),
-        )
-        return close_lids(moved)
-
-    @cached_property
-    def joints(self) -> FloatArray:
-        """Root, neck, jaw, left and right eye, [5, 3]."""
-        return self.flame.joints(self.vertices)
-
-    @cached_property
-    def _neck(self) -> tuple[FloatArray, FloatArray]:
-        return self.joints[NECK], 1 - self.flame.weights[:, ROOT]
-
-    def _turned(self, vertices: FloatArray, rotations: FloatArray) -> FloatArray:
-        """As FLAME's neck joint turns them, its corrections included."""
-        change = (rotations - np.eye(3, dtype=np.float32)).reshape(*rotations.shape[:-2], 9)
-        corrections = change @ self.flame.pose[:, :, :9].reshape(-1, 9).T
-        return super()._turned(vertices + corrections.reshape(vertices.shape), rotations)
-
-
-def flame_head(flame: Flame, carried: Transfer, betas: Sequence[float] = ()) -> FlameHead:
-    """A FLAME model with what was carried to its template."""
-    fields = carried.fields.copy()
-    fields[:, np.concatenate(flame.eyeballs)] = 0
-    open_head = FlameHead(
-        **_head_arrays(carried, flame.template, flame.faces),
-        shapes=shapes_from_fields(fields),
-        eyes=flame_eyes(flame, flame.template, fields),
-        flame=flame,
-    )
-    head = close_lids(open_head)
-    if not any(betas):
-        return head
-    return replace(head.with_template(flame.shaped(betas)), betas=tuple(map(float, betas)))
-
-
-def mesh_head(
-    vertices: FloatArray, faces: IntArray, carried: Transfer, balls: Sequence[IntArray]
-) -> FittedHead:
-    """Any mesh with what was carried to it; ``balls`` are its two eyeballs, or none."""
-    eyes = []
-    for ball in balls:
-        centre, _ = sphere(vertices[ball].astype(np.float64))
-        shares = np.ones(len(ball), dtype=np.float32)
-        eyes.append(_eye(vertices, carried.fields, ball, shares, centre))
-    head = FittedHead(
-        **_head_arrays(carried, vertices, faces),
-        shapes=shapes_from_fields(carried.fields),
-        eyes=tuple(eyes),
-    )
-    return close_lids(head)
-
-
-def _head_arrays(carried: Transfer, vertices: FloatArray, faces: IntArray) -> dict[str, Any]:
-    upper, lower = carried.opening.tolist()
-    left, right = carried.corners.tolist()
-    return {
-        "vertices": vertices.astype(np.float32),
-        "faces": faces.astype(np.int64),
-        "colors": carried.colors,
-        "parts": carried.parts,
-        "lips": carried.lips,
-        "upper_face": carried.upper_face,
-        "opening": (upper, lower),
-        "corners": (left, right),
-    }
-
-
-def flame_eyes(flame: Flame, vertices: FloatArray, fields: FloatArray) -> tuple[Eye, ...]:
-    """Both eyes of an unposed FLAME head, turning about their joints."""
-    joints = flame.joints(vertices)
-    eyes = []
-    for joint in (LEFT_EYE, RIGHT_EYE):
-        turning = np.flatnonzero(flame.weights[:, joint] > 0)
-        shares = flame.weights[turning, joint]
-        eyes.append(_eye(vertices, fields, turning, shares, joints[joint]))
-    return tuple(eyes)
-
-
-def _eye(
+def eye_about(
     vertices: FloatArray,
     fields: FloatArray,
     turning: IntArray,
     shares: FloatArray,
     centre: npt.NDArray[np.floating],
 ) -> Eye:
+    """An eye of the vertices that turn about a centre, and of the lids that slide over it."""
     apart = np.linalg.norm(vertices - centre, axis=1)
     ball = turning[shares > 0.5]
     radius = apart[ball].max()
@@ -225,3 +110,59 @@ def _eye(
     lids = np.flatnonzero(moving & (apart < LID_REACH * radius))
     floors = np.minimum(apart[lids], radius * (1 + CLEARANCE))
     return Eye(turning, shares, np.asarray(centre, np.float32), lids, floors.astype(np.float32))
+
+
+AnyHead = TypeVar("AnyHead", bound="FittedHead")
+
+CLOSED_AT = 0.9  # weight of eyeBlink at which nothing of the eye may be seen
+STRETCHES = tuple(np.arange(1.0, 2.01, 0.1))  # of the blink, tried in turn
+_EDGE = 1e-9
+
+
+def close_lids(head: AnyHead) -> AnyHead:
+    """The head with each eyeBlink made as much longer as it takes to hide the eyeball."""
+    factors = np.ones(len(ARKIT_NAMES), dtype=np.float32)
+    for eye, side in zip(head.eyes, ("Left", "Right")):
+        channel = ARKIT_NAMES.index(f"eyeBlink{side}")
+        row = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
+        ball = eye.vertices[eye.shares > 0.5]
+        left = []
+        for stretch in STRETCHES:
+            row[channel] = CLOSED_AT * stretch
+            left.append(seen(head.deform(row), head.faces, ball))
+            if not left[-1]:
+                break
+        factors[channel] = STRETCHES[int(np.argmin(left))]
+    return replace(head, shapes=sparse.csr_array(head.shapes @ sparse.diags_array(factors)))
+
+
+def seen(vertices: FloatArray, faces: IntArray, ball: IntArray) -> int:
+    """How many points of an eyeball (corners, middles of edges and faces) the front shows."""
+    own = np.isin(faces, ball)
+    if not own.all(axis=1).any():
+        return 0  # no surface, nothing to see
+    corners = vertices[faces[own.all(axis=1)]].astype(np.float64)
+    sides = (corners + np.roll(corners, 1, axis=1)) / 2
+    points = np.concatenate((corners, sides, corners.mean(axis=1, keepdims=True)), axis=1)
+    points = np.unique(points.reshape(-1, 3), axis=0)
+    points = points[points[:, 2] > points[:, 2].mean()]
+    return int((~_hidden(points, vertices[faces[~own.any(axis=1)]].astype(np.float64))).sum())
+
+
+def _hidden(points: npt.NDArray[np.float64], triangles: npt.NDArray[np.float64]) -> npt.NDArray:
+    """Whether a triangle [F, 3, 3] lies before a point [N, 3], seen along z."""
+    flat, low, high = triangles[:, :, :2], points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    near = ((flat.max(axis=1) > low) & (flat.min(axis=1) < high)).all(axis=1)
+    a, b, c = np.moveaxis(triangles[near], 1, 0)
+    area = _cross(b - a, c - a)
+    usable = np.abs(area) > 1e-12
+    a, b, c, area = a[usable], b[usable], c[usable], area[usable]
+    apart = points[:, None] - a
+    along, across = _cross(apart, c - a) / area, _cross(b - a, apart) / area
+    inside = (along >= -_EDGE) & (across >= -_EDGE) & (along + across <= 1 + _EDGE)
+    depth = a[:, 2] + along * (b - a)[:, 2] + across * (c - a)[:, 2]
+    return (inside & (depth > points[:, 2:])).any(axis=1)
+
+
+def _cross(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray:
+    return first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]

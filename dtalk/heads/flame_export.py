@@ -18,8 +18,9 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.transform import Rotation
 
 from dtalk.errors import HeadError
-from dtalk.heads.eyes import FlameHead, gaze
+from dtalk.heads.eyes import gaze
 from dtalk.heads.flame import JAW
+from dtalk.heads.flame_head import FlameHead
 from dtalk.heads.head import MILLIMETRES, FloatArray, Head, turns
 from dtalk.heads.transfer.transfer import Progress
 from dtalk.motion.curves import Motion

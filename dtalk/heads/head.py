@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from dtalk.errors import HeadError
-from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
 
 FloatArray = npt.NDArray[np.float32]
@@ -57,7 +57,7 @@ class Head:
         opening: the midpoints of the upper and of the lower inner lip.
         corners: the mouth's left and right corner, where the lips meet.
         parts: uint8 [V], positions in `PARTS`.
-        names: the coefficients, in the order of `dtalk.motion.curves.ARKIT_NAMES`.
+        names: the coefficients, in the order of `dtalk.motion.arkit.ARKIT_NAMES`.
 
     Raises:
         HeadError: the arrays do not fit together.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dtalk.errors import HeadError, PickleError
-from dtalk.heads.eyes import FlameHead, flame_head
 from dtalk.heads.flame import Flame, read_flame
+from dtalk.heads.flame_head import FlameHead, flame_head
 from dtalk.heads.head import PARTS, Head, IntArray, built_in
 from dtalk.heads.mesh import load_mesh_head
 from dtalk.heads.transfer.cache import carried_to, default_folder

@@ -17,18 +17,12 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from dtalk.errors import HeadError
-from dtalk.heads.eyes import FittedHead, mesh_head
-from dtalk.heads.head import IntArray, built_in
+from dtalk.heads.eyes import FittedHead, close_lids, eye_about
+from dtalk.heads.head import FloatArray, IntArray, built_in, shapes_from_fields
 from dtalk.heads.transfer.cache import carried_to
-from dtalk.heads.transfer.transfer import (
-    NORMAL_LENGTH,
-    Points,
-    Progress,
-    Skin,
-    face_of,
-    pieces,
-    sphere,
-)
+from dtalk.heads.transfer.landmarks import face_of
+from dtalk.heads.transfer.surface import NORMAL_LENGTH, Points, Skin, pieces, sphere
+from dtalk.heads.transfer.transfer import Progress, Transfer, head_arrays
 
 FEWEST = 200  # vertices of anything that could be a face
 # First rough tries from many starts, then the best of them with more points: points of the face, of
@@ -187,3 +181,20 @@ def find_eyes(vertices: Points, faces: IntArray) -> Sequence[IntArray]:
         if near:
             balls.append(min(near, key=lambda found: found[0])[1])
     return balls if len(balls) == 2 else []
+
+
+def mesh_head(
+    vertices: FloatArray, faces: IntArray, carried: Transfer, balls: Sequence[IntArray]
+) -> FittedHead:
+    """Any mesh with what was carried to it; ``balls`` are its two eyeballs, or none."""
+    eyes = []
+    for ball in balls:
+        centre, _ = sphere(vertices[ball].astype(np.float64))
+        shares = np.ones(len(ball), dtype=np.float32)
+        eyes.append(eye_about(vertices, carried.fields, ball, shares, centre))
+    head = FittedHead(
+        **head_arrays(carried, vertices, faces),
+        shapes=shapes_from_fields(carried.fields),
+        eyes=tuple(eyes),
+    )
+    return close_lids(head)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtalk.errors import MotionError
-from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.motion.arkit import ARKIT_NAMES
 
 _CHANNELS = {name.lower(): index for index, name in enumerate(ARKIT_NAMES)}
 

@@ -9,92 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dtalk.errors import MotionError
+from dtalk.motion.arkit import ARKIT_NAMES
 
 FPS = 30.0
-
-# The order in which Apple's Live Link Face app writes its columns: JawRight before JawLeft,
-# MouthRight before MouthLeft (the app's UDP stream has them the other way round).
-ARKIT_NAMES: tuple[str, ...] = (
-    "eyeBlinkLeft",
-    "eyeLookDownLeft",
-    "eyeLookInLeft",
-    "eyeLookOutLeft",
-    "eyeLookUpLeft",
-    "eyeSquintLeft",
-    "eyeWideLeft",
-    "eyeBlinkRight",
-    "eyeLookDownRight",
-    "eyeLookInRight",
-    "eyeLookOutRight",
-    "eyeLookUpRight",
-    "eyeSquintRight",
-    "eyeWideRight",
-    "jawForward",
-    "jawRight",
-    "jawLeft",
-    "jawOpen",
-    "mouthClose",
-    "mouthFunnel",
-    "mouthPucker",
-    "mouthRight",
-    "mouthLeft",
-    "mouthSmileLeft",
-    "mouthSmileRight",
-    "mouthFrownLeft",
-    "mouthFrownRight",
-    "mouthDimpleLeft",
-    "mouthDimpleRight",
-    "mouthStretchLeft",
-    "mouthStretchRight",
-    "mouthRollLower",
-    "mouthRollUpper",
-    "mouthShrugLower",
-    "mouthShrugUpper",
-    "mouthPressLeft",
-    "mouthPressRight",
-    "mouthLowerDownLeft",
-    "mouthLowerDownRight",
-    "mouthUpperUpLeft",
-    "mouthUpperUpRight",
-    "browDownLeft",
-    "browDownRight",
-    "browInnerUp",
-    "browOuterUpLeft",
-    "browOuterUpRight",
-    "cheekPuff",
-    "cheekSquintLeft",
-    "cheekSquintRight",
-    "noseSneerLeft",
-    "noseSneerRight",
-    "tongueOut",
-)
-
-_UPPER_PREFIXES = ("brow", "eyeBlink", "eyeSquint", "eyeWide", "cheek", "noseSneer")
-_MOUTH_PREFIXES = ("jaw", "mouth", "tongue")
-
-#: Brows, lids, cheeks and nose; gaze (eyeLook...) says little about speech and is left out.
-UPPER_FACE_NAMES: tuple[str, ...] = tuple(
-    name for name in ARKIT_NAMES if name.startswith(_UPPER_PREFIXES)
-)
-#: Everything below the nose that speech moves: jaw, lips, tongue.
-MOUTH_NAMES: tuple[str, ...] = tuple(
-    name for name in ARKIT_NAMES if name.startswith(_MOUTH_PREFIXES)
-)
-#: Where these stand among ``ARKIT_NAMES``.
-UPPER_FACE_CHANNELS: list[int] = [ARKIT_NAMES.index(name) for name in UPPER_FACE_NAMES]
-MOUTH_CHANNELS: list[int] = [ARKIT_NAMES.index(name) for name in MOUTH_NAMES]
-
-
-def _mirrored(name: str) -> str:
-    if name.endswith("Left"):
-        return name.removesuffix("Left") + "Right"
-    if name.endswith("Right"):
-        return name.removesuffix("Right") + "Left"
-    return name
-
-
-#: ``coefficients[:, MIRROR]`` is the face as a looking glass shows it; an involution.
-MIRROR: tuple[int, ...] = tuple(ARKIT_NAMES.index(_mirrored(name)) for name in ARKIT_NAMES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +27,8 @@ class Motion:
         emotion: label of the emotion, empty if unknown.
         seed: seed of the noise that the motion was drawn from, at most 64 bits.
         model: name of the model that made it, empty for recordings.
-        head_rotation: float32 [T, 3], yaw, pitch and roll in radians, as `dtalk.heads.head.turns` shows
-            them; None if unknown.
+        head_rotation: float32 [T, 3], yaw, pitch and roll in radians, as
+            `dtalk.heads.head.turns` shows them; None if unknown.
 
     Raises:
         MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0, a

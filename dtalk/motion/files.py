@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dtalk.errors import MotionError
+from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged
-from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+from dtalk.motion.curves import FPS, Motion
 from dtalk.motion.live_link import read_csv, write_csv
 from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from dtalk.motion.curves import ARKIT_NAMES, Motion
+from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.curves import Motion
 
 Floats = npt.NDArray[np.floating]
 

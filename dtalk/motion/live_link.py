@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dtalk.errors import MotionError
+from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged, sources, warn
-from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+from dtalk.motion.curves import FPS, Motion
 
 _Rows = list[tuple[int, list[str]]]  # line number, fields
 _Floats = npt.NDArray[np.float64]

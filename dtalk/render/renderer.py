@@ -1,4 +1,4 @@
-"""Pictures of a head: deformed, lit by `dtalk.render.lighting`, drawn on a `dtalk.render.canvas`."""
+"""Frames of a head: deformed, lit by :class:`.Light`, drawn on a :class:`.Canvas`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import RenderError
 from dtalk.heads.head import FloatArray, Head, built_in
-from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.render.background import backdrop
 from dtalk.render.camera import camera_at
 from dtalk.render.canvas import Canvas, Frame

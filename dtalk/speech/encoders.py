@@ -7,10 +7,7 @@ to features ``[B, T, C]`` at 30 frames a second. Padding changes nothing in the 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,89 +17,13 @@ from torch.nn.utils.rnn import pad_sequence
 from dtalk.config import ModelConfig
 from dtalk.errors import CheckpointError
 from dtalk.motion.curves import FPS
-from dtalk.nn.recurrent import FastLSTM, run_recurrent
+from dtalk.nn.fast_rnn import FastLSTM
+from dtalk.nn.frames import frame_mask, resample_features
+from dtalk.nn.recurrent import run_recurrent
 from dtalk.speech.audio import SAMPLE_RATE
-
-if TYPE_CHECKING:
-    from dtalk.speech.feature_cache import FeatureCache
-    from dtalk.speech.pretrained import LargeEncoder
-
-MEL_BANDS = 80
-MEL_WINDOW = 400  # 25 ms
-MEL_HOP = 160  # 10 ms
-MEL_FLOOR = 1e-6
-MEL_CENTRE, MEL_SCALE = -5.0, 4.0  # about the mean and spread of log-mel of levelled speech
-
-SPEECH_LEVEL = 0.1  # the loud frames' RMS after levelling: -20 dB of full scale
-MAXIMUM_GAIN = 30.0  # so that silence and faint noise stay faint
-
-
-def frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    """Boolean ``[B, frames]``, true on the first ``lengths[b]`` frames."""
-    return torch.arange(frames, device=lengths.device)[None] < lengths[:, None]
-
-
-def level(waveform: Tensor) -> Tensor:
-    """The waveform ``[S]`` at a standard loudness, so that recording levels do not matter.
-
-    Scaled so that the loud frames (95th percentile of the RMS of 25 ms frames) come to
-    :data:`SPEECH_LEVEL`; the gain is limited, so silence stays silent.
-    """
-    padded = functional.pad(waveform, (0, -len(waveform) % MEL_WINDOW))
-    rms = padded.reshape(-1, MEL_WINDOW).square().mean(-1).sqrt()
-    loud = torch.quantile(rms, 0.95).clamp(min=SPEECH_LEVEL / MAXIMUM_GAIN)
-    return waveform * (SPEECH_LEVEL / loud)
-
-
-@cache
-def mel_filters(bands: int = MEL_BANDS, window: int = MEL_WINDOW) -> Tensor:
-    """Triangular filters ``[window // 2 + 1, bands]``, evenly spaced in mel from 0 to 8 kHz.
-
-    Mel scale of O'Shaughnessy (1987): 2595 log10(1 + f / 700).
-    """
-    top = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
-    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
-    frequencies = torch.linspace(0, SAMPLE_RATE / 2, window // 2 + 1, dtype=torch.float64)
-    rising = (frequencies[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - frequencies[:, None]) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0).float()
-
-
-def log_mel(waveform: Tensor) -> Tensor:
-    """Log-mel spectrogram ``[S // 160 + 1, 80]`` of ``[S]`` samples; frame k is centred at 10k ms.
-
-    Natural logarithm of mel energies with a floor, shifted and scaled to about zero mean, unit
-    spread on levelled speech.
-    """
-    window = torch.hann_window(MEL_WINDOW, device=waveform.device)
-    padded = functional.pad(waveform, (MEL_WINDOW // 2, MEL_WINDOW // 2))
-    spectrum = torch.fft.rfft(padded.unfold(0, MEL_WINDOW, MEL_HOP) * window)
-    energy = (spectrum.real.square() + spectrum.imag.square()) / MEL_WINDOW
-    mel = energy @ mel_filters().to(waveform.device)
-    return (mel.clamp(min=MEL_FLOOR).log() - MEL_CENTRE) / MEL_SCALE
-
-
-def resample_features(
-    features: Tensor, lengths: Tensor, frame_lengths: Tensor, rate: float, start: float
-) -> Tensor:
-    """Linear interpolation of ``[B, F, C]`` at the centres of the face's frames -> ``[B, T, C]``.
-
-    Feature j lies at ``(j + start) / rate`` seconds, face frame k at ``(k + 0.5) / 30`` s. Beyond
-    its ends a sequence holds its last value. T is the largest of ``frame_lengths``.
-    """
-    frames = int(frame_lengths.max())
-    centres = (torch.arange(frames, device=features.device) + 0.5) / FPS
-    last = (lengths[:, None] - 1).to(centres.dtype)
-    position = torch.minimum((centres * rate - start).clamp(min=0)[None], last)
-    left = position.floor().long()
-    right = torch.minimum(left + 1, lengths[:, None] - 1)
-    weight = (position - left)[..., None].to(features.dtype)
-    return torch.lerp(_take(features, left), _take(features, right), weight)
-
-
-def _take(features: Tensor, index: Tensor) -> Tensor:
-    """features[b, index[b, t]] -> ``[B, T, C]``."""
-    return features.gather(1, index[..., None].expand(-1, -1, features.shape[-1]))
+from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.features import MEL_BANDS, MEL_HOP, SPEECH_LEVEL, level, log_mel
+from dtalk.speech.pretrained import LargeEncoder
 
 
 class FrontEnd(nn.Module, ABC):

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtalk.errors import CheckpointError, DtalkError
+from dtalk.nn.frames import resample_features
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
-from dtalk.speech.encoders import level, resample_features
+from dtalk.speech.features import level
 from dtalk.utils.devices import precision_of
 
 if TYPE_CHECKING:

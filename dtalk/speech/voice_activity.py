@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dtalk.motion.curves import MOUTH_CHANNELS
-from dtalk.speech.encoders import SPEECH_LEVEL, level
+from dtalk.motion.arkit import MOUTH_CHANNELS
+from dtalk.speech.features import SPEECH_LEVEL, level
 
 QUIET_DB = -20.0  # below the loud frames; between grid's pauses (-27) and its faintest speech
 SHORTEST = 3  # frames; a shorter sound is a click

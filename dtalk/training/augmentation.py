@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from dtalk.motion.curves import ARKIT_NAMES, FPS, MIRROR, MOUTH_CHANNELS
+from dtalk.motion.arkit import ARKIT_NAMES, MIRROR, MOUTH_CHANNELS
+from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE
 
 Array = npt.NDArray[np.float32]

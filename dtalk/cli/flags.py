@@ -1,0 +1,74 @@
+"""Flags made of the settings' fields, so that each has one name, default and limit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from enum import Enum
+from functools import wraps
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import typer
+
+from dtalk.config import MOST_THREADS
+
+Force = Annotated[bool, typer.Option("--force", "-f", help="replace outputs that exist")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads [all]", min=1, max=MOST_THREADS)]
+Settings = dict[str, Any]
+"""Values of flags by name."""
+
+
+def _flagged(settings: type) -> list[Field[Any]]:
+    """The fields of a settings class that become flags."""
+    return [f for f in fields(settings) if f.metadata and f.default is not MISSING]
+
+
+def _flag(field: Field[Any], kind: Any) -> inspect.Parameter:
+    """A settings field as an option of type ``kind``, with its default and its help."""
+    default, choices = field.default, field.metadata["choices"]
+    if isinstance(default, tuple):
+        # Typer knows no lists of literals.
+        single: Any = Enum("Choice", {c: c for c in choices}) if choices else get_args(kind)[0]
+        kind, default = list[single], []
+    elif choices:
+        kind = Literal[choices]
+    number = kind in (int, float, int | None, float | None)
+    limits = {"min": field.metadata["least"], "max": field.metadata["most"]} if number else {}
+    option = typer.Option(help=field.metadata["help"], **limits)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(
+        field.name, keyword, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def takes(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for every setting of ``classes``.
+
+    The command is called with one dictionary of their values for each class, after its own flags.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own[: -len(classes)]]
+        kinds = {cls: get_type_hints(cls) for cls in classes}
+        flags = [_flag(f, kinds[cls][f.name]) for cls in classes for f in _flagged(cls)]
+
+        @wraps(function)
+        def command(**values: Any) -> None:
+            settings = [{f.name: values.pop(f.name) for f in _flagged(cls)} for cls in classes]
+            function(*(values[p.name] for p in own), *settings)
+
+        command.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def as_tuples(flags: Settings) -> Settings:
+    """Repeatable flags as tuples, as the settings have them."""
+
+    def plain(value: Any) -> Any:
+        return value.value if isinstance(value, Enum) else value
+
+    return {k: tuple(map(plain, v)) if isinstance(v, list) else v for k, v in flags.items()}

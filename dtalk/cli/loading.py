@@ -1,0 +1,58 @@
+"""What flags name, loaded: heads, models and how to animate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtalk.config import AUTO, Manner
+
+if TYPE_CHECKING:
+    from dtalk.heads.head import Head
+    from dtalk.model import DiffusionTalker
+from dtalk.cli.flags import Settings
+
+
+def set_threads(threads: int | None) -> None:
+    """Set the number of CPU threads, if one was given."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def head_of(head: Path | None, shape: str, masks: Path | None) -> Head:
+    """The head that the flags name; a bar shows while shapes are carried to it."""
+    from dtalk.heads.head import built_in
+
+    if head is None and not shape and masks is None:
+        return built_in()  # at once: the modules that carry shapes over take 0.3 s to import
+
+    from dtalk.cli.console import counting
+    from dtalk.heads.load import load_head, parse_shape
+
+    with counting("carrying shapes to the head", "steps") as progress:
+        return load_head(head, parse_shape(shape), masks, progress)
+
+
+def model_of(
+    weights: Path | None,
+    encoder: str | None,
+    cache: Path | None,
+    device: str,
+    threads: int | None,
+) -> DiffusionTalker:
+    """Load the model that the flags name."""
+    from dtalk.inference import load
+
+    set_threads(threads)
+    return load(weights, device, encoder, cache)
+
+
+def options_of(model: DiffusionTalker | None, flags: Settings) -> Manner:
+    """The flags as a manner; a label the model does not know stops everything at once."""
+    manner = Manner(**flags)
+    for kind, label in (("identity", manner.identity), ("emotion", manner.emotion)):
+        if model is not None and label != AUTO:
+            getattr(model.personalizer, kind).check(label, kind)
+    return manner

@@ -1,0 +1,36 @@
+"""Padded sequences: masks and another frame rate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dtalk.motion.curves import FPS
+
+
+def frame_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Boolean ``[B, frames]``, true on the first ``lengths[b]`` frames."""
+    return torch.arange(frames, device=lengths.device)[None] < lengths[:, None]
+
+
+def resample_features(
+    features: Tensor, lengths: Tensor, frame_lengths: Tensor, rate: float, start: float
+) -> Tensor:
+    """Linear interpolation of ``[B, F, C]`` at the centres of the face's frames -> ``[B, T, C]``.
+
+    Feature j lies at ``(j + start) / rate`` seconds, face frame k at ``(k + 0.5) / 30`` s. Beyond
+    its ends a sequence holds its last value. T is the largest of ``frame_lengths``.
+    """
+    frames = int(frame_lengths.max())
+    centres = (torch.arange(frames, device=features.device) + 0.5) / FPS
+    last = (lengths[:, None] - 1).to(centres.dtype)
+    position = torch.minimum((centres * rate - start).clamp(min=0)[None], last)
+    left = position.floor().long()
+    right = torch.minimum(left + 1, lengths[:, None] - 1)
+    weight = (position - left)[..., None].to(features.dtype)
+    return torch.lerp(_take(features, left), _take(features, right), weight)
+
+
+def _take(features: Tensor, index: Tensor) -> Tensor:
+    """features[b, index[b, t]] -> ``[B, T, C]``."""
+    return features.gather(1, index[..., None].expand(-1, -1, features.shape[-1]))

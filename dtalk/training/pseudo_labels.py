@@ -1,0 +1,123 @@
+"""Motion by the teacher for speech that has none."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from dtalk.config import DistillationConfig
+from dtalk.data.clips import Clip, LoadedClip, few
+from dtalk.errors import DtalkError
+from dtalk.inference import predict
+from dtalk.model import DiffusionTalker
+from dtalk.speech.audio import AUDIO_SUFFIXES, SAMPLE_RATE, load_audio
+from dtalk.training.batches import SPEECH
+from dtalk.training.trainer import Data, Observer
+from dtalk.utils.devices import precision_of
+from dtalk.utils.files import atomic_path, expand_inputs
+
+GENERATED_FILE = "generated.safetensors"
+PIECE_SECONDS = 4.0  # longer speech without labels is cut into pieces of this
+
+
+# Speech without motion ---------------------------------------------------------------------------
+
+
+def with_unlabelled(
+    config: DistillationConfig, observer: Observer, data: Data, teacher: DiffusionTalker
+) -> Data:
+    """The data with more speech, and motion by the teacher for every clip that has none.
+
+    Clips of the data set without motion also stay as they are, so that they teach the personalizer
+    as often as before. Speech that is to be heard only gets no motion.
+    """
+    silent = [clip for clip in data.train if clip.coefficients is None]
+    spoken = silent + read_speech(config.speech, observer)
+    data = Data([*data.train, *read_speech(config.heard, observer)], data.validation)
+    if not spoken:
+        return data
+    path, origin = config.out / GENERATED_FILE, _origin(teacher, spoken, config)
+    motions = _read_generated(path, origin)
+    if motions is None:
+        motions = generate(teacher, spoken, config, observer)
+        _write_generated(path, motions, origin)
+    moving = [
+        dataclasses.replace(clip, coefficients=motion) for clip, motion in zip(spoken, motions)
+    ]
+    return Data([*data.train, *moving], data.validation)
+
+
+def read_speech(folders: Sequence[Path], observer: Observer) -> list[LoadedClip]:
+    """Speech files below folders, in pieces, without labels; unreadable ones are named.
+
+    Raises:
+        DtalkError: a folder is missing or holds no sound.
+    """
+    pieces, failures = [], []
+    files = expand_inputs(folders, set(AUDIO_SUFFIXES)) if folders else []
+    for done, (path, relative) in enumerate(files, 1):
+        try:
+            waveform = load_audio(path)
+        except DtalkError as error:
+            failures.append(str(error))
+            continue
+        count = max(1, round(len(waveform) / SAMPLE_RATE / PIECE_SECONDS))
+        for number, piece in enumerate(np.array_split(waveform, count)):
+            clip = Clip(f"{relative.as_posix()}#{number}", SPEECH, "train", "", "", path, None)
+            pieces.append(LoadedClip(clip, np.ascontiguousarray(piece), None))
+        observer.loading(done, len(files))
+    for line in few(failures):
+        observer.note(f"left out: {line}")
+    return pieces
+
+
+def generate(
+    teacher: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    config: DistillationConfig,
+    observer: Observer,
+) -> list[np.ndarray]:
+    """One sample of the teacher for each clip, ``[T, 52]`` in [0, 1]."""
+    observer.note(f"drawing motion for {len(clips)} clips of speech")
+    place = {id(clip): index for index, clip in enumerate(clips)}
+    motions: dict[int, np.ndarray] = {}
+    with precision_of(teacher.device, config.precision):
+        for clip, samples in predict(teacher, clips, [config.seed], progress=observer.loading):
+            motions[place[id(clip)]] = samples[0].astype(np.float16).astype(np.float32)
+    return [motions[index] for index in range(len(clips))]
+
+
+def _origin(
+    teacher: DiffusionTalker, clips: Sequence[LoadedClip], config: DistillationConfig
+) -> str:
+    """A digest of all that the drawn motion depends on."""
+    digest = hashlib.sha256(f"{teacher.config} {config.seed} {config.precision}".encode())
+    for value in teacher.state_dict().values():
+        digest.update(value.cpu().numpy().tobytes())
+    for clip in clips:
+        digest.update(clip.waveform.tobytes())
+    return digest.hexdigest()
+
+
+def _read_generated(path: Path, origin: str) -> list[np.ndarray] | None:
+    """What an earlier run has drawn from the same."""
+    try:
+        with safe_open(path, framework="np") as file:
+            if (file.metadata() or {}).get("origin") != origin:
+                return None
+            names = sorted(file.keys(), key=int)
+            return [file.get_tensor(name).astype(np.float32) for name in names]
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write_generated(path: Path, motions: Sequence[np.ndarray], origin: str) -> None:
+    halves = {f"{index}": motion.astype(np.float16) for index, motion in enumerate(motions)}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(halves, {"origin": origin}))

@@ -1,0 +1,274 @@
+"""Stages of a distillation: the encoder alone (eq. 12), rounds of eq. 16, and none of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dtalk.config import DistillationConfig
+from dtalk.diffusion import distillation_target, schedule, time_grid
+from dtalk.model import DiffusionTalker, Enhancer, Library
+from dtalk.nn.frames import frame_mask
+from dtalk.training import losses
+from dtalk.training.batches import Batch, BatchMaker
+from dtalk.training.objective import (
+    Draw,
+    Heard,
+    contrasts,
+    denoised,
+    drawn_times,
+    hear,
+    motion_errors,
+    noised,
+    parts_of,
+    teacher_losses,
+    weighted,
+)
+from dtalk.training.trainer import STATE_FILE, Data, Observer, Trainer
+from dtalk.utils.devices import precision_of
+
+
+def round_updates(config: DistillationConfig, steps: int) -> int:
+    """Updates in the round of the student with ``steps`` steps."""
+    if steps == config.steps and config.last_updates is not None:
+        return config.last_updates
+    return config.updates
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all stages of one distillation share; ``teacher`` is the first of all."""
+
+    config: DistillationConfig
+    observer: Observer
+    command: str
+    data: Data
+    teacher: DiffusionTalker
+
+
+class Stage(Trainer):
+    """Training of a student, in a folder of its own: of the student's steps unless named."""
+
+    folder = ""
+
+    def __init__(
+        self,
+        course: Course,
+        started: DiffusionTalker,
+        updates: int,
+        helpers: Mapping[str, nn.Module] | None = None,
+    ) -> None:
+        config = course.config
+        out = config.out / (self.folder or f"{started.config.steps}-steps")
+        going_on = config.resume and (out / STATE_FILE).exists()
+        self._started, self.first_teacher = started, course.teacher
+        self.distillation = dataclasses.replace(config, out=out, updates=updates, resume=going_on)
+        super().__init__(self.distillation, course.observer, course.command, course.data, helpers)
+
+    def build(self) -> DiffusionTalker:
+        return self._started
+
+    def batch_maker(self) -> BatchMaker:
+        return BatchMaker(self.data.train, self.model, self.config, self.first_teacher)
+
+    def settings(self) -> dict[str, Any]:
+        """Also which teacher it is, and how many clips were made from speech."""
+        digest = hashlib.sha256(self.distillation.teacher.read_bytes()).hexdigest()
+        plain = {**super().settings(), "teacher": digest[:16], "clips": len(self.data.train)}
+        del plain["last_updates"]  # already in this round's updates
+        return plain
+
+    def finish(self) -> DiffusionTalker:
+        """Run to the end; the averaged student, frozen, which then is :attr:`student`."""
+        self.observer.note(f"{self.config.out.name}: {self.config.updates} updates")
+        self.run()
+        self.student = self.averaged().requires_grad_(False)
+        self.student.name = "student"
+        return self.student
+
+
+class EncoderStage(Stage):
+    """The small encoder alone: eq. 12, and eqs. 5 and 6 on top of it."""
+
+    folder = "encoder"
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        config = self.distillation
+        draw = Draw.of(batch, self.model.config.steps, generator, config)
+        heard = hear(self.model, batch.inputs, batch, draw, config)
+        with torch.no_grad():
+            taught = hear(self.first_teacher, batch.large, batch, draw, config)
+        parts = {
+            "encoder": alignment(taught, heard, batch),
+            "pooled": losses.pooled_alignment(taught.audio, heard.audio),
+            "match": matching(self.model, heard, self.first_teacher, taught),
+            **contrasts(self.model, heard.audio, batch),
+        }
+        total = (
+            config.encoder_weight * parts["encoder"]
+            + config.contrast_weight * (parts["identity"] + parts["emotion"])
+            + config.pooled_weight * parts["pooled"]
+            + config.match_weight * parts["match"]
+        )
+        return {"total": total, **parts}
+
+    def validate(self, parts: dict[str, float]) -> None:
+        """Nothing to draw yet: the decoder has not met this encoder."""
+        self.log({"update": self.update, "losses": parts})
+
+
+class Round(Stage):
+    """One halving: eq. 16."""
+
+    def __init__(
+        self,
+        course: Course,
+        student: DiffusionTalker,
+        teacher: DiffusionTalker,
+        enhancer: Enhancer,
+    ) -> None:
+        updates = round_updates(course.config, student.config.steps)
+        super().__init__(course, student, updates, {"enhancer": enhancer})
+        self.teacher, self.enhancer = teacher, enhancer
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        config, student, teacher = self.distillation, self.model, self.teacher
+        draw = Draw.of(batch, student.config.steps, generator, config)
+        heard = hear(student, batch.inputs, batch, draw, config)
+        predicted = denoised(student, heard, batch, draw, config)
+        parts = teacher_losses(student, heard, predicted, batch, draw, self.grams, config)
+        with torch.no_grad():
+            inputs = batch.large if teacher is self.first_teacher else batch.inputs
+            taught = hear(teacher, inputs, batch, draw, config)
+            target = target_of(teacher, taught, student, batch, draw, config)
+            first = taught
+            if teacher is not self.first_teacher:
+                first = hear(self.first_teacher, batch.large, batch, draw, config)
+        parts["distillation"] = self._distillation(predicted, target, batch, draw)
+        parts["encoder"] = alignment(first, heard, batch)
+        parts["enhancer"] = self._enhanced(heard, predicted, taught, target, batch)
+        parts["pooled"] = losses.pooled_alignment(first.audio, heard.audio)
+        parts["match"] = matching(student, heard, self.first_teacher, first)
+        total = losses.student_loss(
+            parts["total"],
+            parts["distillation"],
+            parts["encoder"],
+            parts["enhancer"],
+            config.distillation_weight,
+            config.encoder_weight,
+            config.enhancer_weight,
+        )
+        total = total + config.pooled_weight * parts["pooled"]
+        return {**parts, "total": total + config.match_weight * parts["match"]}
+
+    def _distillation(self, predicted: Tensor, target: Tensor, batch: Batch, draw: Draw) -> Tensor:
+        """Eq. 11, in the same norm as the reconstruction."""
+        weight = losses.truncated_snr(*schedule(drawn_times(self.model, draw)))
+        predicted, target = losses.weigh(predicted, weight), losses.weigh(target, weight)
+        mask = frame_mask(batch.lengths[: len(predicted)], predicted.shape[1])
+        closed = mask & self.grams.closed(batch.target)
+        errors = motion_errors(predicted, target, self.grams, mask, closed)
+        return weighted(errors, self.config)
+
+    def _enhanced(
+        self, heard: Heard, predicted: Tensor, taught: Heard, target: Tensor, batch: Batch
+    ) -> Tensor:
+        """Eq. 14 over clips of the batch whose identities and emotions all differ."""
+        if "enhancer" in self.distillation.without:
+            return predicted.new_zeros(())
+        moving = len(predicted)
+        chosen = pairwise_different(
+            batch.identity[:moving].tolist(), batch.emotion[:moving].tolist()
+        )
+        mask = frame_mask(batch.lengths[:moving], predicted.shape[1])[chosen]
+        return losses.personal_contrast(
+            self.enhancer(taught.embedding[chosen], target[chosen], mask),
+            self.enhancer(heard.embedding[chosen], predicted[chosen], mask),
+            self.distillation.enhancer_temperature,
+        )
+
+
+class Untaught(Stage):
+    """A student that never meets a teacher: eq. 15 from the start, as any training."""
+
+    def batch_maker(self) -> BatchMaker:
+        return Trainer.batch_maker(self)
+
+
+def pairwise_different(identities: Sequence[int], emotions: Sequence[int]) -> list[int]:
+    """Indices of clips of which no two share an identity or an emotion; unknown ones (-1) left out.
+
+    Taken in order, so the largest such set is not promised.
+    """
+    chosen: list[int] = []
+    who: set[int] = {-1}
+    how: set[int] = {-1}
+    for index, (identity, emotion) in enumerate(zip(identities, emotions)):
+        if identity not in who and emotion not in how:
+            chosen.append(index)
+            who.add(identity)
+            how.add(emotion)
+    return chosen
+
+
+def target_of(
+    teacher: DiffusionTalker,
+    taught: Heard,
+    student: DiffusionTalker,
+    batch: Batch,
+    draw: Draw,
+    config: DistillationConfig,
+) -> Tensor:
+    """Eq. 10 ``[M, T, 52]``: where two of the teacher's steps lead from the student's x_t."""
+    noisy, times = noised(student, batch, draw)
+    steps = student.config.steps
+    # Every second time of the teacher's grid is one of the student's.
+    grid = time_grid(2 * steps, teacher.device, teacher.config.noise_shift)
+    middle, earlier = grid[2 * draw.step + 1], grid[2 * draw.step + 2]
+    lengths = batch.lengths[: len(batch.target)]
+    denoise = teacher.denoiser(taught.conditions(draw), taught.embedding, lengths)
+    with precision_of(teacher.device, config.precision):
+        target = distillation_target(denoise, noisy, times, middle, earlier)
+    return target.float()
+
+
+def alignment(large: Heard, small: Heard, batch: Batch) -> Tensor:
+    """Eq. 12 over all clips of a batch, those of sound only included."""
+    parts = parts_of(batch)
+    per_part = [
+        losses.encoder_alignment(a, b, frame_mask(batch.lengths[p], b.shape[1])) * _frames(batch, p)
+        for a, b, p in zip(large.features, small.features, parts)
+    ]
+    return sum(per_part[1:], per_part[0]) / _frames(batch, slice(None))
+
+
+def _frames(batch: Batch, part: slice) -> Tensor:
+    return batch.lengths[part].sum()
+
+
+def matching(
+    student: DiffusionTalker, heard: Heard, teacher: DiffusionTalker, taught: Heard
+) -> Tensor:
+    """How far the student's retrieval is from the teacher's: cross-entropies less entropies."""
+    pairs = [
+        (student.personalizer.identity, teacher.personalizer.identity),
+        (student.personalizer.emotion, teacher.personalizer.emotion),
+    ]
+    return sum(
+        (_divergence(mine, heard.audio, theirs, taught.audio) for mine, theirs in pairs),
+        heard.audio.new_zeros(()),
+    )
+
+
+def _divergence(mine: Library, audio: Tensor, theirs: Library, taught: Tensor) -> Tensor:
+    """Mean Kullback-Leibler divergence of two libraries' matches; 0 without common labels."""
+    if not mine.labels or mine.labels != theirs.labels:
+        return audio.new_zeros(())
+    wanted, found = theirs.match(taught), mine.match(audio)
+    return nn.functional.kl_div(found.clamp(min=1e-8).log(), wanted, reduction="batchmean")

@@ -1,0 +1,103 @@
+"""How a model starts: statistics of the data, a large encoder, the weights of another model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtalk.config import ModelConfig, TrainingConfig
+from dtalk.data.clips import LoadedClip
+from dtalk.errors import CheckpointError
+from dtalk.model import DiffusionTalker
+from dtalk.speech.encoders import AdaptedEncoder
+from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.pretrained import load_large_encoder
+from dtalk.utils.devices import device_of
+
+MINIMUM_STD = 0.02  # channels that never move would else be scaled up without bound
+STANDARDISED_CLIPS = 200  # whose large features are measured
+
+
+def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean ``[52]``, standard deviation ``[52]`` and covariance ``[52, 52]`` over all frames."""
+    frames = np.concatenate([c.coefficients for c in clips if c.coefficients is not None])
+    covariance = np.cov(frames, rowvar=False)
+    std = np.sqrt(np.diag(covariance)).clip(min=MINIMUM_STD)
+    return tuple(torch.tensor(x, dtype=torch.float32) for x in (frames.mean(0), std, covariance))  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
+    """Start a model from another: all weights, library entries by their labels.
+
+    A speech encoder of another kind is left as it is, and so are residual blocks that the source
+    lacks, which add nothing until they are trained.
+
+    Raises:
+        CheckpointError: the networks differ in more than their libraries and kinds of encoders.
+    """
+    mine, theirs = _shared_weights(model), _shared_weights(source)
+    if model.config.hearing != source.config.hearing:
+        mine, theirs = (
+            {name: value for name, value in weights.items() if not name.startswith("encoder.")}
+            for weights in (mine, theirs)
+        )
+    mine = {k: v for k, v in mine.items() if k in theirs or not k.startswith("encoder.blocks.")}
+    shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
+    differing = [k for k in {**shapes[0], **shapes[1]} if shapes[0].get(k) != shapes[1].get(k)]
+    if differing:
+        raise CheckpointError(
+            f"cannot start from {source.name or 'this model'}: {differing[0]} differs; "
+            "give the same settings of the model"
+        )
+    for name, value in mine.items():
+        value.copy_(theirs[name])
+    for kind in ("identity", "emotion"):
+        to, other = getattr(model.personalizer, kind), getattr(source.personalizer, kind)
+        for index, label in enumerate(to.labels):
+            if label in other.labels:
+                to.entries[index] = other.entries[other.labels.index(label)]
+
+
+def _shared_weights(model: DiffusionTalker) -> dict[str, Tensor]:
+    """All weights but those that depend on how many labels there are; of those, "unknown"'s."""
+    weights = model.state_dict()
+    return {k: v[-1] if k.endswith(".entries") else v for k, v in weights.items()}
+
+
+def new_model(model_config: ModelConfig, config: TrainingConfig) -> DiffusionTalker:
+    """An untrained model, with its large encoder attached if it has one.
+
+    Raises:
+        CheckpointError: the large encoder cannot be loaded.
+    """
+    device = device_of(config.device)
+    if not model_config.hears_large:
+        return DiffusionTalker(model_config).to(device)
+    large = load_large_encoder(model_config.encoder, model_config.layer, device, config.precision)
+    described = dataclasses.replace(
+        model_config,
+        encoder=large.name,
+        layer=large.layers,
+        large_width=large.width,
+        large_fingerprint=large.fingerprint,
+    )
+    model = DiffusionTalker(described).to(device)
+    model.attach(FeatureCache(large, config.cache))
+    return model
+
+
+@torch.no_grad()
+def standardise_features(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
+    """Measure mean and spread of a large encoder's channels on some of the clips."""
+    encoder = model.encoder
+    if not isinstance(encoder, AdaptedEncoder):
+        return
+    chosen = clips[:: max(1, len(clips) // STANDARDISED_CLIPS)]
+    features = torch.cat([encoder.prepare(torch.from_numpy(clip.waveform)) for clip in chosen])
+    encoder.mean.copy_(features.mean(0))
+    encoder.std.copy_(features.std(0).clamp(min=1e-3))
