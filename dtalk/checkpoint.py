@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
-from dtalk.config import ModelConfig
-from dtalk.errors import CheckpointError
+from dtalk.config import ModelConfig, with_new_names
+from dtalk.errors import CheckpointError, one_line
 from dtalk.model import DiffusionTalker
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.utils.files import atomic_path
@@ -61,7 +61,7 @@ def read_description(path: Path) -> dict[str, Any]:
             text = (file.metadata() or {}).get(_KEY)
         description = json.loads(text) if text else None
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"cannot load {path}: {_line(error)}") from error
+        raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
     if not isinstance(description, dict):
         raise CheckpointError(f"cannot load {path}: it is no dtalk model (no description in it)")
     version = description.get("format_version")
@@ -84,7 +84,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
     try:
         settings: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
-            for key, value in description["config"].items()
+            for key, value in with_new_names(ModelConfig, description["config"]).items()
         }
         unknown = sorted(
             settings.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
@@ -93,12 +93,14 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
             raise ValueError(f"{unknown[0]} means nothing to this dtalk; a newer one may know it")
         model = DiffusionTalker(ModelConfig(**settings))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"cannot load {path}: bad configuration: {_line(error)}") from error
+        raise CheckpointError(
+            f"cannot load {path}: bad configuration: {one_line(error)}"
+        ) from error
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"cannot load {path}: {_line(error)}") from error
+        raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
     _check_tensors(model, tensors, path)
     model.load_state_dict(tensors)
     return model.to(device).eval()
@@ -120,7 +122,3 @@ def _check_tensors(model: DiffusionTalker, tensors: dict[str, torch.Tensor], pat
                 f"cannot load {path}: {name} is {list(tensor.shape)}, "
                 f"its configuration says {list(expected[name].shape)}"
             )
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

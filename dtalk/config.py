@@ -5,7 +5,8 @@ The command line makes a flag of every setting here, so this module imports noth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,29 @@ def setting(
     choices: tuple[str, ...] = (),
     least: float | None = 0,
     most: float | None = None,
+    was: str = "",
 ) -> Any:
     """A dataclass field with a default and its documentation.
 
-    ``choices`` are its values if they are few; a number may be ``least`` to ``most``.
+    ``choices`` are its values if they are few; a number may be ``least`` to ``most``; ``was`` is
+    its name in files and commands of earlier versions.
     """
-    return field(
-        default=default,
-        metadata={"help": text, "choices": choices, "least": least, "most": most},
-    )
+    about = {"help": text, "choices": choices, "least": least, "most": most, "was": was}
+    return field(default=default, metadata=about)
+
+
+def with_new_names(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of settings of a class by name, where names of earlier versions are replaced."""
+    names = {f.metadata["was"]: f.name for f in fields(kind) if f.metadata.get("was")}
+    return {names.get(name, name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
-class Manner:
+class AnimationOptions:
     """How a clip is to be animated."""
 
-    identity: str = setting(AUTO, "speaking style by name, or auto to hear it in the speech")
-    emotion: str = setting(AUTO, "emotion by name, or auto to hear it in the speech")
+    identity: str = setting(AUTO, "speaking style by name, or auto to infer it from the speech")
+    emotion: str = setting(AUTO, "emotion by name, or auto to infer it from the speech")
     emotion_strength: float | None = setting(
         None, "how strongly a named emotion shows; 1 as learned [the model's own]", most=100
     )
@@ -52,10 +59,12 @@ class Manner:
     temperature: float = setting(
         1.0, "scales how far a sample strays from the mean motion", most=100
     )
-    rest: bool | None = setting(None, "mouth closed where nobody speaks [the model's own]")
+    close_in_silence: bool | None = setting(
+        None, "mouth closed where nobody speaks [the model's own]", was="rest"
+    )
 
 
-DEFAULT_MANNER = Manner()
+DEFAULT_OPTIONS = AnimationOptions()
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ DEFAULT_LOOK = Look()
 
 
 @dataclass(frozen=True)
-class Showing:
+class OutputOptions:
     """What is made of the inputs of ``dtalk render``."""
 
     labels: bool = setting(False, "all inputs next to each other in one video, with their names")
@@ -82,7 +91,9 @@ class Showing:
     still: tuple[str, ...] = setting(
         (), "PNGs of these moments instead of a video: seconds like 0.5,2; repeatable"
     )
-    life: bool = setting(False, "add blinks and small head motion, drawn from --seed")
+    idle_motion: bool = setting(
+        False, "add blinks and small head motion, sampled from --seed", was="life"
+    )
     jobs: int = setting(1, "inputs that are worked on at a time", least=1)
 
     @property
@@ -103,19 +114,13 @@ class HeadChoice:
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """Where a model computes, and what a teacher hears through."""
+class RuntimeOptions:
+    """Which model computes where, and with which large speech encoder."""
 
     encoder: str | None = setting(None, "large speech encoder of a teacher: folder or hub id")
     cache: Path | None = setting(None, "folder for its features [the user's cache]")  # noqa: RUF009
     device: str = setting("cpu", "cpu, cuda, mps or auto")
     threads: int | None = setting(None, "CPU threads [all]", least=1, most=MOST_THREADS)
-
-
-@dataclass(frozen=True)
-class Engine(Hearing):
-    """Which model computes where."""
-
     weights: Path | None = setting(  # noqa: RUF009
         None, "model file, or student or teacher for one that ships [student]"
     )
@@ -130,7 +135,9 @@ class EvaluationConfig:
     samples: int = setting(1, "samples a clip; above 1 their mean is judged too", least=1)
     seed: int = setting(0, "seed of the first sample", most=2**62)
     steps: int | None = setting(None, "denoising steps [the model's own]", least=1, most=MOST_STEPS)
-    rest: bool | None = setting(None, "mouth closed where nobody speaks [the model's own]")
+    close_in_silence: bool | None = setting(
+        None, "mouth closed where nobody speaks [the model's own]", was="rest"
+    )
     speed: bool = setting(False, "also measure speed and size of models")
     intervals: bool = setting(False, "95 % intervals over clips, and of differences to the first")
 
@@ -172,20 +179,22 @@ class ModelConfig:
     temperature: float = setting(1.0, "how far jaw, mouth and tongue stray from the mean motion")
     upper_temperature: float = setting(1.0, "the same for the rest of the face")
     emotion_strength: float = setting(1.0, "of an emotion that the user names; 1 is as learned")
-    rest: bool = setting(True, "whether the mouth closes where nobody speaks")
+    close_in_silence: bool = setting(
+        True, "whether the mouth closes where nobody speaks", was="rest"
+    )
     retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)
     large_width: int = 0
     large_fingerprint: str = ""
 
     @property
-    def hears_large(self) -> bool:
+    def uses_large_encoder(self) -> bool:
         """Whether the speech encoder is a large one, which does not lie in the model's file."""
         return self.encoder not in SMALL_ENCODERS
 
     @property
-    def hearing(self) -> tuple[str, tuple[int, ...]]:
+    def encoder_key(self) -> tuple[str, tuple[int, ...]]:
         """The kind of speech encoder; a large one is known by its weights, not by its name."""
-        return (self.large_fingerprint if self.hears_large else self.encoder), self.layer
+        return (self.large_fingerprint if self.uses_large_encoder else self.encoder), self.layer
 
 
 @dataclass(frozen=True)
@@ -219,8 +228,12 @@ class TrainingConfig:
     )
     guide_weight: float = setting(1.0, "weight of predicting motion from the features alone")
     label_share: float = setting(0.5, "share of clips conditioned on their labels")
-    match_share: float = setting(0.4, "share conditioned on what is found in the sound")
-    deaf_share: float = setting(0.0, "share of clips whose motion is learned from labels alone")
+    retrieval_share: float = setting(
+        0.4, "share conditioned on what is found in the sound", was="match_share"
+    )
+    audio_dropout: float = setting(
+        0.0, "share of clips whose motion is learned from labels alone", was="deaf_share"
+    )
     validate_every: int = setting(400, "updates between validations", least=1)
     save_minutes: float = setting(3.0, "minutes between checkpoints")
     seed: int = setting(0, "seed of everything random", most=2**40)
@@ -256,7 +269,9 @@ class DistillationConfig(TrainingConfig):
     encoder_weight: float = setting(1.0, "lambda_4, on eq. 12")
     enhancer_weight: float = setting(0.05, "lambda_5, on eq. 14")
     enhancer_temperature: float = setting(0.1, "tau of eq. 14", least=0.001)
-    pooled_weight: float = setting(0.0, "of hearing in a whole clip what the large encoder hears")
+    pooled_weight: float = setting(
+        0.0, "weight of matching the pooled features of the large encoder"
+    )
     match_weight: float = setting(
         0.0, "of finding in the sound what the teacher finds, labels or not"
     )

@@ -58,3 +58,9 @@ class VideoError(DtalkError):
 
 class OutputExistsError(DtalkError):
     """The output exists and overwriting was not asked for."""
+
+
+def one_line(error: BaseException | None) -> str:
+    """What an error says, in one line of at most 200 characters; its kind if it says nothing."""
+    text = " ".join(str(error).split())
+    return text[:200] if text else type(error).__name__

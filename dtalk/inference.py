@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from dtalk.checkpoint import load_model
-from dtalk.config import AUTO, DEFAULT_MANNER, Manner
+from dtalk.config import AUTO, DEFAULT_OPTIONS, AnimationOptions, with_new_names
 from dtalk.data.clips import LoadedClip
 from dtalk.diffusion import sample_ddim
 from dtalk.errors import CheckpointError, DtalkError
@@ -22,6 +21,7 @@ from dtalk.speech.audio import load_audio
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.pretrained import load_large_encoder
 from dtalk.utils.devices import device_of
+from dtalk.utils.types import Array, Progress
 
 DEFAULT_WEIGHTS = "student.safetensors"
 SHIPPED = ("student", "teacher")
@@ -85,7 +85,7 @@ def read_model(
     model = load_model(path, device_of(device))
     model.name = path.stem
     config = model.config
-    if not config.hears_large:
+    if not config.uses_large_encoder:
         return model
     if encoder is None:
         raise CheckpointError(
@@ -99,8 +99,8 @@ def read_model(
 
 def animate_waveform(
     model: DiffusionTalker,
-    waveform: npt.NDArray[np.float32],
-    manner: Manner = DEFAULT_MANNER,
+    waveform: Array,
+    options: AnimationOptions = DEFAULT_OPTIONS,
     audio: str = "",
 ) -> Motion:
     """Motion for 16 kHz mono float32 samples ``[S]``; ``audio`` is the name to note in it.
@@ -108,57 +108,59 @@ def animate_waveform(
     Raises:
         DataError: a label that the model does not know.
     """
-    if manner.rest is not None:
-        model = model.changed(rest=manner.rest)
+    if options.close_in_silence is not None:
+        model = model.with_config(close_in_silence=options.close_in_silence)
     made = model.animate(
         waveform,
-        None if manner.identity == AUTO else manner.identity,
-        None if manner.emotion == AUTO else manner.emotion,
-        manner.seed,
-        manner.steps,
-        manner.temperature,
-        manner.emotion_strength,
+        None if options.identity == AUTO else options.identity,
+        None if options.emotion == AUTO else options.emotion,
+        options.seed,
+        options.steps,
+        options.temperature,
+        options.emotion_strength,
     )
     return Motion(
         made.coefficients,
         audio=audio,
         identity=made.identity,
         emotion=made.emotion,
-        seed=manner.seed,
+        seed=options.seed,
         model=model.name,
     )
 
 
-def animate_file(model: DiffusionTalker, path: Path, manner: Manner = DEFAULT_MANNER) -> Motion:
+def animate_file(
+    model: DiffusionTalker, path: Path, options: AnimationOptions = DEFAULT_OPTIONS
+) -> Motion:
     """Motion for a speech file.
 
     Raises:
         AudioError: the file cannot be read as sound.
         DataError: a label that the model does not know.
     """
-    return animate_waveform(model, load_audio(path), manner, path.name)
+    return animate_waveform(model, load_audio(path), options, path.name)
 
 
 def animate(
-    speech: str | Path | npt.NDArray[np.float32],
+    speech: str | Path | Array,
     *,
     weights: str | Path | None = None,
     device: str = "cpu",
-    **manner: Any,
+    **options: Any,
 ) -> Motion:
     """52 ARKit curves at 30 frames/s for speech: a file, or 16 kHz mono float32 samples ``[S]``.
 
     Args:
         speech: the file or the samples.
         weights, device: see :func:`load`.
-        manner: any of the settings of :class:`dtalk.config.Manner`: ``identity``, ``emotion``,
-            ``emotion_strength``, ``seed``, ``steps``, ``temperature``, ``rest``.
+        options: any of the settings of :class:`.AnimationOptions`: ``identity``, ``emotion``,
+            ``emotion_strength``, ``seed``, ``steps``, ``temperature``, ``close_in_silence``.
 
     Raises:
         DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.
     """
     model = load(weights, device)
-    chosen = Manner(**manner)
+    chosen = AnimationOptions(**with_new_names(AnimationOptions, options))
     if isinstance(speech, (str, Path)):
         return animate_file(model, Path(speech), chosen)
     samples = np.asarray(speech)
@@ -209,8 +211,8 @@ def predict(
     clips: Sequence[LoadedClip],
     seeds: Sequence[int],
     steps: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[LoadedClip, npt.NDArray[np.float32]]]:
+    progress: Progress | None = None,
+) -> Iterator[tuple[LoadedClip, Array]]:
     """Samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
 
     Equal to :meth:`DiffusionTalker.animate` with the same seed, but batched by length.

@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,7 +33,8 @@ from dtalk.speech.audio import frame_count
 from dtalk.speech.encoders import AdaptedEncoder, build_encoder
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.pretrained import LargeEncoder
-from dtalk.speech.voice_activity import rest_in_silence
+from dtalk.speech.voice_activity import close_in_silence
+from dtalk.utils.types import Array
 
 COEFFICIENTS = len(ARKIT_NAMES)
 NEUTRAL = "neutral"
@@ -211,7 +210,7 @@ def time_edges(reach: int, bidirectional: bool) -> tuple[int, int]:
     return (reach // 2, reach // 2) if bidirectional else (reach - 1, 0)
 
 
-class Guide(nn.Module):
+class LinearPrior(nn.Module):
     """Motion from p and F_a alone, linear: a filter over :attr:`reach` frames of F_a."""
 
     reach = 9
@@ -220,13 +219,14 @@ class Guide(nn.Module):
         super().__init__()
         self.edges = time_edges(self.reach, config.bidirectional)
         self.constant = nn.Linear(config.embedding_width, COEFFICIENTS)
+        # Named as in the checkpoints, like the decoder's `guide`.
         self.heard = nn.Conv1d(config.feature_width, COEFFICIENTS, self.reach, bias=False)
 
     def forward(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Tensor:
         """F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` -> mu ``[B, T, 52]``."""
         real = features * frame_mask(lengths, features.shape[1])[..., None]
-        heard = self.heard(functional.pad(real.transpose(1, 2), self.edges))
-        return heard.transpose(1, 2) + self.constant(embedding)[:, None]
+        filtered = self.heard(functional.pad(real.transpose(1, 2), self.edges))
+        return filtered.transpose(1, 2) + self.constant(embedding)[:, None]
 
 
 class LinearDenoiser(nn.Module):
@@ -264,9 +264,9 @@ class LinearDenoiser(nn.Module):
 class MotionDecoder(nn.Module):
     """Predicts x_0: concat(p, F_a, x_t, step embedding) -> LayerNorm -> GRU -> MLP.
 
-    What the MLP gives is added to the :class:`Guide` mu, and to what a :class:`LinearDenoiser`
-    makes of x_t. The guide is trained on its own as well, so that sound teaches the encoder at
-    every step of the diffusion, also where x_t gives the motion away.
+    What the MLP gives is added to the :class:`LinearPrior` mu, and to what a
+    :class:`LinearDenoiser` makes of x_t. The prior is trained on its own as well, so that sound
+    teaches the encoder at every step of the diffusion, also where x_t gives the motion away.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -274,7 +274,7 @@ class MotionDecoder(nn.Module):
         self.step_width = config.step_width
         self.embed_step = mlp(config.step_width, config.step_width, config.step_width)
         given = config.embedding_width + config.feature_width
-        self.guide = Guide(config)
+        self.guide = LinearPrior(config)
         self.linear = LinearDenoiser(config.step_width, config.bidirectional)
         self.norm = nn.LayerNorm(given + COEFFICIENTS + config.step_width)
         self.recurrent = FastGRU(
@@ -308,7 +308,7 @@ class Animation:
     """What :meth:`DiffusionTalker.animate` found: coefficients float32 ``[T, 52]`` in [0, 1], and
     the identity and emotion they were drawn with."""
 
-    coefficients: npt.NDArray[np.float32]
+    coefficients: Array
     identity: str
     emotion: str
 
@@ -353,21 +353,21 @@ class DiffusionTalker(nn.Module):
         if not isinstance(self.encoder, AdaptedEncoder):
             raise CheckpointError("this model has a small speech encoder and takes no other")
         large = source.encoder if isinstance(source, FeatureCache) else source
-        if (large.fingerprint, large.layers) != self.config.hearing:
+        if (large.fingerprint, large.layers) != self.config.encoder_key:
             raise CheckpointError(
                 f"this model was made with {_layers(self.config.layer)} of {self.config.encoder}; "
                 f"{_layers(large.layers)} of {large.name} are others"
             )
         self.encoder.source = source
 
-    def twin(self, **changes: Any) -> DiffusionTalker:
+    def new_like(self, **changes: Any) -> DiffusionTalker:
         """An untrained model of the same configuration but for ``changes``, which hears alike."""
         other = DiffusionTalker(dataclasses.replace(self.config, **changes)).to(self.device)
         if self.large_source is not None:
             other.attach(self.large_source)
         return other
 
-    def changed(self, **changes: Any) -> DiffusionTalker:
+    def with_config(self, **changes: Any) -> DiffusionTalker:
         """A view of the same weights with other settings, which must not touch the network."""
         other = copy.copy(self)
         other.config = dataclasses.replace(self.config, **changes)
@@ -381,16 +381,20 @@ class DiffusionTalker(nn.Module):
         """Standardised -> coefficients, held to [0, 1]."""
         return (standardised * self.std + self.mean).clamp(0, 1)
 
-    def finish(self, standardised: Tensor, waveform: npt.NDArray[np.float32]) -> Tensor:
+    def finish(self, standardised: Tensor, waveform: Array) -> Tensor:
         """Samples ``[..., T, 52]`` -> coefficients in [0, 1], at rest where the sound is silent."""
         coefficients = self.denormalise(standardised)
-        return rest_in_silence(coefficients, waveform) if self.config.rest else coefficients
+        return (
+            close_in_silence(coefficients, waveform)
+            if self.config.close_in_silence
+            else coefficients
+        )
 
-    def features(self, waveforms: Sequence[npt.NDArray[np.float32]], lengths: Tensor) -> Tensor:
+    def features(self, waveforms: Sequence[Array], lengths: Tensor) -> Tensor:
         """F_a ``[B, T, C]`` of 16 kHz waveforms, for clips of ``lengths`` ``[B]`` face frames."""
         return self.encoder(self.prepare(waveforms), lengths)
 
-    def prepare(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[Tensor]:
+    def prepare(self, waveforms: Sequence[Array]) -> list[Tensor]:
         """The speech encoder's inputs, one ``[F, C]`` for each 16 kHz waveform."""
         return [
             self.encoder.prepare(torch.from_numpy(waveform).to(self.device))
@@ -422,7 +426,7 @@ class DiffusionTalker(nn.Module):
     @torch.inference_mode()
     def animate(
         self,
-        waveform: npt.NDArray[np.float32],
+        waveform: Array,
         identity: str | None = None,
         emotion: str | None = None,
         seed: int = 0,
@@ -449,7 +453,7 @@ class DiffusionTalker(nn.Module):
         frames = frame_count(len(waveform))
         lengths = torch.tensor([frames], device=self.device)
         # A large encoder has use for all threads.
-        inputs = self.prepare([waveform]) if self.config.hears_large else None
+        inputs = self.prepare([waveform]) if self.config.uses_large_encoder else None
         with parallel_directions():
             inputs = inputs or self.prepare([waveform])
             features = self.encoder(inputs, lengths)
@@ -508,7 +512,7 @@ def _layers(numbers: Sequence[int]) -> str:
     return "layers " + ", ".join(map(str, numbers))
 
 
-def noise_generator(waveform: npt.NDArray[np.float32], seed: int) -> torch.Generator:
+def noise_generator(waveform: Array, seed: int) -> torch.Generator:
     """The source of a clip's noise: the seed and the sound decide.
 
     With the seed alone, all clips of a folder would blink in the same frames.

@@ -30,7 +30,7 @@ from dtalk.render.camera import camera_at
 from dtalk.render.canvas import Frame
 from dtalk.render.lighting import Light
 from dtalk.render.renderer import Renderer
-from dtalk.render.tessellation import Outlines
+from dtalk.render.tessellation import Tessellation
 from dtalk.video.mp4 import render_video, write_video
 
 RATE = 16000
@@ -65,7 +65,7 @@ def measure_parts(head: Head, size: int, motion: Motion, clock: Clock) -> list[F
     """The parts of drawing, each frame's one after another; some of the frames."""
     camera = camera_at(head, DEFAULT_LOOK.camera, DEFAULT_LOOK.yaw, size, size)
     light = Light(head, camera.pose, camera.turn)
-    outlines = Outlines(head)
+    outlines = Tessellation(head)
     frames: list[Frame] = []
     with Renderer(head, size) as renderer:
         canvas = renderer.canvas

@@ -25,7 +25,7 @@ def main() -> None:
     for name in ("temperature", "upper-temperature", "emotion-strength"):
         parser.add_argument(f"--{name}", type=float)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--rest", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--close-in-silence", action=argparse.BooleanOptionalAction)
     parser.add_argument("--retrieval", choices=("soft", "hard"))
     asked = vars(parser.parse_args())
     source, out, note = asked.pop("model"), asked.pop("out"), asked.pop("note")

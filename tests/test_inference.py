@@ -14,7 +14,7 @@ import soundfile
 from helpers import EMOTIONS, IDENTITIES, JAW, speech
 
 import dtalk
-from dtalk.config import Manner
+from dtalk.config import AnimationOptions
 from dtalk.errors import AudioError, CheckpointError, DataError, DtalkError
 from dtalk.inference import DEFAULT_WEIGHTS, animate_file, animate_waveform, load
 from dtalk.motion.curves import Motion
@@ -144,7 +144,7 @@ def test_steps(weights: Path) -> None:
 
 def test_the_parts(weights: Path, wav: Path) -> None:
     model = load(weights)
-    manner = Manner(emotion="happy", seed=3)
+    manner = AnimationOptions(emotion="happy", seed=3)
     from_file = animate_file(model, wav, manner)
     from_samples = animate_waveform(model, speech(RATE), manner, "hello.wav")
     np.testing.assert_array_equal(from_file.coefficients, from_samples.coefficients)

@@ -25,16 +25,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dtalk.checkpoint import load_model, read_description, save_model
-from dtalk.config import AUTO, Manner
+from dtalk.config import AUTO, AnimationOptions
 from dtalk.diffusion import sample_ddim, time_grid
 from dtalk.errors import CheckpointError, DataError
 from dtalk.model import (
     COEFFICIENTS,
     DiffusionTalker,
     Enhancer,
-    Guide,
     Integrator,
     Library,
+    LinearPrior,
     cross_attention,
     draw_noise,
     noise_generator,
@@ -321,9 +321,9 @@ def test_what_is_asked_for_depends_on_the_person():
 # The guide ---------------------------------------------------------------------------------------
 
 
-def guide(**changes) -> Guide:
+def guide(**changes) -> LinearPrior:
     torch.manual_seed(0)
-    return Guide(tiny_config(**changes))
+    return LinearPrior(tiny_config(**changes))
 
 
 @torch.no_grad()
@@ -606,7 +606,7 @@ def pausing() -> np.ndarray:
 
 def test_the_mouth_rests_where_nobody_speaks():
     sound, options = pausing(), {"seed": 3, "identity": "ann"}
-    awake = tiny_model(rest=False).animate(sound, **options).coefficients
+    awake = tiny_model(close_in_silence=False).animate(sound, **options).coefficients
     found = tiny_model().animate(sound, **options).coefficients
     mouth = np.isin(ARKIT_NAMES, list(MOUTH_NAMES))
     there = presence(sound, 150)[:, None]
@@ -698,9 +698,9 @@ def test_temperature_scales_the_models_own():
 def test_a_manner_is_what_animate_takes():
     """Names and defaults; ``auto`` stands for None. Rest is a setting of the model itself."""
     taken = inspect.signature(DiffusionTalker.animate).parameters
-    fields = {f.name: f for f in dataclasses.fields(Manner)}
-    assert fields.pop("rest").default is None
-    assert isinstance(tiny_config().rest, bool)
+    fields = {f.name: f for f in dataclasses.fields(AnimationOptions)}
+    assert fields.pop("close_in_silence").default is None
+    assert isinstance(tiny_config().close_in_silence, bool)
     for name, setting in fields.items():
         default = None if setting.default == AUTO else setting.default
         assert taken[name].default == default, name
@@ -708,10 +708,10 @@ def test_a_manner_is_what_animate_takes():
 
 def test_a_changed_model_is_a_view_of_the_same_weights():
     model, sound = tiny_model(), pausing()
-    other = model.changed(rest=False, steps=1)
-    assert other.config == tiny_config(rest=False, steps=1)
+    other = model.with_config(close_in_silence=False, steps=1)
+    assert other.config == tiny_config(close_in_silence=False, steps=1)
     assert model.config == tiny_config()
-    expected = tiny_model(rest=False, steps=1).animate(sound).coefficients
+    expected = tiny_model(close_in_silence=False, steps=1).animate(sound).coefficients
     assert np.array_equal(other.animate(sound).coefficients, expected)
     assert not np.array_equal(model.animate(sound).coefficients, expected)
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
@@ -979,13 +979,13 @@ def test_without_its_large_encoder_a_model_says_what_is_missing():
 
 def test_a_twin_hears_alike_and_is_untrained():
     model = large_model()
-    twin = model.twin(steps=7, identities=("eve",))
+    twin = model.new_like(steps=7, identities=("eve",))
     changed = dataclasses.replace(model.config, steps=7, identities=("eve",))
     assert twin.config == changed
     assert twin.large_source is model.large_source
     assert not torch.equal(twin.encoder.output.weight, model.encoder.output.weight)
-    assert large_model(attached=False).twin().large_source is None
-    assert tiny_model().twin().config == tiny_config()
+    assert large_model(attached=False).new_like().large_source is None
+    assert tiny_model().new_like().config == tiny_config()
     # Its own weights: what is done to one leaves the other as it is.
     before = model.mean.clone()
     twin.mean.add_(1)
@@ -1003,7 +1003,7 @@ def test_a_checkpoint_keeps_what_was_heard_through(tmp_path):
     assert isinstance(loaded.config.layer, tuple)
     assert loaded.config.large_width == 6
     assert loaded.config.large_fingerprint == "f00d"
-    assert loaded.config.hears_large
+    assert loaded.config.uses_large_encoder
     assert isinstance(loaded.encoder, AdaptedEncoder)
     assert loaded.large_source is None
     loaded.attach(large)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtalk.config import (
+    AnimationOptions,
     DistillationConfig,
-    Engine,
     HeadChoice,
     Look,
-    Manner,
     ModelConfig,
-    Showing,
+    OutputOptions,
+    RuntimeOptions,
     TrainingConfig,
 )
 from dtalk.errors import DtalkError
@@ -71,7 +71,7 @@ def _common(
 
 
 @app.command()
-@takes(HeadChoice, Manner, Engine)
+@takes(HeadChoice, AnimationOptions, RuntimeOptions)
 def animate(
     inputs: Annotated[list[Path], typer.Argument(help="speech files, or folders of them")],
     out: Annotated[
@@ -83,8 +83,8 @@ def animate(
     ] = None,
     force: Force = False,
     head_flags: Settings = {},  # noqa: B006
-    manner_flags: Settings = {},  # noqa: B006
-    engine_flags: Settings = {},  # noqa: B006
+    animation_flags: Settings = {},  # noqa: B006
+    runtime_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Turn speech into facial animation curves.
 
@@ -108,11 +108,11 @@ def animate(
         checked_flame(head)
     elif any(head_flags.values()):
         raise DtalkError("curves fit any head: --head, --shape and --masks need --format flame")
-    model = model_of(**engine_flags)
-    manner = options_of(model, manner_flags)
+    model = model_of(**runtime_flags)
+    options = options_of(model, animation_flags)
 
     def work(job: Job, bars: Bars) -> int:
-        motion = animate_file(model, job.source, manner)
+        motion = animate_file(model, job.source, options)
         for output in job.outputs:
             if is_flame(output):
                 fit = export_flame(motion, head, output)
@@ -125,7 +125,7 @@ def animate(
 
 
 @app.command()
-@takes(Showing, Look, HeadChoice, Manner, Engine)
+@takes(OutputOptions, Look, HeadChoice, AnimationOptions, RuntimeOptions)
 def render(
     inputs: Annotated[
         list[Path], typer.Argument(help="motion files (npz, csv, json), speech files, or folders")
@@ -138,11 +138,11 @@ def render(
     ] = None,
     size: Annotated[str, typer.Option(help="pixels: 512, or 1280x720")] = "512",
     force: Force = False,
-    showing_flags: Settings = {},  # noqa: B006
+    output_flags: Settings = {},  # noqa: B006
     look_flags: Settings = {},  # noqa: B006
     head_flags: Settings = {},  # noqa: B006
-    manner_flags: Settings = {},  # noqa: B006
-    engine_flags: Settings = {},  # noqa: B006
+    animation_flags: Settings = {},  # noqa: B006
+    runtime_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Draw a talking head: mp4 with sound, or PNGs.
 
@@ -151,37 +151,37 @@ def render(
     from dtalk.utils.files import expand_inputs
     from dtalk.video.inputs import RENDERED_SUFFIXES, is_motion, without_own_audio
 
-    showing = Showing(**as_tuples(showing_flags))
+    output = OutputOptions(**as_tuples(output_flags))
     found = without_own_audio(expand_inputs(inputs, set(RENDERED_SUFFIXES)))
-    if audio is not None and len(found) > 1 and not showing.side_by_side:
+    if audio is not None and len(found) > 1 and not output.side_by_side:
         raise DtalkError(f"--audio names one sound, but there are {len(found)} inputs")
     pixels = _parse_size(size)
     head = head_of(**head_flags)
 
-    from dtalk.video.render_job import Production, planned
+    from dtalk.video.render_job import RenderJob, planned
 
-    jobs, moments, panels = planned(found, out, showing)
+    jobs, moments, panels = planned(found, out, output)
     speaks = any(not is_motion(path) for path, _ in found)
-    model = model_of(**engine_flags) if speaks else None
-    production = Production(
+    model = model_of(**runtime_flags) if speaks else None
+    render_job = RenderJob(
         audio,
         pixels,
         Look(**look_flags),
         head,
-        manner=options_of(model, manner_flags),
-        engine=Engine(**engine_flags),
+        options=options_of(model, animation_flags),
+        runtime=RuntimeOptions(**runtime_flags),
         moments=moments,
-        life=showing.life,
+        idle_motion=output.idle_motion,
         together=panels,
     )
 
     def work(job: Job, bars: Bars) -> int:
-        return production.make(job, partial(bars.frame_done, job.source.name))
+        return render_job.make(job, partial(bars.frame_done, job.source.name))
 
-    if production.comment:
-        typer.echo(f"note: {production.comment} (--life)", err=True)
+    if render_job.comment:
+        typer.echo(f"note: {render_job.comment} (--idle-motion)", err=True)
     _run_batch(
-        "render", jobs, work, force, production.make if showing.jobs > 1 else None, showing.jobs
+        "render", jobs, work, force, render_job.make if output.jobs > 1 else None, output.jobs
     )
 
 

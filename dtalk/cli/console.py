@@ -180,7 +180,7 @@ def show(table: Table) -> None:
 
 
 def show_system(name: str, tables: Mapping[str, Any], split: str, samples: int) -> None:
-    """Print one system's tables: :func:`dtalk.evaluation.evaluate.assess`."""
+    """Print one system's tables: :func:`dtalk.evaluation.evaluate.summary_tables`."""
     titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
     for kind in [kind for kind in titles if kind in tables]:
         show(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dtalk.config import MOST_STEPS, EvaluationConfig, HeadChoice, Hearing
+from dtalk.config import MOST_STEPS, EvaluationConfig, HeadChoice, RuntimeOptions
 from dtalk.errors import DtalkError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ from dtalk.cli.flags import Settings, as_tuples, takes
 from dtalk.cli.loading import head_of, model_of
 
 
-@takes(EvaluationConfig, HeadChoice, Hearing)
+@takes(EvaluationConfig, HeadChoice, RuntimeOptions)
 def evaluate(
     data: Annotated[
         Path,
@@ -47,7 +47,7 @@ def evaluate(
     ] = None,
     flags: Settings = {},  # noqa: B006
     head_flags: Settings = {},  # noqa: B006
-    hearing: Settings = {},  # noqa: B006
+    runtime_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Score models and predictions on tracked faces.
 
@@ -68,7 +68,7 @@ def evaluate(
     if not specs and not pred:
         specs = [(None, config.steps)]
     head = head_of(**head_flags)
-    systems = _systems(data, specs, pred or [], head, config, hearing)
+    systems = _systems(data, specs, pred or [], head, config, runtime_flags)
     if config.intervals:
         add_intervals(systems)
     _show_systems(systems, config)
@@ -93,21 +93,21 @@ def _systems(
     folders: Sequence[Path],
     head: Head,
     config: EvaluationConfig,
-    hearing: Settings,
+    runtime_flags: Settings,
 ) -> list[System]:
     """All rows of the comparison, models first."""
-    models = [model_of(path, **hearing) for path, _ in specs]
-    if config.rest is not None:
-        models = [model.changed(rest=config.rest) for model in models]
+    models = [model_of(path, **runtime_flags) for path, _ in specs]
+    if config.close_in_silence is not None:
+        models = [model.with_config(close_in_silence=config.close_in_silence) for model in models]
     clips, trained = _clips_to_compare(data, head, config)
     systems = []
     for model, (path, steps), name in zip(models, specs, _names(models, specs)):
-        system = _judged_model(model, name, clips, head, config, steps)
+        system = _evaluated_model(model, name, clips, head, config, steps)
         if config.speed:
             system.tables["cost"] = _cost(model, path, steps)
         systems.append(system)
     for folder, name in zip(folders, _folder_names(folders, [s.name for s in systems])):
-        systems.append(_judged_folder(folder, name, clips, data, trained, head))
+        systems.append(_evaluated_folder(folder, name, clips, data, trained, head))
     return systems
 
 
@@ -135,10 +135,10 @@ def _clips_to_compare(
     from dtalk.data.vocaset import SUBJECTS, is_vocaset
 
     if is_vocaset(data):
-        from dtalk.evaluation.vertex_clips import meshed_clips
+        from dtalk.evaluation.vertex_clips import vertex_clips
 
         with counting("reading sentences", "sentences") as progress:
-            return meshed_clips(data, config.split, head, warn, progress), SUBJECTS["train"]
+            return vertex_clips(data, config.split, head, warn, progress), SUBJECTS["train"]
     index = read_index(data, warn)
     clips = select(index, config.split, config.sets)
     if not any(clip.motion for clip in clips):
@@ -152,7 +152,7 @@ def _clips_to_compare(
     return loaded, labels_of(select(index, "train"))[0]
 
 
-def _judged_model(
+def _evaluated_model(
     model: DiffusionTalker,
     name: str,
     clips: list[LoadedClip],
@@ -161,13 +161,15 @@ def _judged_model(
     steps: int | None,
 ) -> System:
     from dtalk.cli.console import counting
-    from dtalk.evaluation.comparison import judge_model
+    from dtalk.evaluation.comparison import evaluate_model
 
     with counting(f"scoring {name}", "clips") as progress:
-        return judge_model(model, name, clips, head, config.samples, config.seed, steps, progress)
+        return evaluate_model(
+            model, name, clips, head, config.samples, config.seed, steps, progress
+        )
 
 
-def _judged_folder(
+def _evaluated_folder(
     folder: Path,
     name: str,
     clips: list[LoadedClip],
@@ -177,10 +179,10 @@ def _judged_folder(
 ) -> System:
     from dtalk.cli.console import counting, warn
     from dtalk.data.clips import few
-    from dtalk.evaluation.comparison import judge_folder
+    from dtalk.evaluation.comparison import evaluate_folder
 
     with counting(f"scoring {name}", "clips") as progress:
-        system = judge_folder(folder, name, clips, data, seen, head, progress)
+        system = evaluate_folder(folder, name, clips, data, seen, head, progress)
     for line in few(system.failures):
         warn(f"{name}: left out: {line}")
     return system

@@ -24,6 +24,15 @@ def _flagged(settings: type) -> list[Field[Any]]:
     return [f for f in fields(settings) if f.metadata and f.default is not MISSING]
 
 
+def _former(field: Field[Any], kind: Any) -> inspect.Parameter:
+    """The option by its name in earlier versions, hidden; None where it is not given."""
+    new = field.name.replace("_", "-")
+    option = typer.Option(hidden=True, help=f"the earlier name of --{new}")
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    name = field.metadata["was"]
+    return inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, option])
+
+
 def _flag(field: Field[Any], kind: Any) -> inspect.Parameter:
     """A settings field as an option of type ``kind``, with its default and its help."""
     default, choices = field.default, field.metadata["choices"]
@@ -43,7 +52,7 @@ def _flag(field: Field[Any], kind: Any) -> inspect.Parameter:
 
 
 def takes(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command a flag for every setting of ``classes``.
+    """Give a command a flag for every setting of ``classes`` that it has no parameter for itself.
 
     The command is called with one dictionary of their values for each class, after its own flags.
     """
@@ -51,15 +60,24 @@ def takes(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own[: -len(classes)]]
+        taken = {p.name for p in own}
+        chosen = {cls: [f for f in _flagged(cls) if f.name not in taken] for cls in classes}
         kinds = {cls: get_type_hints(cls) for cls in classes}
-        flags = [_flag(f, kinds[cls][f.name]) for cls in classes for f in _flagged(cls)]
+        flags = [_flag(f, kinds[cls][f.name]) for cls in classes for f in chosen[cls]]
+        renamed = [(f, kinds[cls]) for cls in classes for f in chosen[cls] if f.metadata["was"]]
+        former = [_former(f, kind[f.name]) for f, kind in renamed]
 
         @wraps(function)
         def command(**values: Any) -> None:
-            settings = [{f.name: values.pop(f.name) for f in _flagged(cls)} for cls in classes]
+            for field, _ in renamed:
+                given = values.pop(field.metadata["was"])
+                if given is not None:
+                    values[field.name] = given
+            settings = [{f.name: values.pop(f.name) for f in chosen[cls]} for cls in classes]
             function(*(values[p.name] for p in own), *settings)
 
-        command.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+        parameters = [*own, *flags, *former]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return command
 
     return decorate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtalk.config import AUTO, Manner
+from dtalk.config import AUTO, AnimationOptions
 
 if TYPE_CHECKING:
     from dtalk.heads.head import Head
@@ -49,10 +49,10 @@ def model_of(
     return load(weights, device, encoder, cache)
 
 
-def options_of(model: DiffusionTalker | None, flags: Settings) -> Manner:
-    """The flags as a manner; a label the model does not know stops everything at once."""
-    manner = Manner(**flags)
-    for kind, label in (("identity", manner.identity), ("emotion", manner.emotion)):
+def options_of(model: DiffusionTalker | None, flags: Settings) -> AnimationOptions:
+    """The flags as options; a label the model does not know stops everything at once."""
+    options = AnimationOptions(**flags)
+    for kind, label in (("identity", options.identity), ("emotion", options.emotion)):
         if model is not None and label != AUTO:
             getattr(model.personalizer, kind).check(label, kind)
-    return manner
+    return options

@@ -14,21 +14,17 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from dtalk.errors import DataError, DtalkError
 from dtalk.motion.curves import FPS, Motion, resample_motion
 from dtalk.motion.files import read_motion
 from dtalk.speech.audio import SAMPLE_RATE, frame_count, load_audio
+from dtalk.utils.types import Array, Progress
 
 TOLERANCE = 1.0  # seconds that sound and motion may differ by in length, and
 TOLERANCE_SHARE = 0.1  # what part of the longer one, and a frame
 PIECE_FRAMES = 300  # longer recordings of published data sets are cut for training
 SHOWN = 5  # of many lines of one kind
 
-Array = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
 """Called with how many are done, and of how many."""
 Note = Callable[[str], None]
 """Called with a line about something odd."""

@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dtalk.config import SPLITS
 from dtalk.data.clips import Clip, Note
@@ -46,8 +45,7 @@ from dtalk.motion.curves import FPS, Motion
 from dtalk.motion.files import is_names, json_object, naming
 from dtalk.speech.audio import AUDIO_SUFFIXES
 from dtalk.utils.files import NUMPY_DAMAGE, walk
-
-_Table = npt.NDArray[np.float32]
+from dtalk.utils.types import Array
 
 BEAT_FPS = 60.0  # where a file has no time stamps
 _USUAL_RATES = (15.0, 24.0, 25.0, 30.0, 50.0, 60.0, 120.0)  # frames per second
@@ -231,7 +229,7 @@ def _weights(frame: object, width: int, number: int) -> list[float]:
     return weights
 
 
-def _evenly(values: _Table, stamps: list[Any]) -> tuple[_Table, float]:
+def _evenly(values: Array, stamps: list[Any]) -> tuple[Array, float]:
     """Frames ``[T, 52]`` with time stamps in seconds, as evenly spaced frames and their rate."""
     if len(values) == 1 or all(stamp is None for stamp in stamps):
         return values, BEAT_FPS

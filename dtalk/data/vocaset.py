@@ -27,6 +27,7 @@ from dtalk.errors import DataError, DtalkError
 from dtalk.speech.audio import to_waveform
 from dtalk.utils.files import NUMPY_DAMAGE
 from dtalk.utils.pickles import load_pickle
+from dtalk.utils.types import Array
 
 VERTICES = "data_verts.npy"
 ROWS = "subj_seq_to_idx.pkl"
@@ -52,7 +53,6 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
 }
 SENTENCES = {"train": range(1, 41), "val": range(21, 41), "test": range(21, 41)}
 
-Array = npt.NDArray[np.float32]
 Place = tuple[str, str]
 """Subject and sequence."""
 

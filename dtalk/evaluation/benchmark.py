@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from dtalk.data.clips import Clip, LoadedClip
@@ -27,6 +26,7 @@ from dtalk.model import DiffusionTalker
 from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.speech.features import SPEECH_LEVEL
+from dtalk.utils.types import Array
 from dtalk.version import __version__
 
 SECONDS, SHORT_SECONDS = 10.0, 1.0
@@ -82,7 +82,7 @@ def cost(
 
 
 def animation_seconds(
-    model: DiffusionTalker, waveform: npt.NDArray[np.float32], steps: int | None = None
+    model: DiffusionTalker, waveform: Array, steps: int | None = None
 ) -> tuple[float, int]:
     """Median seconds of one animation, and its frames."""
     frames = 0
@@ -95,9 +95,7 @@ def animation_seconds(
         return median_seconds(animate), frames
 
 
-def batch_seconds(
-    model: DiffusionTalker, waveform: npt.NDArray[np.float32], steps: int | None = None
-) -> float:
+def batch_seconds(model: DiffusionTalker, waveform: Array, steps: int | None = None) -> float:
     """Median seconds for :data:`BATCH` such clips in one batch."""
     unknown = Clip("", "", "test", "", "", Path(), None)
     clips = [LoadedClip(unknown, waveform, None)] * BATCH
@@ -150,7 +148,7 @@ def large_parameters(model: DiffusionTalker) -> int:
     return 0 if model.large_encoder is None else model.large_encoder.parameters
 
 
-def made_up_speech(seconds: float) -> npt.NDArray[np.float32]:
+def made_up_speech(seconds: float) -> Array:
     """Noise that swells like syllables, 16 kHz: what is said does not change the time it takes."""
     samples = round(seconds * SAMPLE_RATE)
     noise = np.random.default_rng(0).standard_normal(samples)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dtalk.evaluation.comparison import System
 from dtalk.evaluation.evaluate import OF_STATIC
+from dtalk.utils.types import IntArray
 
 RESAMPLES = 2000
 COVERAGE = 0.95
@@ -23,13 +24,13 @@ Values = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 
-def resamples(clips: int, count: int = RESAMPLES, seed: int = 0) -> npt.NDArray[np.int64]:
+def resamples(clips: int, count: int = RESAMPLES, seed: int = 0) -> IntArray:
     """Indices of clips drawn with replacement, ``[count, clips]``; always the same."""
     return np.random.default_rng(seed).integers(clips, size=(count, clips))
 
 
 def resampled_means(
-    values: Values, still: Values | None, chosen: npt.NDArray[np.int64]
+    values: Values, still: Values | None, chosen: IntArray
 ) -> npt.NDArray[np.float64]:
     """Means over the clips of each resample ``[count]``.
 

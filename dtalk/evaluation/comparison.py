@@ -1,6 +1,6 @@
 """Systems side by side: models and other systems' predictions on the same clips, in one table.
 
-A system's ``tables`` are those of :func:`.assess` (``sample``, ``mean`` and
+A system's ``tables`` are those of :func:`.summary_tables` (``sample``, ``mean`` and
 ``retrieval``), beside them ``cost`` where speed and size were measured, and ``intervals`` and
 ``difference`` where they were asked for.
 """
@@ -12,13 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dtalk.data.clips import LoadedClip, Progress
+from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError, DtalkError
-from dtalk.evaluation.evaluate import ClipResult, assess, evaluate, groups, judge, summaries
+from dtalk.evaluation.evaluate import (
+    ClipResult,
+    evaluate,
+    groups,
+    score_predictions,
+    summary_tables,
+    tables_of_groups,
+)
 from dtalk.evaluation.predictions import check_fits, find_prediction, read_prediction
-from dtalk.evaluation.scoring import Array
 from dtalk.heads.head import Head
 from dtalk.model import DiffusionTalker
+from dtalk.utils.types import Array, Progress
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class System:
     failures: list[str] = field(default_factory=list)
 
 
-def judge_model(
+def evaluate_model(
     model: DiffusionTalker,
     name: str,
     clips: Sequence[LoadedClip],
@@ -43,10 +50,10 @@ def judge_model(
 ) -> System:
     """A model of ours on the clips, everything inferred from the sound."""
     results = _in_order(evaluate(model, clips, head, samples, seed, steps, progress), clips)
-    return System(name, results, assess(model, clips, results))
+    return System(name, results, summary_tables(model, clips, results))
 
 
-def judge_folder(
+def evaluate_folder(
     folder: Path,
     name: str,
     clips: Sequence[LoadedClip],
@@ -67,11 +74,11 @@ def judge_folder(
     failures: list[str] = []
     moving = [clip for clip in clips if clip.tracked]
     found = _read_all(folder, moving, data, head, failures, progress)
-    results = _in_order(judge(found, head), clips)
+    results = _in_order(score_predictions(found, head), clips)
     if not results:
         told = failures[0] if failures else "there is no clip with motion"
         raise DataError(f"{folder} predicts no clip of {data}: {told}")
-    return System(name, results, summaries(groups(results, seen)), failures)
+    return System(name, results, tables_of_groups(groups(results, seen)), failures)
 
 
 def _read_all(

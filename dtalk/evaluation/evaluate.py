@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ import torch
 
 from dtalk.data.clips import LoadedClip
 from dtalk.evaluation import metrics
-from dtalk.evaluation.scoring import Array, Geometry, Scores, lip_errors, score, static_scores
-from dtalk.evaluation.vertex_clips import MeshedClip
+from dtalk.evaluation.scoring import Geometry, Scores, lip_errors, score, static_scores
+from dtalk.evaluation.vertex_clips import VertexClip
 from dtalk.heads.head import Head
 from dtalk.inference import by_length, predict
 from dtalk.model import DiffusionTalker
 from dtalk.utils.files import atomic_path
+from dtalk.utils.types import Array, Progress
 
 MEAN_OF = 8  # samples whose mean is judged beside one sample
 
@@ -57,30 +58,32 @@ def evaluate(
     samples: int = 1,
     seed: int = 0,
     steps: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[ClipResult]:
     """Scores of all clips with motion; ``samples`` above 1 also judges their mean."""
     with_motion = [clip for clip in clips if clip.tracked]
     seeds = range(seed, seed + samples)
-    return judge(predict(model, with_motion, seeds, steps, progress), head)
+    return score_predictions(predict(model, with_motion, seeds, steps, progress), head)
 
 
-def judge(predictions: Iterable[tuple[LoadedClip, Array]], head: Head) -> list[ClipResult]:
+def score_predictions(
+    predictions: Iterable[tuple[LoadedClip, Array]], head: Head
+) -> list[ClipResult]:
     """Scores of clips with their predicted samples ``[N, T, 52]`` or ``[N, T, V, 3]``.
 
     Of several samples the first is judged, their mean, and in ``diversity`` how far apart their
     lips are.
     """
     geometry = Geometry(head)
-    return [_judged(clip, samples, geometry) for clip, samples in predictions]
+    return [_scored(clip, samples, geometry) for clip, samples in predictions]
 
 
-def _judged(clip: LoadedClip, samples: Array, common: Geometry) -> ClipResult:
-    if isinstance(clip, MeshedClip):
+def _scored(clip: LoadedClip, samples: Array, common: Geometry) -> ClipResult:
+    if isinstance(clip, VertexClip):
         geometry, reference = clip.geometry, clip.reference
     else:
         assert clip.coefficients is not None
-        geometry, reference = common, common.shown(clip.coefficients)
+        geometry, reference = common, common.measure(clip.coefficients)
     face = samples[0]
     sample, mean = score(face, reference, geometry), None
     if len(samples) > 1:
@@ -154,7 +157,7 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, 
     }
 
 
-def assess(
+def summary_tables(
     model: DiffusionTalker, clips: Sequence[LoadedClip], results: Sequence[ClipResult]
 ) -> dict[str, dict[str, Scores]]:
     """Tables of one model: ``sample``, ``mean`` (of several, if drawn) and ``retrieval``.
@@ -162,11 +165,11 @@ def assess(
     The first two have a row of :func:`summarise` for each of :func:`groups`, with the number of
     ``clips`` in it; no row where no clip has motion. The third is :func:`retrieval`'s.
     """
-    tables = summaries(groups(results, model.config.identities))
+    tables = tables_of_groups(groups(results, model.config.identities))
     return {**tables, "retrieval": retrieval(model, clips)}
 
 
-def summaries(named: Mapping[str, Sequence[ClipResult]]) -> dict[str, dict[str, Scores]]:
+def tables_of_groups(named: Mapping[str, Sequence[ClipResult]]) -> dict[str, dict[str, Scores]]:
     """``sample`` and, if several were drawn, ``mean``: :func:`summarise` of each group."""
     several = any(result.mean is not None for members in named.values() for result in members)
     kinds = ("sample", "mean") if several else ("sample",)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.floating]
+from dtalk.utils.types import Floats
+
 Better = Literal["lower", "higher", "one"]
 """Which values of a figure are better; "one" is for ratios that should be 1."""
 
@@ -20,12 +20,12 @@ MOVING_OPENING = 0.3  # mm: a reference whose opening varies less has no correla
 CLOSED, NEARLY_CLOSED = 1.0, 2.0  # mm
 
 
-def squared_distance(predicted: Array, reference: Array) -> Array:
+def squared_distance(predicted: Floats, reference: Floats) -> Floats:
     """e(t, v): ``[T, V, 3]`` twice -> ``[T, V]`` mm^2."""
     return np.square(predicted - reference).sum(-1)
 
 
-def maximum_vertex_error(predicted: Array, reference: Array) -> float:
+def maximum_vertex_error(predicted: Floats, reference: Floats) -> float:
     """Mean over frames of the largest e over the vertices, mm^2.
 
     LVE on lip vertices (FaceFormer's line of work; torchmetrics' ``lip_vertex_error``), EVE-v on
@@ -34,18 +34,18 @@ def maximum_vertex_error(predicted: Array, reference: Array) -> float:
     return float(squared_distance(predicted, reference).max(-1).mean())
 
 
-def maximum_vertex_distance(predicted: Array, reference: Array) -> float:
+def maximum_vertex_distance(predicted: Floats, reference: Floats) -> float:
     """:func:`maximum_vertex_error` with the distance itself, mm (LVE-mm)."""
     return float(np.sqrt(squared_distance(predicted, reference).max(-1)).mean())
 
 
-def emotional_vertex_error(predicted: Array, reference: Array) -> float:
+def emotional_vertex_error(predicted: Floats, reference: Floats) -> float:
     """EVE as the paper measures it, on upper-face coefficients ``[T, C]``: mean over frames of the
     largest squared error."""
     return float(np.square(predicted - reference).max(-1).mean())
 
 
-def facial_dynamics_deviation(predicted: Array, reference: Array, neutral: Array) -> float:
+def facial_dynamics_deviation(predicted: Floats, reference: Floats, neutral: Floats) -> float:
     """FDD, mm^2, signed: reference minus prediction of each vertex' motion, mean over vertices.
 
     A vertex' motion is the standard deviation over time of its squared displacement from
@@ -57,14 +57,14 @@ def facial_dynamics_deviation(predicted: Array, reference: Array, neutral: Array
     return float(moved.mean())
 
 
-def facial_dynamics_deviation_mm(predicted: Array, reference: Array, neutral: Array) -> float:
+def facial_dynamics_deviation_mm(predicted: Floats, reference: Floats, neutral: Floats) -> float:
     """FDD with the distance instead of its square, mm, signed."""
     reference_std = np.sqrt(squared_distance(reference, neutral)).std(0)
     predicted_std = np.sqrt(squared_distance(predicted, neutral)).std(0)
     return float((reference_std - predicted_std).mean())
 
 
-def correlation(predicted: Array, reference: Array, moving: float = MOVING_OPENING) -> float:
+def correlation(predicted: Floats, reference: Floats, moving: float = MOVING_OPENING) -> float:
     """Pearson r over time of two distances ``[T]``; NaN where the reference hardly moves.
 
     A prediction that does not move at all has r = 0.
@@ -78,7 +78,7 @@ def correlation(predicted: Array, reference: Array, moving: float = MOVING_OPENI
     return float((predicted * reference).mean() / (predicted.std() * reference.std()))
 
 
-def closure_recall(predicted: Array, reference: Array) -> float:
+def closure_recall(predicted: Floats, reference: Floats) -> float:
     """Of the frames whose reference opening ``[T]`` is closed, the share predicted nearly closed.
 
     NaN where the reference never closes.
@@ -87,12 +87,12 @@ def closure_recall(predicted: Array, reference: Array) -> float:
     return float((predicted[closed] < NEARLY_CLOSED).mean()) if closed.any() else float("nan")
 
 
-def closure_precision(predicted: Array, reference: Array) -> float:
+def closure_precision(predicted: Floats, reference: Floats) -> float:
     """:func:`closure_recall` the other way round: of predicted closures, those nearly true."""
     return closure_recall(reference, predicted)
 
 
-def acceleration_ratio(predicted: Array, reference: Array) -> float:
+def acceleration_ratio(predicted: Floats, reference: Floats) -> float:
     """Mean length of the second difference over time, prediction over reference.
 
     1 is natural, less is over-smoothed, more is jitter; NaN where the reference does not
@@ -104,11 +104,11 @@ def acceleration_ratio(predicted: Array, reference: Array) -> float:
     return _mean_acceleration(predicted) / natural if natural > 0 else float("nan")
 
 
-def _mean_acceleration(vertices: Array) -> float:
+def _mean_acceleration(vertices: Floats) -> float:
     return float(np.linalg.norm(np.diff(vertices, 2, axis=0), axis=-1).mean())
 
 
-def diversity(samples: Array) -> float:
+def diversity(samples: Floats) -> float:
     """Mean distance between the same vertex in two samples: ``[N, T, V, 3]`` -> mm, N >= 2."""
     pairs = [(a, b) for a in range(len(samples)) for b in range(a)]
     distances = [np.sqrt(squared_distance(samples[a], samples[b])).mean() for a, b in pairs]

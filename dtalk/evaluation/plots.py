@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dtalk.errors import DtalkError
 from dtalk.evaluation.metrics import Better, loss
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import FPS
 from dtalk.utils.files import atomic_path
+from dtalk.utils.types import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = npt.NDArray[np.floating]
 Metric = tuple[str, str, Better]
 """Key in the rows, label in the picture, and where better values lie."""
 Table = Mapping[str, Mapping[str, float]]
@@ -76,7 +75,7 @@ def _styled() -> Iterator[None]:
 
 
 def plot_curves(
-    path: Path, reference: Array, predictions: Mapping[str, Array], title: str, fps: float = FPS
+    path: Path, reference: Floats, predictions: Mapping[str, Floats], title: str, fps: float = FPS
 ) -> None:
     """Write :func:`curves_figure` as a PNG.
 
@@ -87,7 +86,7 @@ def plot_curves(
 
 
 def plot_errors(
-    path: Path, errors: Mapping[str, Array], title: str, unit: str, fps: float = FPS
+    path: Path, errors: Mapping[str, Floats], title: str, unit: str, fps: float = FPS
 ) -> None:
     """Write :func:`errors_figure` as a PNG.
 
@@ -115,7 +114,7 @@ def plot_table(
 
 @_styled()
 def curves_figure(
-    reference: Array, predictions: Mapping[str, Array], title: str, fps: float = FPS
+    reference: Floats, predictions: Mapping[str, Floats], title: str, fps: float = FPS
 ) -> Figure:
     """Predicted over tracked curves, coefficients ``[T, 52]``; a panel for each of CHANNELS."""
     figure, panels = _panels(len(CHANNELS), 2, (11.0, 1.7), sharex=True)
@@ -135,7 +134,7 @@ def curves_figure(
 
 
 @_styled()
-def errors_figure(errors: Mapping[str, Array], title: str, unit: str, fps: float = FPS) -> Figure:
+def errors_figure(errors: Mapping[str, Floats], title: str, unit: str, fps: float = FPS) -> Figure:
     """Errors ``[T]`` over time, a line for each model; the legend tells their means."""
     figure, [axes] = _panels(1, 1, (11.0, 3.6))
     lines = [_over_time(axes, e, fps, **_look(number)) for number, e in enumerate(errors.values())]
@@ -174,12 +173,12 @@ def table_figure(
     return figure
 
 
-def _column(rows: Table, table: Table, key: str) -> Array:
+def _column(rows: Table, table: Table, key: str) -> Floats:
     """One metric of every row, NaN where the table lacks it."""
     return np.array([table.get(name, {}).get(key, math.nan) for name in rows], np.float64)
 
 
-def _bars(axes: Axes, values: Array, ends: Sequence[Array], better: Better) -> None:
+def _bars(axes: Axes, values: Floats, ends: Sequence[Floats], better: Better) -> None:
     places = np.arange(len(values))
     best = _best(values, better)
     colors = [_BEST if place == best else _OTHERS for place in places]
@@ -203,7 +202,7 @@ def _bars(axes: Axes, values: Array, ends: Sequence[Array], better: Better) -> N
         axes.axvline(1, color=REFERENCE, linewidth=1, linestyle="--")
 
 
-def _best(values: Array, better: Better) -> int | None:
+def _best(values: Floats, better: Better) -> int | None:
     """Where the best of the known values is."""
     losses = [loss(value, better) for value in values]
     return None if np.isnan(losses).all() else int(np.nanargmin(losses))
@@ -223,7 +222,7 @@ def _panels(
     return figure, list(grid[:count])
 
 
-def _over_time(axes: Axes, values: Array, fps: float, **look: Any) -> Any:
+def _over_time(axes: Axes, values: Floats, fps: float, **look: Any) -> Any:
     [line] = axes.plot((np.arange(len(values)) + 0.5) / fps, values, **look)
     return line
 

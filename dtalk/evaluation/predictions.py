@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from dtalk.data.clips import Clip
 from dtalk.errors import DataError
@@ -19,8 +18,7 @@ from dtalk.heads.head import Head
 from dtalk.motion.curves import FPS, resample_motion
 from dtalk.motion.files import FORMATS, read_motion
 from dtalk.utils.files import NUMPY_DAMAGE
-
-Array = npt.NDArray[np.float32]
+from dtalk.utils.types import Array
 
 SUFFIXES = (*(f".{name}" for name in FORMATS), ".npy")
 FRAMES_OFF = 3  # systems round a clip's length in ways of their own; more is another clip

@@ -6,21 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from dtalk.errors import DataError
 from dtalk.evaluation import metrics
 from dtalk.heads.head import MILLIMETRES, Head
 from dtalk.motion.arkit import ARKIT_NAMES, UPPER_FACE_CHANNELS
+from dtalk.utils.types import Array, IntArray
 
-Array = npt.NDArray[np.float32]
 Scores = dict[str, float]
 
 
 class Region:
     """Some vertices of a head, in millimetres."""
 
-    def __init__(self, head: Head, indices: Sequence[int] | npt.NDArray[np.int64]) -> None:
+    def __init__(self, head: Head, indices: Sequence[int] | IntArray) -> None:
         self.indices = np.asarray(indices)
         self.neutral = head.vertices[self.indices] * np.float32(MILLIMETRES)
         self.basis = head.basis(indices)
@@ -33,7 +32,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Shown:
+class FaceMeasurements:
     """What the metrics look at in one clip.
 
     lips and upper_face ``[T, N, 3]`` mm; opening and width ``[T]`` mm; coefficients of the upper
@@ -69,7 +68,7 @@ class Geometry:
         points = self._landmarks(face)
         return np.linalg.norm(points[:, 2] - points[:, 3], axis=-1)
 
-    def shown(self, face: Array) -> Shown:
+    def measure(self, face: Array) -> FaceMeasurements:
         """What is to be looked at in ``face``.
 
         Raises:
@@ -82,7 +81,7 @@ class Geometry:
                 f"[T, {self.vertices}, 3], not {list(face.shape)}"
             )
         coefficients = face[:, UPPER_FACE_CHANNELS] if face.ndim == 2 else None
-        return Shown(
+        return FaceMeasurements(
             self.lips(face),
             self.upper_face(face),
             self.opening(face),
@@ -91,12 +90,12 @@ class Geometry:
         )
 
 
-def score(predicted: Array, reference: Array | Shown, geometry: Geometry) -> Scores:
+def score(predicted: Array, reference: Array | FaceMeasurements, geometry: Geometry) -> Scores:
     """Every metric of one clip, from two faces of as many frames.
 
     EVE is not a number where either is known by its vertices alone.
     """
-    face, true = geometry.shown(predicted), _shown(reference, geometry)
+    face, true = geometry.measure(predicted), _measured(reference, geometry)
     neutral = geometry.upper_face.neutral
     fdd = metrics.facial_dynamics_deviation(face.upper_face, true.upper_face, neutral)
     fdd_mm = metrics.facial_dynamics_deviation_mm(face.upper_face, true.upper_face, neutral)
@@ -120,17 +119,17 @@ def score(predicted: Array, reference: Array | Shown, geometry: Geometry) -> Sco
     }
 
 
-def static_scores(reference: Array | Shown, geometry: Geometry) -> Scores:
+def static_scores(reference: Array | FaceMeasurements, geometry: Geometry) -> Scores:
     """:func:`score` of a face that stays neutral."""
-    frames = len(_shown(reference, geometry).opening)
+    frames = len(_measured(reference, geometry).opening)
     return score(np.zeros((frames, len(ARKIT_NAMES)), np.float32), reference, geometry)
 
 
-def lip_errors(predicted: Array, reference: Array | Shown, geometry: Geometry) -> Array:
+def lip_errors(predicted: Array, reference: Array | FaceMeasurements, geometry: Geometry) -> Array:
     """The largest distance of a lip vertex from its place in each frame ``[T]``, mm."""
-    true = _shown(reference, geometry).lips
+    true = _measured(reference, geometry).lips
     return np.sqrt(metrics.squared_distance(geometry.lips(predicted), true).max(-1))
 
 
-def _shown(face: Array | Shown, geometry: Geometry) -> Shown:
-    return face if isinstance(face, Shown) else geometry.shown(face)
+def _measured(face: Array | FaceMeasurements, geometry: Geometry) -> FaceMeasurements:
+    return face if isinstance(face, FaceMeasurements) else geometry.measure(face)

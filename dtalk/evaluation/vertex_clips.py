@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from dtalk.data.clips import Clip, LoadedClip, Progress
+from dtalk.data.clips import Clip, LoadedClip
 from dtalk.data.vocaset import VERTEX_COUNT, MeshClip, read_vocaset
 from dtalk.errors import DataError
-from dtalk.evaluation.scoring import Geometry, Shown
+from dtalk.evaluation.scoring import FaceMeasurements, Geometry
 from dtalk.heads.flame_head import FlameHead
 from dtalk.heads.head import Head
+from dtalk.utils.types import Progress
 
 SET = "vocaset"
 
 
-def meshed_clips(
+def vertex_clips(
     folder: Path, split: str, head: Head, note: Callable[[str], None], progress: Progress
 ) -> list[LoadedClip]:
     """The sentences of a split, on ``head``, which must be a FLAME model.
@@ -39,23 +40,23 @@ def meshed_clips(
 
     clips: list[LoadedClip] = []
     for mesh in sentences:
-        clips.append(_meshed(mesh, split, geometry_of(mesh.subject)))
+        clips.append(_vertex_clip(mesh, split, geometry_of(mesh.subject)))
         progress(len(clips), len(sentences))
     return clips
 
 
-def _meshed(mesh: MeshClip, split: str, geometry: Geometry) -> MeshedClip:
+def _vertex_clip(mesh: MeshClip, split: str, geometry: Geometry) -> VertexClip:
     sound = Path(f"{mesh.name}.wav")  # there is none; predictions may be called so
     clip = Clip(mesh.name, SET, split, mesh.subject, "", sound, None)
-    return MeshedClip(clip, mesh.waveform, None, geometry, geometry.shown(mesh.vertices))
+    return VertexClip(clip, mesh.waveform, None, geometry, geometry.measure(mesh.vertices))
 
 
 @dataclass(frozen=True)
-class MeshedClip(LoadedClip):
+class VertexClip(LoadedClip):
     """A clip whose reference is a mesh; geometry: of the subject's head; reference: of the mesh."""
 
     geometry: Geometry
-    reference: Shown
+    reference: FaceMeasurements
 
     @property
     def tracked(self) -> bool:

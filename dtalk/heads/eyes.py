@@ -15,8 +15,9 @@ from scipy import sparse
 from scipy.spatial.transform import Rotation
 
 from dtalk.heads.flame import pose_matrices
-from dtalk.heads.head import FloatArray, Head, IntArray
+from dtalk.heads.head import Head
 from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.utils.types import Array, IntArray
 
 SIDES = ("Left", "Right")
 # Degrees at weight 1, as the built-in head's eyes turn.
@@ -38,18 +39,18 @@ class Eye:
     """
 
     vertices: IntArray
-    shares: FloatArray
-    centre: FloatArray
+    shares: Array
+    centre: Array
     lids: IntArray
-    floors: FloatArray
+    floors: Array
 
-    def turn(self, moved: FloatArray, turns: FloatArray) -> None:
+    def turn(self, moved: Array, turns: Array) -> None:
         """Turn it in ``moved`` [T, V, 3], in place, by rotations [T, 3, 3]."""
         apart = moved[:, self.vertices] - self.centre
         turned = apart @ np.swapaxes(turns, 1, 2) - apart
         moved[:, self.vertices] += self.shares[:, None] * turned
 
-    def slide(self, moved: FloatArray) -> None:
+    def slide(self, moved: Array) -> None:
         """Push lids in ``moved`` [T, V, 3] out of the eyeball, in place."""
         apart = moved[:, self.lids] - self.centre
         length = np.sqrt((apart * apart).sum(axis=-1))
@@ -57,7 +58,7 @@ class Eye:
         moved[:, self.lids] = self.centre + apart * stretch[..., None]
 
 
-def gaze(coefficients: npt.ArrayLike) -> FloatArray:
+def gaze(coefficients: npt.ArrayLike) -> Array:
     """Rotation vectors of the left and right eye, radians: [T, 52] -> [T, 2, 3]."""
     weights = np.asarray(coefficients, dtype=np.float64)
 
@@ -74,7 +75,7 @@ def gaze(coefficients: npt.ArrayLike) -> FloatArray:
 
 
 @dataclass(frozen=True, eq=False)
-class FittedHead(Head):
+class RiggedHead(Head):
     """A head with eyes that turn: `Head`, and
 
     Attributes:
@@ -83,7 +84,7 @@ class FittedHead(Head):
 
     eyes: tuple[Eye, ...] = ()
 
-    def _moved(self, weights: FloatArray) -> FloatArray:
+    def _moved(self, weights: Array) -> Array:
         moved = super()._moved(weights)
         clip = moved.reshape(-1, *self.vertices.shape)
         vectors = gaze(weights.reshape(-1, len(ARKIT_NAMES)))
@@ -94,10 +95,10 @@ class FittedHead(Head):
 
 
 def eye_about(
-    vertices: FloatArray,
-    fields: FloatArray,
+    vertices: Array,
+    fields: Array,
     turning: IntArray,
-    shares: FloatArray,
+    shares: Array,
     centre: npt.NDArray[np.floating],
 ) -> Eye:
     """An eye of the vertices that turn about a centre, and of the lids that slide over it."""
@@ -112,7 +113,7 @@ def eye_about(
     return Eye(turning, shares, np.asarray(centre, np.float32), lids, floors.astype(np.float32))
 
 
-AnyHead = TypeVar("AnyHead", bound="FittedHead")
+AnyHead = TypeVar("AnyHead", bound="RiggedHead")
 
 CLOSED_AT = 0.9  # weight of eyeBlink at which nothing of the eye may be seen
 STRETCHES = tuple(np.arange(1.0, 2.01, 0.1))  # of the blink, tried in turn
@@ -136,7 +137,7 @@ def close_lids(head: AnyHead) -> AnyHead:
     return replace(head, shapes=sparse.csr_array(head.shapes @ sparse.diags_array(factors)))
 
 
-def seen(vertices: FloatArray, faces: IntArray, ball: IntArray) -> int:
+def seen(vertices: Array, faces: IntArray, ball: IntArray) -> int:
     """How many points of an eyeball (corners, middles of edges and faces) the front shows."""
     own = np.isin(faces, ball)
     if not own.all(axis=1).any():

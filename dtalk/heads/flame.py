@@ -18,9 +18,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from dtalk.errors import HeadError, PickleError
-from dtalk.heads.head import FloatArray, IntArray
 from dtalk.utils.files import NUMPY_DAMAGE
 from dtalk.utils.pickles import Opaque, load_pickle
+from dtalk.utils.types import Array, IntArray
 
 JOINTS = ("root", "neck", "jaw", "left eye", "right eye")
 ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(len(JOINTS))
@@ -51,15 +51,15 @@ class Flame:
         HeadError: the arrays do not fit together.
     """
 
-    template: FloatArray
+    template: Array
     faces: IntArray
-    shapes: FloatArray
-    expressions: FloatArray
-    pose: FloatArray
-    regressor: FloatArray
-    weights: FloatArray
+    shapes: Array
+    expressions: Array
+    pose: Array
+    regressor: Array
+    weights: Array
 
-    def shaped(self, betas: Sequence[float]) -> FloatArray:
+    def shaped(self, betas: Sequence[float]) -> Array:
         """The template of an identity: as many numbers as wanted, the others are 0.
 
         Raises:
@@ -73,7 +73,7 @@ class Flame:
             raise HeadError(f"--shape takes numbers of -{LARGEST_SHAPE} to {LARGEST_SHAPE}")
         return self.template + self.shapes[:, :, : len(chosen)] @ chosen
 
-    def joints(self, vertices: FloatArray) -> FloatArray:
+    def joints(self, vertices: Array) -> Array:
         """Where the joints of an unposed head are: [V, 3] -> [5, 3]."""
         return self.regressor @ vertices
 
@@ -90,7 +90,7 @@ class Flame:
         return left, right
 
 
-def pose_matrices(pose: npt.ArrayLike) -> FloatArray:
+def pose_matrices(pose: npt.ArrayLike) -> Array:
     """Rotation vectors [..., 3], radians, as matrices [..., 3, 3]."""
     from scipy.spatial.transform import Rotation
 
@@ -180,7 +180,7 @@ def _check(key: str, array: npt.NDArray[Any], name: str, shape: tuple[int, ...])
         raise HeadError(f"{key} must be {name or list(shape)}, got {list(array.shape)}")
 
 
-def _real(key: str, arrays: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+def _real(key: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Array:
     if not np.isfinite(arrays[key]).all():
         raise HeadError(f"{key} holds values that are not finite")
     return np.ascontiguousarray(arrays[key], dtype=np.float32)

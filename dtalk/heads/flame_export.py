@@ -1,4 +1,4 @@
-"""Motion as FLAME's own parameters: expression and jaw fitted to the carried shapes.
+"""Motion as FLAME's own parameters: expression and jaw fitted to the transferred shapes.
 
 Nobody has published a map from the 52 shapes to FLAME's expressions, so each frame's vertices are
 fitted: the jaw's rotation that lays the chin on its place (Kabsch 1976, about the joint), and the
@@ -21,11 +21,11 @@ from dtalk.errors import HeadError
 from dtalk.heads.eyes import gaze
 from dtalk.heads.flame import JAW
 from dtalk.heads.flame_head import FlameHead
-from dtalk.heads.head import MILLIMETRES, FloatArray, Head, turns
-from dtalk.heads.transfer.transfer import Progress
+from dtalk.heads.head import MILLIMETRES, Head, turns
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import npz_arrays
 from dtalk.utils.files import atomic_path
+from dtalk.utils.types import Array, Progress
 
 EXPRESSIONS = 100  # numbers a frame that research code expects; those a model lacks are 0
 # Metres: what the ridge takes for the error of a coordinate. Larger than it is, since those of
@@ -38,7 +38,7 @@ BLOCK = 32  # frames at a time
 
 @dataclass(frozen=True)
 class Fit:
-    """FLAME's parameters of T frames and how far they are from the carried shapes.
+    """FLAME's parameters of T frames and how far they are from the transferred shapes.
 
     Attributes:
         expression: float32 [T, 100].
@@ -48,10 +48,10 @@ class Fit:
         mean_error, max_error: millimetres over frames and the vertices of face and head.
     """
 
-    expression: FloatArray
-    jaw: FloatArray
-    eyes: FloatArray
-    neck: FloatArray
+    expression: Array
+    jaw: Array
+    eyes: Array
+    neck: Array
     mean_error: float
     max_error: float
 
@@ -110,7 +110,7 @@ class _Fitter:
         chin = self._share >= CHIN * self._share.max()
         self._chin = np.flatnonzero(chin & (self._share > 0))
 
-    def fit(self, vertices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def fit(self, vertices: Array) -> tuple[Array, Array, Array]:
         """Vertices [T, V, 3] -> expression [T, E], jaw [T, 3], errors [T, skin] in metres."""
         wanted = vertices[:, self._skin].astype(np.float64)
         expression = np.zeros((len(wanted), self._basis.shape[1]))
@@ -153,7 +153,7 @@ class _Fitter:
         return rest + self._share[:, None] * turned
 
 
-def _vectors(rotations: npt.ArrayLike) -> FloatArray:
+def _vectors(rotations: npt.ArrayLike) -> Array:
     return Rotation.from_matrix(np.asarray(rotations)).as_rotvec().astype(np.float32)
 
 

@@ -12,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from dtalk.errors import HeadError
-from dtalk.heads.eyes import Eye, FittedHead, close_lids, eye_about
+from dtalk.heads.eyes import Eye, RiggedHead, close_lids, eye_about
 from dtalk.heads.flame import LEFT_EYE, NECK, RIGHT_EYE, ROOT, Flame
-from dtalk.heads.head import FloatArray, shapes_from_fields
+from dtalk.heads.head import shapes_from_fields
 from dtalk.heads.transfer.correspondence import local_maps
 from dtalk.heads.transfer.transfer import Transfer, head_arrays
+from dtalk.utils.types import Array
 
 
 @dataclass(frozen=True, eq=False)
-class FlameHead(FittedHead):
-    """A FLAME head: vertices in FLAME's own order, `FittedHead`, and
+class FlameHead(RiggedHead):
+    """A FLAME head: vertices in FLAME's own order, `RiggedHead`, and
 
     Attributes:
         flame: what it is made of.
@@ -56,27 +57,27 @@ class FlameHead(FittedHead):
         return close_lids(moved)
 
     @cached_property
-    def joints(self) -> FloatArray:
+    def joints(self) -> Array:
         """Root, neck, jaw, left and right eye, [5, 3]."""
         return self.flame.joints(self.vertices)
 
     @cached_property
-    def _neck(self) -> tuple[FloatArray, FloatArray]:
+    def _neck(self) -> tuple[Array, Array]:
         return self.joints[NECK], 1 - self.flame.weights[:, ROOT]
 
-    def _turned(self, vertices: FloatArray, rotations: FloatArray) -> FloatArray:
+    def _turned(self, vertices: Array, rotations: Array) -> Array:
         """As FLAME's neck joint turns them, its corrections included."""
         change = (rotations - np.eye(3, dtype=np.float32)).reshape(*rotations.shape[:-2], 9)
         corrections = change @ self.flame.pose[:, :, :9].reshape(-1, 9).T
         return super()._turned(vertices + corrections.reshape(vertices.shape), rotations)
 
 
-def flame_head(flame: Flame, carried: Transfer, betas: Sequence[float] = ()) -> FlameHead:
-    """A FLAME model with what was carried to its template."""
-    fields = carried.fields.copy()
+def flame_head(flame: Flame, transferred: Transfer, betas: Sequence[float] = ()) -> FlameHead:
+    """A FLAME model with what was transferred to its template."""
+    fields = transferred.fields.copy()
     fields[:, np.concatenate(flame.eyeballs)] = 0
     open_head = FlameHead(
-        **head_arrays(carried, flame.template, flame.faces),
+        **head_arrays(transferred, flame.template, flame.faces),
         shapes=shapes_from_fields(fields),
         eyes=flame_eyes(flame, flame.template, fields),
         flame=flame,
@@ -87,7 +88,7 @@ def flame_head(flame: Flame, carried: Transfer, betas: Sequence[float] = ()) -> 
     return replace(head.with_template(flame.shaped(betas)), betas=tuple(map(float, betas)))
 
 
-def flame_eyes(flame: Flame, vertices: FloatArray, fields: FloatArray) -> tuple[Eye, ...]:
+def flame_eyes(flame: Flame, vertices: Array, fields: Array) -> tuple[Eye, ...]:
     """Both eyes of an unposed FLAME head, turning about their joints."""
     joints = flame.joints(vertices)
     eyes = []

@@ -19,9 +19,7 @@ from scipy import sparse
 from dtalk.errors import HeadError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from dtalk.utils.types import Array, IntArray
 
 # What a vertex belongs to; `Head.parts` holds positions in this tuple.
 PARTS = ("skin", "eye", "glint", "tongue", "teeth", "brow", "lash")
@@ -63,9 +61,9 @@ class Head:
         HeadError: the arrays do not fit together.
     """
 
-    vertices: FloatArray
+    vertices: Array
     faces: IntArray
-    colors: FloatArray
+    colors: Array
     shapes: sparse.csr_array
     lips: IntArray
     upper_face: IntArray
@@ -91,9 +89,7 @@ class Head:
         if len(self.parts) and self.parts.max() >= len(PARTS):
             raise HeadError(f"head: parts must be below {len(PARTS)}, found {self.parts.max()}")
 
-    def deform(
-        self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None
-    ) -> FloatArray:
+    def deform(self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None) -> Array:
         """Vertices in metres: [52] -> [V, 3], [T, 52] -> [T, V, 3].
 
         ``rotation`` turns the head on its neck: yaw, pitch and roll in radians, [3] or [T, 3], as
@@ -113,20 +109,20 @@ class Head:
             raise HeadError(f"rotation must be [3] or [T, 3] like coefficients, got {angles.shape}")
         return self._turned(deformed, turns(angles))
 
-    def _moved(self, weights: FloatArray) -> FloatArray:
+    def _moved(self, weights: Array) -> Array:
         """The vertices before the head turns, [..., 52] -> [..., V, 3]."""
-        moved: FloatArray = (self.shapes @ weights.T).T
+        moved: Array = (self.shapes @ weights.T).T
         return self.vertices + moved.reshape(*weights.shape[:-1], len(self.vertices), 3)
 
-    def _turned(self, vertices: FloatArray, rotations: FloatArray) -> FloatArray:
+    def _turned(self, vertices: Array, rotations: Array) -> Array:
         """Vertices [..., V, 3] turned about the neck's joint by rotations [..., 3, 3]."""
         joint, share = self._neck
         apart = vertices - joint
-        turned: FloatArray = apart @ np.swapaxes(rotations, -1, -2) - apart
+        turned: Array = apart @ np.swapaxes(rotations, -1, -2) - apart
         return vertices + share[:, None] * turned
 
     @cached_property
-    def _neck(self) -> tuple[FloatArray, FloatArray]:
+    def _neck(self) -> tuple[Array, Array]:
         """The joint that the head turns about, [3], and the share of a turn each vertex takes."""
         mouth = self.vertices[list(self.corners)].mean(axis=0)
         above = self.vertices[self.vertices[:, 1] >= mouth[1]]
@@ -137,7 +133,7 @@ class Head:
         place = np.clip(1 + height / (_BENDING * neck), 0, 1)
         return joint, (place * place * (3 - 2 * place)).astype(np.float32)
 
-    def basis(self, indices: npt.ArrayLike) -> FloatArray:
+    def basis(self, indices: npt.ArrayLike) -> Array:
         """Displacements of some vertices, millimetres at weight 1: [N] -> [52, N, 3]."""
         chosen = np.asarray(indices, dtype=np.int64)
         _check_indices("basis", chosen, len(self.vertices))
@@ -176,7 +172,7 @@ def built_in() -> Head:
         return Head.load(path)
 
 
-def turns(rotation: npt.ArrayLike) -> FloatArray:
+def turns(rotation: npt.ArrayLike) -> Array:
     """Yaw, pitch and roll in radians, [..., 3], as rotation matrices [..., 3, 3].
 
     Right-handed about y, x and z, rolled first and yawed last: a head with positive angles looks
@@ -217,7 +213,7 @@ def _to_arrays(head: Head) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _pack_fields(head: Head) -> tuple[npt.NDArray[np.int32], IntArray, FloatArray]:
+def _pack_fields(head: Head) -> tuple[npt.NDArray[np.int32], IntArray, Array]:
     """Per shape the vertices that move noticeably and how far: [53], [N], [N, 3]."""
     vertices, deltas, start = [], [], [0]
     for k in range(len(head.names)):

@@ -12,11 +12,11 @@ import numpy as np
 from dtalk.errors import HeadError, PickleError
 from dtalk.heads.flame import Flame, read_flame
 from dtalk.heads.flame_head import FlameHead, flame_head
-from dtalk.heads.head import PARTS, Head, IntArray, built_in
+from dtalk.heads.head import PARTS, Head, built_in
 from dtalk.heads.mesh import load_mesh_head
-from dtalk.heads.transfer.cache import carried_to, default_folder
-from dtalk.heads.transfer.transfer import Progress
+from dtalk.heads.transfer.cache import default_folder, transfer_to
 from dtalk.utils.pickles import load_pickle
+from dtalk.utils.types import IntArray, Progress
 
 FLAME_SUFFIXES = (".pkl", ".npz")
 MASKED_UPPER = ("forehead", "eye_region", "left_eye_region", "right_eye_region")
@@ -48,9 +48,9 @@ def load_head(
         path: a FLAME model (pkl or npz), or a mesh of a head in any format that trimesh reads; the
             built-in head if None.
         shape: the first numbers of a FLAME identity; the others are 0.
-        masks: FLAME_masks.pkl, whose regions replace those that are carried over.
-        progress: told how many steps are done, and of how many, while shapes are carried over.
-        cache: folder for carried shapes, `default_folder` if None.
+        masks: FLAME_masks.pkl, whose regions replace those that are transferred.
+        progress: told how many steps are done, and of how many, while shapes are transferred.
+        cache: folder for transferred shapes, `default_folder` if None.
 
     Raises:
         HeadError: a file is missing, damaged or holds no head; the numbers or masks do not fit it.
@@ -75,8 +75,8 @@ def load_head(
 def _flame_head(
     flame: Flame, folder: Path, shape: Sequence[float], progress: Progress
 ) -> FlameHead:
-    carried = carried_to(flame.template, flame.faces, flame.eyeballs, folder, progress)
-    return flame_head(flame, carried, shape)
+    transferred = transfer_to(flame.template, flame.faces, flame.eyeballs, folder, progress)
+    return flame_head(flame, transferred, shape)
 
 
 def with_masks(head: Head, path: Path) -> Head:

@@ -17,12 +17,13 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from dtalk.errors import HeadError
-from dtalk.heads.eyes import FittedHead, close_lids, eye_about
-from dtalk.heads.head import FloatArray, IntArray, built_in, shapes_from_fields
-from dtalk.heads.transfer.cache import carried_to
+from dtalk.heads.eyes import RiggedHead, close_lids, eye_about
+from dtalk.heads.head import built_in, shapes_from_fields
+from dtalk.heads.transfer.cache import transfer_to
 from dtalk.heads.transfer.landmarks import face_of
 from dtalk.heads.transfer.surface import NORMAL_LENGTH, Points, Skin, pieces, sphere
-from dtalk.heads.transfer.transfer import Progress, Transfer, head_arrays
+from dtalk.heads.transfer.transfer import Transfer, head_arrays
+from dtalk.utils.types import Array, IntArray, Progress
 
 FEWEST = 200  # vertices of anything that could be a face
 # First rough tries from many starts, then the best of them with more points: points of the face, of
@@ -53,7 +54,7 @@ class Similarity:
         return Similarity(1 / self.scale, rotation, -(rotation @ self.shift) / self.scale)
 
 
-def load_mesh_head(path: Path, folder: Path, progress: Progress) -> FittedHead:
+def load_mesh_head(path: Path, folder: Path, progress: Progress) -> RiggedHead:
     """A head of a mesh file; see `dtalk.heads.load.load_head`.
 
     Raises:
@@ -66,8 +67,8 @@ def load_mesh_head(path: Path, folder: Path, progress: Progress) -> FittedHead:
     upright = onto.inverse()(vertices)
     balls = find_eyes(upright, faces)
     places = upright.astype(np.float32)
-    carried = carried_to(places, faces, balls, folder, progress)
-    return mesh_head(places, faces, carried, balls)
+    transferred = transfer_to(places, faces, balls, folder, progress)
+    return mesh_head(places, faces, transferred, balls)
 
 
 def _read(path: Path) -> tuple[Points, IntArray]:
@@ -184,17 +185,17 @@ def find_eyes(vertices: Points, faces: IntArray) -> Sequence[IntArray]:
 
 
 def mesh_head(
-    vertices: FloatArray, faces: IntArray, carried: Transfer, balls: Sequence[IntArray]
-) -> FittedHead:
-    """Any mesh with what was carried to it; ``balls`` are its two eyeballs, or none."""
+    vertices: Array, faces: IntArray, transferred: Transfer, balls: Sequence[IntArray]
+) -> RiggedHead:
+    """Any mesh with what was transferred to it; ``balls`` are its two eyeballs, or none."""
     eyes = []
     for ball in balls:
         centre, _ = sphere(vertices[ball].astype(np.float64))
         shares = np.ones(len(ball), dtype=np.float32)
-        eyes.append(eye_about(vertices, carried.fields, ball, shares, centre))
-    head = FittedHead(
-        **head_arrays(carried, vertices, faces),
-        shapes=shapes_from_fields(carried.fields),
+        eyes.append(eye_about(vertices, transferred.fields, ball, shares, centre))
+    head = RiggedHead(
+        **head_arrays(transferred, vertices, faces),
+        shapes=shapes_from_fields(transferred.fields),
         eyes=tuple(eyes),
     )
     return close_lids(head)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.utils.types import Array
 
 _CHANNELS = {name.lower(): index for index, name in enumerate(ARKIT_NAMES)}
 
@@ -19,7 +20,7 @@ class MotionWarning(UserWarning):
     """Something in a motion file was ignored or had to be assumed."""
 
 
-def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> Array:
     """Columns ``values`` [T, len(names)] as float32 [T, 52] in the order of ``ARKIT_NAMES``.
 
     Names are compared without regard to case; channels that are not among them are 0.

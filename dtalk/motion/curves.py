@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.utils.types import Array
 
 FPS = 30.0
 
@@ -35,14 +36,14 @@ class Motion:
             seed of more than 64 bits.
     """
 
-    coefficients: npt.NDArray[np.float32]
+    coefficients: Array
     fps: float = FPS
     audio: str = ""
     identity: str = ""
     emotion: str = ""
     seed: int | None = None
     model: str = ""
-    head_rotation: npt.NDArray[np.float32] | None = None
+    head_rotation: Array | None = None
 
     def __post_init__(self) -> None:
         coefficients = _checked(self.coefficients, len(ARKIT_NAMES), "coefficients")
@@ -70,7 +71,7 @@ class Motion:
         return len(self) / self.fps
 
 
-def _checked(values: npt.ArrayLike, width: int, what: str) -> npt.NDArray[np.float32]:
+def _checked(values: npt.ArrayLike, width: int, what: str) -> Array:
     """``values`` as float32 [T, width], T >= 1, all finite."""
     try:
         array = np.ascontiguousarray(values, dtype=np.float32)
@@ -122,11 +123,10 @@ def at_frames(motion: Motion, frames: Sequence[int] | npt.NDArray[np.integer]) -
     )
 
 
-_Table = npt.NDArray[np.float32]
 _LOBES = 2  # of the sinc: at half the new rate half is left, nearly nothing where it would alias
 
 
-def _interpolated(values: _Table, places: npt.NDArray[np.floating], _: float) -> _Table:
+def _interpolated(values: Array, places: npt.NDArray[np.floating], _: float) -> Array:
     """Rows of ``values`` [T, C] at fractional row numbers [T'], clamped to the ends."""
     places = np.clip(places, 0, len(values) - 1)
     below = np.floor(places).astype(int)
@@ -135,7 +135,7 @@ def _interpolated(values: _Table, places: npt.NDArray[np.floating], _: float) ->
     return (values[below] * (1 - share) + values[above] * share).astype(np.float32)
 
 
-def _filtered(values: _Table, places: npt.NDArray[np.floating], ratio: float) -> _Table:
+def _filtered(values: Array, places: npt.NDArray[np.floating], ratio: float) -> Array:
     """Weighted means of rows around fractional row numbers, for every ``ratio``-th row."""
     reach = int(np.ceil(_LOBES * ratio))
     nearest = np.round(places).astype(int)

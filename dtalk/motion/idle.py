@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
-
-Floats = npt.NDArray[np.floating]
+from dtalk.utils.types import Floats
 
 _LIDS = [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
 _PAUSE = (1.2, 5.5)  # seconds between blinks, least and most
@@ -24,7 +22,7 @@ _DRIFT = np.deg2rad((2.4, 1.5, 1.0))  # yaw, pitch, roll: about the standard dev
 _SLOWEST, _FASTEST, _WAVES = 0.08, 0.45, 6  # Hz, and how many waves make a drift
 
 
-def enlivened(motion: Motion, seed: int = 0) -> Motion:
+def add_idle_motion(motion: Motion, seed: int = 0) -> Motion:
     """The motion with blinks and a drifting head added; the same seed gives the same life.
 
     Lids close as far as the blink or the motion itself has them, whichever is more. The drift is

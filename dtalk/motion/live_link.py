@@ -19,6 +19,7 @@ from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged, sources, warn
 from dtalk.motion.curves import FPS, Motion
+from dtalk.utils.types import Array
 
 _Rows = list[tuple[int, list[str]]]  # line number, fields
 _Floats = npt.NDArray[np.float64]
@@ -121,9 +122,7 @@ def _number(cell: str, name: str, line: int) -> float:
     return value
 
 
-def _rotation(
-    names: list[str], rows: _Rows, columns: dict[str, int]
-) -> npt.NDArray[np.float32] | None:
+def _rotation(names: list[str], rows: _Rows, columns: dict[str, int]) -> Array | None:
     """Head rotation [T, 3] in radians; None without it, which dtalk itself writes as zeros."""
     if not all(name.lower() in columns for name in _HEAD):
         return None

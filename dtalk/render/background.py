@@ -17,7 +17,7 @@ _WALL_LIT, _WALL_DARK = (178.0, 183.0, 190.0), (104.0, 109.0, 117.0)
 _LIT_AT, _REACH = (0.5, 0.42), (1.10, 0.95)  # fractions of width and height
 
 
-def backdrop(what: str, width: int, height: int) -> npt.NDArray[np.uint8]:
+def background_image(what: str, width: int, height: int) -> npt.NDArray[np.uint8]:
     """``studio``, a colour (CSS name or #rrggbb) or an image file -> uint8 [H, W, 3], sRGB.
 
     An image is scaled and cut so that it fills the picture.

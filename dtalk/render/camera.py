@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dtalk.errors import RenderError
-from dtalk.heads.head import FloatArray, Head, built_in
+from dtalk.heads.head import Head, built_in
 from dtalk.render.lighting import unit
+from dtalk.utils.types import Array
 
 PLACES = {"front": 0.0, "three-quarter": 35.0}
 """Named cameras: degrees around the head, to the character's left."""
@@ -32,9 +33,9 @@ class Camera:
         turn: rotation [3, 3] from the camera at the front to this one; lamps follow it.
     """
 
-    pose: FloatArray
-    to_picture: FloatArray
-    turn: FloatArray
+    pose: Array
+    to_picture: Array
+    turn: Array
 
 
 def camera_at(head: Head, place: str, yaw: float, width: int, height: int) -> Camera:
@@ -55,8 +56,8 @@ def camera_at(head: Head, place: str, yaw: float, width: int, height: int) -> Ca
     return Camera(pose, seen.astype(np.float32), turn[:3, :3])
 
 
-def _mouth(head: Head) -> FloatArray:
-    middle: FloatArray = head.vertices[list(head.corners)].mean(axis=0)
+def _mouth(head: Head) -> Array:
+    middle: Array = head.vertices[list(head.corners)].mean(axis=0)
     return middle
 
 
@@ -65,7 +66,7 @@ def _height(head: Head) -> float:
     return float(head.vertices[:, 1].max() - _mouth(head)[1])
 
 
-def _projection(width: int, height: int) -> FloatArray:
+def _projection(width: int, height: int) -> Array:
     """Camera space to clip space, [4, 4], as OpenGL has it."""
     # The face must fit across a tall picture too.
     half = np.tan(np.deg2rad(FIELD_OF_VIEW) / 2) * max(1.0, height / width)
@@ -76,7 +77,7 @@ def _projection(width: int, height: int) -> FloatArray:
     return matrix
 
 
-def _pose_at(position: tuple[float, float, float]) -> FloatArray:
+def _pose_at(position: tuple[float, float, float]) -> Array:
     """The pose of a camera at ``position`` that looks at the origin, y up."""
     backward = unit(position)
     right = np.cross([0.0, 1.0, 0.0], backward)
@@ -86,7 +87,7 @@ def _pose_at(position: tuple[float, float, float]) -> FloatArray:
     return pose
 
 
-def _about_y(angle: float) -> FloatArray:
+def _about_y(angle: float) -> Array:
     turn = np.eye(4, dtype=np.float32)
     turn[0, 0] = turn[2, 2] = np.cos(angle)
     turn[0, 2] = np.sin(angle)

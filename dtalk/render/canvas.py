@@ -14,12 +14,11 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from dtalk.errors import RenderError
-from dtalk.render.context import import_pyrender, one_line, open_canvas
+from dtalk.errors import RenderError, one_line
+from dtalk.render.context import import_pyrender, open_canvas
+from dtalk.utils.types import Array, IntArray
 
 Frame = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 _VALUES = 6  # of a vertex: x y z r g b
 # A wireframe: colours of its edges and of the surfaces between them, and how much of those.
@@ -65,7 +64,7 @@ class Canvas:
         vertices: int,
         closed: IntArray,
         flat: IntArray,
-        to_picture: FloatArray,
+        to_picture: Array,
     ) -> None:
         self._context = open_canvas(import_pyrender(), 16, 16)
         self._height, self._width = backdrop.shape[:2]
@@ -81,7 +80,7 @@ class Canvas:
             self.close()
             raise
 
-    def upload(self, vertices: FloatArray, colors: FloatArray) -> None:
+    def upload(self, vertices: Array, colors: Array) -> None:
         """Say what to draw: positions [V, 3] in metres and colours [V, 3], sRGB.
 
         Raises:
@@ -177,7 +176,7 @@ class Canvas:
         small = _Picture(self._width, self._height, np.ascontiguousarray(backdrop))
         _copy(small, self._behind, GL.GL_NEAREST)
 
-    def _make_program(self, to_picture: FloatArray) -> None:
+    def _make_program(self, to_picture: Array) -> None:
         from OpenGL import GL
 
         program = _program(_VERTEX, _FRAGMENT)
@@ -198,7 +197,7 @@ class Canvas:
         GL.glViewport(0, 0, *self._pictures[0].size)
         GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
 
-    def _send(self, values: FloatArray) -> None:
+    def _send(self, values: Array) -> None:
         from OpenGL import GL
 
         GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._vertices)
@@ -285,7 +284,7 @@ def _copy(source: _Picture, target: _Picture, scaling: int) -> None:
     GL.glBlitFramebuffer(*areas, GL.GL_COLOR_BUFFER_BIT, scaling)
 
 
-def _tinted(values: FloatArray, tint: tuple[float, float, float], share: float) -> FloatArray:
+def _tinted(values: Array, tint: tuple[float, float, float], share: float) -> Array:
     tinted = values.copy()
     tinted[:, 3:] += np.float32(share) * (np.array(tint, dtype=np.float32) - values[:, 3:])
     return tinted

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from dtalk.errors import RenderError
+from dtalk.errors import RenderError, one_line
 
 _HELP = {
     "linux": "install libegl1 libgl1 libgles2 (or libosmesa6) with apt-get, "
@@ -86,9 +86,3 @@ def open_canvas(pyrender: Any, width: int, height: int) -> Any:
                 os.environ.pop("EGL_DEVICE_ID", None)
     where = os.environ.get("PYOPENGL_PLATFORM") or _NAMES.get(sys.platform, "this system's OpenGL")
     raise RenderError(f"no renderer on {where} ({one_line(failure)}); {advice()}") from failure
-
-
-def one_line(error: BaseException | None) -> str:
-    """What an error says, in one line of at most 200 characters; its kind if it says nothing."""
-    text = " ".join(str(error).split())
-    return text[:200] if text else type(error).__name__

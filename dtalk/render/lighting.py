@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from dtalk.heads.head import PARTS, FloatArray, Head
+from dtalk.heads.head import PARTS, Head
+from dtalk.utils.types import Array
 
 GAMMA = 2.2
 
@@ -37,9 +38,9 @@ class Light:
     Inside, arrays are [3, V]: rows are contiguous.
     """
 
-    def __init__(self, head: Head, camera_pose: FloatArray, turn: FloatArray) -> None:
+    def __init__(self, head: Head, camera_pose: Array, turn: Array) -> None:
         self._eye = camera_pose[:3, 3:4]
-        self._key: FloatArray = turn @ unit(KEY_DIRECTION)
+        self._key: Array = turn @ unit(KEY_DIRECTION)
         self._fill = turn @ unit(FILL_DIRECTION)
         self._rims = [(turn @ unit(direction), power) for direction, power in RIMS]
         self._albedo = np.ascontiguousarray(head.colors.T)
@@ -48,7 +49,7 @@ class Light:
         self._corners = tuple(np.ascontiguousarray(corner) for corner in head.faces.T)
         self._incidence = _incidence(head)
 
-    def shade(self, vertices: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shade(self, vertices: Array) -> tuple[Array, Array]:
         """Positions [V, 3] -> sRGB [V, 3], 0 to 1, and normals [V, 3]."""
         positions = np.ascontiguousarray(vertices.T)
         view = _normalised(self._eye - positions)
@@ -59,19 +60,19 @@ class Light:
         linear = self._albedo * self._diffuse(normal, np.abs(facing))
         linear += self._highlight(normal, view)
         np.clip(linear, 0, 1, out=linear)
-        srgb: FloatArray = np.power(linear, np.float32(1 / GAMMA))
+        srgb: Array = np.power(linear, np.float32(1 / GAMMA))
         return np.ascontiguousarray(srgb.T), np.ascontiguousarray(normal.T)
 
-    def _normals(self, positions: FloatArray) -> FloatArray:
+    def _normals(self, positions: Array) -> Array:
         a, b, c = (positions.take(corner, axis=1) for corner in self._corners)
         # One axis at a time: faster than a product with [F, 3].
         summed = [self._incidence @ axis for axis in _cross(b - a, c - a)]
         return _normalised(np.stack(summed))
 
-    def _diffuse(self, normal: FloatArray, facing: FloatArray) -> FloatArray:
+    def _diffuse(self, normal: Array, facing: Array) -> Array:
         key, fill = self._key @ normal, self._fill @ normal
         wrap = _column(KEY_WRAP)
-        light: FloatArray = np.maximum((key + wrap) / (1 + wrap), 0) * _column(KEY_COLOR)
+        light: Array = np.maximum((key + wrap) / (1 + wrap), 0) * _column(KEY_COLOR)
         light += np.maximum(fill, 0) * _column(FILL_COLOR)
         light += _column(GROUND) + (_column(SKY) - _column(GROUND)) * (0.5 + 0.5 * normal[1])
         away = 1 - np.minimum(facing, 1)
@@ -80,16 +81,16 @@ class Light:
             light += np.float32(power) * np.maximum(direction @ normal, 0) * grazing
         return light
 
-    def _highlight(self, normal: FloatArray, view: FloatArray) -> FloatArray:
+    def _highlight(self, normal: Array, view: Array) -> Array:
         """Blinn's highlight of the key light, with exponents 20 and 40."""
         half = _normalised(view + self._key[:, None])
         cosine = np.maximum((half * normal).sum(axis=0), 0)
         soft = cosine**20
-        shine: FloatArray = self._soft_gloss * soft + self._hard_gloss * soft * soft
+        shine: Array = self._soft_gloss * soft + self._hard_gloss * soft * soft
         return shine
 
 
-def _gloss(head: Head) -> tuple[FloatArray, FloatArray]:
+def _gloss(head: Head) -> tuple[Array, Array]:
     """Strength of the soft (skin, lips) and of the hard highlight (teeth, tongue), [V]."""
     soft = np.where(head.parts == PARTS.index("skin"), SKIN_GLOSS, 0.0)
     soft[head.lips] = LIP_GLOSS
@@ -107,27 +108,27 @@ def _incidence(head: Head) -> sparse.csr_array:
     return sparse.csr_array((ones, (rows, columns)), shape=(len(head.vertices), faces))
 
 
-def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
+def _cross(a: Array, b: Array) -> Array:
     """Cross product of [3, N]; numpy's own is 2.5 times slower."""
     return np.stack(
         (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
     )
 
 
-def _normalised(vectors: FloatArray) -> FloatArray:
+def _normalised(vectors: Array) -> Array:
     length = np.sqrt((vectors * vectors).sum(axis=0))
-    unit: FloatArray = vectors / np.maximum(length, np.float32(1e-12))
+    unit: Array = vectors / np.maximum(length, np.float32(1e-12))
     return unit
 
 
-def unit(vector: tuple[float, float, float]) -> FloatArray:
+def unit(vector: tuple[float, float, float]) -> Array:
     """The direction of a vector, [3] of length 1."""
     array = np.array(vector, dtype=np.float32)
-    unit: FloatArray = array / np.float32(np.linalg.norm(array))
+    unit: Array = array / np.float32(np.linalg.norm(array))
     return unit
 
 
-def _column(values: tuple[float, float, float]) -> FloatArray:
+def _column(values: tuple[float, float, float]) -> Array:
     return np.array(values, dtype=np.float32)[:, None]
 
 

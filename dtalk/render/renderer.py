@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import RenderError
-from dtalk.heads.head import FloatArray, Head, built_in
+from dtalk.heads.head import Head, built_in
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.render.background import backdrop
+from dtalk.render.background import background_image
 from dtalk.render.camera import camera_at
 from dtalk.render.canvas import Canvas, Frame
 from dtalk.render.lighting import Light, is_hair
-from dtalk.render.tessellation import LONG, Outlines
+from dtalk.render.tessellation import LONG, Tessellation
+from dtalk.utils.types import Array
 
 Size = int | tuple[int, int]
 
@@ -61,13 +62,13 @@ class Renderer:
         self.width, self.height = checked_size(size)
         factor = _checked_factor(supersample, (self.width, self.height))
         camera = camera_at(self.head, look.camera, look.yaw, self.width, self.height)
-        behind = backdrop(look.background, self.width, self.height)
+        behind = background_image(look.background, self.width, self.height)
         if Renderer._open is not None and Renderer._open() is not None:
             raise RenderError("another renderer is open in this process; close it first")
         self._wireframe = look.wireframe
         self._light = Light(self.head, camera.pose, camera.turn)
         small = max(self.width, self.height) <= SMALL
-        self._outlines = Outlines(self.head, math.inf if small else LONG)
+        self._outlines = Tessellation(self.head, math.inf if small else LONG)
         faces = self._outlines.faces
         hairs = np.flatnonzero(is_hair(self.head))
         flat = np.isin(faces[:, 0], hairs)
@@ -210,7 +211,7 @@ def _checked_factor(supersample: int | None, size: tuple[int, int]) -> int:
     return supersample
 
 
-def _checked_coefficients(coefficients: npt.ArrayLike, dimensions: int) -> FloatArray:
+def _checked_coefficients(coefficients: npt.ArrayLike, dimensions: int) -> Array:
     array = np.asarray(coefficients, dtype=np.float32)
     expected = "[52]" if dimensions == 1 else "[T, 52]"
     if array.ndim != dimensions or array.shape[-1] != len(ARKIT_NAMES):
@@ -220,7 +221,7 @@ def _checked_coefficients(coefficients: npt.ArrayLike, dimensions: int) -> Float
     return array
 
 
-def _checked_rotation(rotation: npt.ArrayLike | None, frames: int) -> FloatArray | None:
+def _checked_rotation(rotation: npt.ArrayLike | None, frames: int) -> Array | None:
     if rotation is None:
         return None
     array = np.asarray(rotation, dtype=np.float32)

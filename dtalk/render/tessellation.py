@@ -11,13 +11,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dtalk.heads.head import PARTS, FloatArray, Head, IntArray
+from dtalk.heads.head import PARTS, Head
+from dtalk.utils.types import Array, IntArray
 
 LONG = 0.010  # metres
 ROUNDNESS = 0.75  # 0: midpoints stay on the edge; 1: they lie on the planes
 
 
-class Outlines:
+class Tessellation:
     """The triangles of a head with edges split that are longer than ``longest``, metres.
 
     Attributes:
@@ -34,9 +35,7 @@ class Outlines:
         number = np.where(split, len(head.vertices) - 1 + np.cumsum(split), -1)
         self.faces = _divided(head.faces, number[of_face])
 
-    def rounded(
-        self, vertices: FloatArray, normals: FloatArray, colors: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def rounded(self, vertices: Array, normals: Array, colors: Array) -> tuple[Array, Array]:
         """Positions and colours [V, 3] of a deformed head -> the same with midpoints, [V', 3].
 
         ``normals`` are unit vectors [V, 3].

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
 from dtalk.errors import AudioError
 from dtalk.motion.curves import FPS as FPS
+from dtalk.utils.types import Array
 
-Waveform = npt.NDArray[np.float32]
+Waveform = Array
 
 SAMPLE_RATE = 16000  # Hz, what the speech encoders are trained on
 

@@ -22,6 +22,7 @@ from dtalk.errors import DtalkError
 from dtalk.motion.curves import FPS
 from dtalk.speech.pretrained import LargeEncoder
 from dtalk.utils.files import atomic_path
+from dtalk.utils.types import Array
 
 _CHECKSUM = 4  # bytes
 _LARGEST = np.finfo(np.float16).max
@@ -40,7 +41,7 @@ class FeatureCache:
         self.folder = default_folder() if folder is None else Path(folder)
         self._about = f"{encoder.fingerprint} {encoder.layers} {encoder.precision} {FPS}".encode()
 
-    def __call__(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+    def __call__(self, waveform: Array) -> Tensor:
         """See above; float32, rounded to half precision whether kept before or not.
 
         Raises:
@@ -54,7 +55,7 @@ class FeatureCache:
             _write(path, kept)
         return torch.from_numpy(kept).float()
 
-    def path(self, waveform: npt.NDArray[np.float32]) -> Path:
+    def path(self, waveform: Array) -> Path:
         """Where the features of a sound are, or would be."""
         digest = hashlib.sha256(self._about + waveform.tobytes()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:34]}.npy"

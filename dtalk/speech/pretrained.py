@@ -15,17 +15,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dtalk.errors import CheckpointError, DtalkError
+from dtalk.errors import CheckpointError, DtalkError, one_line
 from dtalk.nn.frames import resample_features
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
 from dtalk.speech.features import level
 from dtalk.utils.devices import precision_of
+from dtalk.utils.types import Array
 
 if TYPE_CHECKING:
     from transformers import HubertModel
@@ -82,7 +81,7 @@ class LargeEncoder(ABC):
         """The network up to the last of :attr:`layers`, with weights of no meaning."""
 
     @abstractmethod
-    def encode(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+    def encode(self, waveform: Array) -> Tensor:
         """Levelled samples ``[S]``, at most a window -> features ``[F, C]`` at 50 Hz."""
 
     @property
@@ -95,7 +94,7 @@ class LargeEncoder(ABC):
         return sum(value.numel() for value in self.network.parameters())
 
     @torch.no_grad()  # not inference_mode, whose tensors could not be trained on
-    def __call__(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+    def __call__(self, waveform: Array) -> Tensor:
         """16 kHz mono samples ``[S]`` -> features ``[T, C]`` at the face's 30 fps, on the CPU."""
         sound = level(torch.from_numpy(waveform))
         sound = functional.pad(sound, (0, max(0, SHORTEST - len(sound))))
@@ -132,7 +131,7 @@ class Whisper(LargeEncoder):
         self._mel = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
         return WhisperEncoder(config)
 
-    def encode(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+    def encode(self, waveform: Array) -> Tensor:
         network = self.network
         device = network.conv1.weight.device
         with precision_of(torch.device("cpu"), "float32"):
@@ -191,7 +190,7 @@ class Hubert(LargeEncoder):
     def treatment(self) -> str:
         return f"do_normalize={bool(self._input.do_normalize)}"
 
-    def encode(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+    def encode(self, waveform: Array) -> Tensor:
         values = self._input(waveform, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
         device = next(self.network.parameters()).device
         output = self.network(values.to(device), output_hidden_states=True)
@@ -247,7 +246,7 @@ def load_large_encoder(
     except DtalkError:
         raise
     except Exception as error:  # whatever transformers makes of a configuration it cannot build
-        raise CheckpointError(f"cannot load the speech encoder {place}: {_line(error)}") from error
+        raise CheckpointError(f"cannot load the speech encoder {place}: {_said(error)}") from error
     encoder.network.to(device)
     return encoder
 
@@ -266,7 +265,7 @@ def _downloaded(identifier: str) -> Path:
         return Path(snapshot_download(identifier, allow_patterns=list(_FILES)))
     except Exception as error:  # the network, the disk, a wrong id: each has several of its own
         raise CheckpointError(
-            f"no speech encoder {identifier}: no such folder, and the hub says: {_line(error)}"
+            f"no speech encoder {identifier}: no such folder, and the hub says: {_said(error)}"
         ) from error
 
 
@@ -288,9 +287,9 @@ def _kind(folder: Path, place: str) -> type[LargeEncoder]:
     return _KINDS[name]
 
 
-def _line(error: Exception) -> str:
-    """One line of bounded length; that of a KeyError says little without its type."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+def _said(error: Exception) -> str:
+    """One line; that of a KeyError says little without its type."""
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
@@ -312,7 +311,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{pickled} is damaged, or holds more than weights") from error
     except Exception as error:  # both libraries raise errors of many kinds
         file = safe if safe.is_file() else pickled
-        raise CheckpointError(f"cannot read the weights in {file}: {_line(error)}") from error
+        raise CheckpointError(f"cannot read the weights in {file}: {_said(error)}") from error
 
 
 def _chosen(network: nn.Module, prefixes: tuple[str, ...], folder: Path) -> dict[str, Tensor]:
@@ -357,8 +356,8 @@ def _fingerprint(network: nn.Module, treatment: str) -> str:
 
 
 def windowed(
-    encode: Callable[[npt.NDArray[np.float32]], Tensor],
-    waveform: npt.NDArray[np.float32],
+    encode: Callable[[Array], Tensor],
+    waveform: Array,
     window: int = WINDOW,
 ) -> Tensor:
     """Features ``[F, C]`` of a sound of any length, in windows that are cross-faded.

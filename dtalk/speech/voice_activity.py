@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dtalk.motion.arkit import MOUTH_CHANNELS
 from dtalk.speech.features import SPEECH_LEVEL, level
+from dtalk.utils.types import Array
 
 QUIET_DB = -20.0  # below the loud frames; between grid's pauses (-27) and its faintest speech
 SHORTEST = 3  # frames; a shorter sound is a click
@@ -20,7 +21,7 @@ HOLD = 4  # frames around speech in which the mouth is free
 FADE = 10  # frames in which it comes to rest
 
 
-def rest_in_silence(coefficients: Tensor, waveform: npt.NDArray[np.float32]) -> Tensor:
+def close_in_silence(coefficients: Tensor, waveform: Array) -> Tensor:
     """Coefficients ``[..., T, 52]`` with the mouth's channels faded out where nobody speaks.
 
     ``waveform`` is the whole clip's, 16 kHz ``[S]``.
@@ -31,7 +32,7 @@ def rest_in_silence(coefficients: Tensor, waveform: npt.NDArray[np.float32]) -> 
     return rested
 
 
-def presence(waveform: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.float32]:
+def presence(waveform: Array, frames: int) -> Array:
     """1 near speech, 0 far from it, linear between: ``[frames]``."""
     spoken = np.flatnonzero(speaking(waveform, frames))
     if not len(spoken):
@@ -43,7 +44,7 @@ def presence(waveform: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.f
     return (1 - ((distance - HOLD) / FADE).clip(0, 1)).astype(np.float32)
 
 
-def speaking(waveform: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.bool_]:
+def speaking(waveform: Array, frames: int) -> npt.NDArray[np.bool_]:
     """Whether there is sound in each frame of the face: ``[frames]``."""
     levelled = level(torch.from_numpy(waveform)).numpy()
     bounds = np.arange(frames + 1) * len(levelled) // frames

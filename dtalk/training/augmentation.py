@@ -15,8 +15,7 @@ from scipy import fft
 from dtalk.motion.arkit import ARKIT_NAMES, MIRROR, MOUTH_CHANNELS
 from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE
-
-Array = npt.NDArray[np.float32]
+from dtalk.utils.types import Array
 
 SPEED_RANGE = 0.12  # of the original speed, either way
 TILT_DB = 6.0  # per octave band, at most

@@ -23,6 +23,7 @@ from dtalk.model import UNKNOWN, DiffusionTalker
 from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
 from dtalk.training.augmentation import augment
+from dtalk.utils.types import Array
 
 LARGE_VARIANTS = 8  # versions of a clip whose large features are kept, if nothing else is asked for
 HEARD_VARIANTS = 2  # of speech without labels or motion, which is plenty as it is
@@ -73,7 +74,7 @@ class BatchMaker:
         self._sounding = [c for c in clips if c.coefficients is None]
         self._model, self._first_teacher, self._config = model, first_teacher, config
         named = first_teacher or model
-        few = LARGE_VARIANTS if named.config.hears_large else 0
+        few = LARGE_VARIANTS if named.config.uses_large_encoder else 0
         self._variants = few if config.variants is None else config.variants
         self._shares = shares(self._sounding, config.balance)
         self._identity = {s: i for i, s in enumerate(named.config.identities)}
@@ -135,9 +136,7 @@ class BatchMaker:
         name = zlib.crc32(f"{clip.clip.set}/{clip.clip.name}".encode())
         return np.random.default_rng([self._config.seed, 3, name, int(generator.integers(few))])
 
-    def _vary(
-        self, clip: LoadedClip, generator: np.random.Generator
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    def _vary(self, clip: LoadedClip, generator: np.random.Generator) -> tuple[Array, Array | None]:
         sound, motion = augment(clip.waveform, clip.coefficients, self._config.augment, generator)
         if motion is None:
             sound = sound[: round(AUDIO_ONLY_FRAMES * SAMPLE_RATE / FPS)]

@@ -19,13 +19,20 @@ from dtalk.checkpoint import save_model
 from dtalk.config import DistillationConfig, ModelConfig
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation.benchmark import cost
-from dtalk.evaluation.evaluate import assess, evaluate, write_figures
+from dtalk.evaluation.evaluate import evaluate, summary_tables, write_figures
 from dtalk.heads.head import built_in
 from dtalk.inference import read_model
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.training.pseudo_labels import with_unlabelled
-from dtalk.training.stages import Course, EncoderStage, Round, Stage, Untaught, round_updates
-from dtalk.training.starting import adopt
+from dtalk.training.stages import (
+    DirectTraining,
+    DistillationRun,
+    EncoderStage,
+    Round,
+    Stage,
+    round_updates,
+)
+from dtalk.training.starting import load_compatible
 from dtalk.training.trainer import (
     MODEL_FILE,
     STATE_FILE,
@@ -54,7 +61,7 @@ def halvings(steps: int, last: int) -> list[int]:
 
 
 Rows = dict[str, dict[str, Any]]
-"""Tables of :func:`dtalk.evaluation.evaluate.assess` by model, with ``cost`` beside them."""
+"""Tables of :func:`.summary_tables` by model, with ``cost`` beside them."""
 
 
 def distil(
@@ -83,45 +90,45 @@ def distil(
     ).requires_grad_(False)
     students = halvings(teacher.config.steps, config.steps)
     data = load_data(config, observer)
-    stages = _untaught
+    stages = _without_distillation
     if "distillation" not in config.without:
-        stages, data = _taught, with_unlabelled(config, observer, data, teacher)
+        stages, data = _rounds, with_unlabelled(config, observer, data, teacher)
     figures = _Figures(config, data, report)
     figures.add(teacher, config.teacher)
-    for stage in stages(Course(config, observer, command, data, teacher), students):
+    for stage in stages(DistillationRun(config, observer, command, data, teacher), students):
         student = stage.finish()
         figures.add(student, stage.config.out / MODEL_FILE)
     save_model(student, config.out / MODEL_FILE, stage.about({}))
     return student
 
 
-def _taught(course: Course, students: Sequence[int]) -> Iterator[Stage]:
+def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]:
     """The rounds, each to be finished before the next is asked for."""
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config)
-    adopt(student, teacher)
+    load_compatible(student, teacher)
     if config.init is not None:
-        adopt(student, read_model(config.init, config.device))
+        load_compatible(student, read_model(config.init, config.device))
         students = students[-1:]  # whose teacher then is the first, in twice as many steps
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
-    if config.encoder_updates and student.config.hearing != teacher.config.hearing:
+    if config.encoder_updates and student.config.encoder_key != teacher.config.encoder_key:
         student = EncoderStage(course, student, config.encoder_updates).finish()
     for steps in students:
-        started = student.twin(steps=steps)
+        started = student.new_like(steps=steps)
         started.load_state_dict(student.state_dict())
         stage = Round(course, started, teacher, enhancer)
         yield stage
         student = teacher = stage.student
 
 
-def _untaught(course: Course, students: Sequence[int]) -> Iterator[Stage]:
+def _without_distillation(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]:
     """Without distillation: random weights, and as many updates as all rounds have."""
     config, teacher = course.config, course.teacher
-    student = _new_student(teacher, config).twin(steps=config.steps)
+    student = _new_student(teacher, config).new_like(steps=config.steps)
     measured = dict(teacher.named_buffers())  # statistics of the data, not what was learned
     for name, buffer in student.named_buffers():
         buffer.copy_(measured[name])
-    yield Untaught(course, student, sum(round_updates(config, steps) for steps in students))
+    yield DirectTraining(course, student, sum(round_updates(config, steps) for steps in students))
 
 
 class _Figures:
@@ -139,7 +146,7 @@ class _Figures:
         name = f"{model.name}@{model.config.steps}"
         results = evaluate(model, self._clips, built_in())
         measured = asdict(cost(model, path))
-        self.rows[name] = {**assess(model, self._clips, results), "cost": measured}
+        self.rows[name] = {**summary_tables(model, self._clips, results), "cost": measured}
         write_figures(self.rows, self._path)
         self._report(self.rows)
 
@@ -167,6 +174,6 @@ def _new_student(teacher: DiffusionTalker, config: DistillationConfig) -> Diffus
     """An untrained student; without compression it hears through the teacher's encoder."""
     torch.manual_seed(config.seed)
     student = DiffusionTalker(student_config(teacher.config, config)).to(teacher.device)
-    if student.config.hears_large and teacher.large_source is not None:
+    if student.config.uses_large_encoder and teacher.large_source is not None:
         student.attach(teacher.large_source)
     return student

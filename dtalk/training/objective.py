@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,9 +18,10 @@ from dtalk.nn.frames import frame_mask
 from dtalk.training import losses
 from dtalk.training.batches import Batch
 from dtalk.utils.devices import precision_of
+from dtalk.utils.types import Array
 
 
-def region_gram(basis: npt.NDArray[np.float32], std: Tensor, covariance: Tensor) -> Tensor:
+def region_gram(basis: Array, std: Tensor, covariance: Tensor) -> Tensor:
     """The ``gram`` of :func:`losses.vertex_error` for standardised coefficients ``[52, 52]``.
 
     ``basis`` ``[52, V, 3]`` are a region's displacements. Scaled so that always predicting the
@@ -82,7 +82,7 @@ def condition(
     if not library.labels:
         labels = torch.full_like(labels, UNKNOWN)
     by_label = (choice < config.label_share) & (labels >= 0)
-    unknown = choice >= config.label_share + config.match_share
+    unknown = choice >= config.label_share + config.retrieval_share
     known = library.weights_of(torch.where(by_label, labels, UNKNOWN))
     matched = library.weights_of_match(library.match(audio).detach(), "soft")
     return torch.where((by_label | unknown)[:, None], known, matched)
@@ -92,12 +92,12 @@ def condition(
 class Draw:
     """What is random in one update, the same for a student and its teacher.
 
-    choices: how identity and emotion are given, uniform ``[2, B]``; hears: which clips with motion
-    are heard at all ``[M]``; step: of the sampler's ``[M]``; noise ``[M, T, 52]``.
+    choices: how identity and emotion are given, uniform ``[2, B]``; with_audio: which clips with
+    motion are given with their sound ``[M]``; step: of the sampler's ``[M]``; noise ``[M, T, 52]``.
     """
 
     choices: Tensor
-    hears: Tensor
+    with_audio: Tensor
     step: Tensor
     noise: Tensor
 
@@ -106,18 +106,18 @@ class Draw:
         """Drawn on the CPU, so that a seed means the same everywhere."""
         moving, device = len(batch.target), batch.target.device
         choices = torch.rand(2, len(batch.lengths), generator=generator)
-        hears = torch.rand(moving, generator=generator) >= config.deaf_share
+        with_audio = torch.rand(moving, generator=generator) >= config.audio_dropout
         # As evenly spread over a batch as they can be.
         spread = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving
         spread = spread[torch.randperm(moving, generator=generator)]
         # A draw just below 1 is rounded up to it in float32.
         step = (spread * steps).long().clamp(max=steps - 1)
         noise = torch.randn(batch.target.shape, generator=generator)
-        return Draw(choices.to(device), hears.to(device), step.to(device), noise.to(device))
+        return Draw(choices.to(device), with_audio.to(device), step.to(device), noise.to(device))
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncodedSpeech:
     """What a model makes of a batch's sound.
 
     features: F_a ``[M, T, C]`` of the clips with motion, and ``[B - M, T', C]`` of the others if
@@ -129,8 +129,8 @@ class Heard:
     embedding: Tensor
 
     def conditions(self, draw: Draw) -> Tensor:
-        """F_a ``[M, T, C]`` for the decoder: 0 where the clip's sound is not to be heard."""
-        return self.features[0] * draw.hears.to(self.features[0])[:, None, None]
+        """F_a ``[M, T, C]`` for the decoder: 0 where the clip's sound is withheld."""
+        return self.features[0] * draw.with_audio.to(self.features[0])[:, None, None]
 
 
 def parts_of(batch: Batch) -> list[slice]:
@@ -139,9 +139,9 @@ def parts_of(batch: Batch) -> list[slice]:
     return [slice(None, moving)] + [slice(moving, None)] * (len(batch.lengths) > moving)
 
 
-def hear(
+def encode_speech(
     model: DiffusionTalker, inputs: list[Tensor], batch: Batch, draw: Draw, config: TrainingConfig
-) -> Heard:
+) -> EncodedSpeech:
     """Encode the batch's sound from the model's own ``inputs``, and personalize."""
     with precision_of(model.device, config.precision):
         features = [model.encoder(inputs[p], batch.lengths[p]).float() for p in parts_of(batch)]
@@ -155,7 +155,7 @@ def hear(
             draw.choices,
         )
     ]
-    return Heard(features, audio, personalizer(*weights))
+    return EncodedSpeech(features, audio, personalizer(*weights))
 
 
 def drawn_times(model: DiffusionTalker, draw: Draw) -> Tensor:
@@ -179,25 +179,25 @@ def losses_of(
 ) -> dict[str, Tensor]:
     """The loss of one batch (``total``, eq. 15) and its parts."""
     draw = Draw.of(batch, model.config.steps, generator, config)
-    heard = hear(model, batch.inputs, batch, draw, config)
-    predicted = denoised(model, heard, batch, draw, config)
-    return teacher_losses(model, heard, predicted, batch, draw, grams, config)
+    encoded = encode_speech(model, batch.inputs, batch, draw, config)
+    predicted = denoised(model, encoded, batch, draw, config)
+    return teacher_losses(model, encoded, predicted, batch, draw, grams, config)
 
 
 def denoised(
-    model: DiffusionTalker, heard: Heard, batch: Batch, draw: Draw, config: TrainingConfig
+    model: DiffusionTalker, encoded: EncodedSpeech, batch: Batch, draw: Draw, config: TrainingConfig
 ) -> Tensor:
     """The predicted x_0 ``[M, T, 52]``."""
     noisy, times = noised(model, batch, draw)
     lengths = batch.lengths[: len(batch.target)]
-    denoise = model.denoiser(heard.conditions(draw), heard.embedding, lengths)
+    denoise = model.denoiser(encoded.conditions(draw), encoded.embedding, lengths)
     with precision_of(model.device, config.precision):
         return denoise(noisy, times).float()
 
 
 def teacher_losses(
     model: DiffusionTalker,
-    heard: Heard,
+    encoded: EncodedSpeech,
     predicted: Tensor,
     batch: Batch,
     draw: Draw,
@@ -208,10 +208,10 @@ def teacher_losses(
     lengths = batch.lengths[: len(batch.target)]
     mask = frame_mask(lengths, batch.target.shape[1])
     closed = mask & grams.closed(batch.target)
-    guide = model.decoder.guide(heard.conditions(draw), heard.embedding, lengths)
+    guide = model.decoder.guide(encoded.conditions(draw), encoded.embedding, lengths)
     parts = {
         **motion_errors(predicted, batch.target, grams, mask, closed),
-        **contrasts(model, heard.audio, batch),
+        **contrasts(model, encoded.audio, batch),
         "guide": weighted(motion_errors(guide, batch.target, grams, mask, closed), config),
     }
     rec = weighted(parts, config) + config.guide_weight * parts["guide"]

@@ -19,11 +19,11 @@ from dtalk.training import losses
 from dtalk.training.batches import Batch, BatchMaker
 from dtalk.training.objective import (
     Draw,
-    Heard,
+    EncodedSpeech,
     contrasts,
     denoised,
     drawn_times,
-    hear,
+    encode_speech,
     motion_errors,
     noised,
     parts_of,
@@ -42,7 +42,7 @@ def round_updates(config: DistillationConfig, steps: int) -> int:
 
 
 @dataclass(frozen=True)
-class Course:
+class DistillationRun:
     """What all stages of one distillation share; ``teacher`` is the first of all."""
 
     config: DistillationConfig
@@ -59,7 +59,7 @@ class Stage(Trainer):
 
     def __init__(
         self,
-        course: Course,
+        course: DistillationRun,
         started: DiffusionTalker,
         updates: int,
         helpers: Mapping[str, nn.Module] | None = None,
@@ -101,14 +101,14 @@ class EncoderStage(Stage):
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         config = self.distillation
         draw = Draw.of(batch, self.model.config.steps, generator, config)
-        heard = hear(self.model, batch.inputs, batch, draw, config)
+        encoded = encode_speech(self.model, batch.inputs, batch, draw, config)
         with torch.no_grad():
-            taught = hear(self.first_teacher, batch.large, batch, draw, config)
+            by_teacher = encode_speech(self.first_teacher, batch.large, batch, draw, config)
         parts = {
-            "encoder": alignment(taught, heard, batch),
-            "pooled": losses.pooled_alignment(taught.audio, heard.audio),
-            "match": matching(self.model, heard, self.first_teacher, taught),
-            **contrasts(self.model, heard.audio, batch),
+            "encoder": alignment(by_teacher, encoded, batch),
+            "pooled": losses.pooled_alignment(by_teacher.audio, encoded.audio),
+            "match": matching(self.model, encoded, self.first_teacher, by_teacher),
+            **contrasts(self.model, encoded.audio, batch),
         }
         total = (
             config.encoder_weight * parts["encoder"]
@@ -128,7 +128,7 @@ class Round(Stage):
 
     def __init__(
         self,
-        course: Course,
+        course: DistillationRun,
         student: DiffusionTalker,
         teacher: DiffusionTalker,
         enhancer: Enhancer,
@@ -140,21 +140,21 @@ class Round(Stage):
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         config, student, teacher = self.distillation, self.model, self.teacher
         draw = Draw.of(batch, student.config.steps, generator, config)
-        heard = hear(student, batch.inputs, batch, draw, config)
-        predicted = denoised(student, heard, batch, draw, config)
-        parts = teacher_losses(student, heard, predicted, batch, draw, self.grams, config)
+        encoded = encode_speech(student, batch.inputs, batch, draw, config)
+        predicted = denoised(student, encoded, batch, draw, config)
+        parts = teacher_losses(student, encoded, predicted, batch, draw, self.grams, config)
         with torch.no_grad():
             inputs = batch.large if teacher is self.first_teacher else batch.inputs
-            taught = hear(teacher, inputs, batch, draw, config)
-            target = target_of(teacher, taught, student, batch, draw, config)
-            first = taught
+            by_teacher = encode_speech(teacher, inputs, batch, draw, config)
+            target = target_of(teacher, by_teacher, student, batch, draw, config)
+            first = by_teacher
             if teacher is not self.first_teacher:
-                first = hear(self.first_teacher, batch.large, batch, draw, config)
+                first = encode_speech(self.first_teacher, batch.large, batch, draw, config)
         parts["distillation"] = self._distillation(predicted, target, batch, draw)
-        parts["encoder"] = alignment(first, heard, batch)
-        parts["enhancer"] = self._enhanced(heard, predicted, taught, target, batch)
-        parts["pooled"] = losses.pooled_alignment(first.audio, heard.audio)
-        parts["match"] = matching(student, heard, self.first_teacher, first)
+        parts["encoder"] = alignment(first, encoded, batch)
+        parts["enhancer"] = self._enhanced(encoded, predicted, by_teacher, target, batch)
+        parts["pooled"] = losses.pooled_alignment(first.audio, encoded.audio)
+        parts["match"] = matching(student, encoded, self.first_teacher, first)
         total = losses.student_loss(
             parts["total"],
             parts["distillation"],
@@ -177,7 +177,12 @@ class Round(Stage):
         return weighted(errors, self.config)
 
     def _enhanced(
-        self, heard: Heard, predicted: Tensor, taught: Heard, target: Tensor, batch: Batch
+        self,
+        encoded: EncodedSpeech,
+        predicted: Tensor,
+        by_teacher: EncodedSpeech,
+        target: Tensor,
+        batch: Batch,
     ) -> Tensor:
         """Eq. 14 over clips of the batch whose identities and emotions all differ."""
         if "enhancer" in self.distillation.without:
@@ -188,13 +193,13 @@ class Round(Stage):
         )
         mask = frame_mask(batch.lengths[:moving], predicted.shape[1])[chosen]
         return losses.personal_contrast(
-            self.enhancer(taught.embedding[chosen], target[chosen], mask),
-            self.enhancer(heard.embedding[chosen], predicted[chosen], mask),
+            self.enhancer(by_teacher.embedding[chosen], target[chosen], mask),
+            self.enhancer(encoded.embedding[chosen], predicted[chosen], mask),
             self.distillation.enhancer_temperature,
         )
 
 
-class Untaught(Stage):
+class DirectTraining(Stage):
     """A student that never meets a teacher: eq. 15 from the start, as any training."""
 
     def batch_maker(self) -> BatchMaker:
@@ -219,7 +224,7 @@ def pairwise_different(identities: Sequence[int], emotions: Sequence[int]) -> li
 
 def target_of(
     teacher: DiffusionTalker,
-    taught: Heard,
+    by_teacher: EncodedSpeech,
     student: DiffusionTalker,
     batch: Batch,
     draw: Draw,
@@ -232,13 +237,13 @@ def target_of(
     grid = time_grid(2 * steps, teacher.device, teacher.config.noise_shift)
     middle, earlier = grid[2 * draw.step + 1], grid[2 * draw.step + 2]
     lengths = batch.lengths[: len(batch.target)]
-    denoise = teacher.denoiser(taught.conditions(draw), taught.embedding, lengths)
+    denoise = teacher.denoiser(by_teacher.conditions(draw), by_teacher.embedding, lengths)
     with precision_of(teacher.device, config.precision):
         target = distillation_target(denoise, noisy, times, middle, earlier)
     return target.float()
 
 
-def alignment(large: Heard, small: Heard, batch: Batch) -> Tensor:
+def alignment(large: EncodedSpeech, small: EncodedSpeech, batch: Batch) -> Tensor:
     """Eq. 12 over all clips of a batch, those of sound only included."""
     parts = parts_of(batch)
     per_part = [
@@ -253,7 +258,10 @@ def _frames(batch: Batch, part: slice) -> Tensor:
 
 
 def matching(
-    student: DiffusionTalker, heard: Heard, teacher: DiffusionTalker, taught: Heard
+    student: DiffusionTalker,
+    encoded: EncodedSpeech,
+    teacher: DiffusionTalker,
+    by_teacher: EncodedSpeech,
 ) -> Tensor:
     """How far the student's retrieval is from the teacher's: cross-entropies less entropies."""
     pairs = [
@@ -261,14 +269,14 @@ def matching(
         (student.personalizer.emotion, teacher.personalizer.emotion),
     ]
     return sum(
-        (_divergence(mine, heard.audio, theirs, taught.audio) for mine, theirs in pairs),
-        heard.audio.new_zeros(()),
+        (_divergence(mine, encoded.audio, theirs, by_teacher.audio) for mine, theirs in pairs),
+        encoded.audio.new_zeros(()),
     )
 
 
-def _divergence(mine: Library, audio: Tensor, theirs: Library, taught: Tensor) -> Tensor:
+def _divergence(mine: Library, audio: Tensor, theirs: Library, by_teacher: Tensor) -> Tensor:
     """Mean Kullback-Leibler divergence of two libraries' matches; 0 without common labels."""
     if not mine.labels or mine.labels != theirs.labels:
         return audio.new_zeros(())
-    wanted, found = theirs.match(taught), mine.match(audio)
+    wanted, found = theirs.match(by_teacher), mine.match(audio)
     return nn.functional.kl_div(found.clamp(min=1e-8).log(), wanted, reduction="batchmean")

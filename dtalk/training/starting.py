@@ -31,7 +31,7 @@ def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
+def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
     """Start a model from another: all weights, library entries by their labels.
 
     A speech encoder of another kind is left as it is, and so are residual blocks that the source
@@ -41,7 +41,7 @@ def adopt(model: DiffusionTalker, source: DiffusionTalker) -> None:
         CheckpointError: the networks differ in more than their libraries and kinds of encoders.
     """
     mine, theirs = _shared_weights(model), _shared_weights(source)
-    if model.config.hearing != source.config.hearing:
+    if model.config.encoder_key != source.config.encoder_key:
         mine, theirs = (
             {name: value for name, value in weights.items() if not name.startswith("encoder.")}
             for weights in (mine, theirs)
@@ -76,7 +76,7 @@ def new_model(model_config: ModelConfig, config: TrainingConfig) -> DiffusionTal
         CheckpointError: the large encoder cannot be loaded.
     """
     device = device_of(config.device)
-    if not model_config.hears_large:
+    if not model_config.uses_large_encoder:
         return DiffusionTalker(model_config).to(device)
     large = load_large_encoder(model_config.encoder, model_config.layer, device, config.precision)
     described = dataclasses.replace(

@@ -22,18 +22,19 @@ import torch
 from torch import Tensor, nn
 
 from dtalk.checkpoint import load_model, save_model
-from dtalk.config import ModelConfig, TrainingConfig
-from dtalk.data.clips import LoadedClip, Progress, few, in_pieces, labels_of, load_clips, select
+from dtalk.config import ModelConfig, TrainingConfig, with_new_names
+from dtalk.data.clips import LoadedClip, few, in_pieces, labels_of, load_clips, select
 from dtalk.data.index import read_index
 from dtalk.errors import CheckpointError, DataError
-from dtalk.evaluation.evaluate import assess, evaluate, without_nan
+from dtalk.evaluation.evaluate import evaluate, summary_tables, without_nan
 from dtalk.evaluation.scoring import Scores
 from dtalk.heads.head import built_in
 from dtalk.model import DiffusionTalker
 from dtalk.training.batches import Batch, BatchMaker
 from dtalk.training.objective import Grams, losses_of
-from dtalk.training.starting import adopt, new_model, standardise_features, statistics
+from dtalk.training.starting import load_compatible, new_model, standardise_features, statistics
 from dtalk.utils.files import atomic_path
+from dtalk.utils.types import Progress
 
 MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
@@ -156,7 +157,7 @@ class Trainer:
         if config.init is not None:
             source = load_model(config.init, model.device)
             source.name = config.init.name
-            adopt(model, source)
+            load_compatible(model, source)
         return model
 
     def batch_maker(self) -> BatchMaker:
@@ -224,7 +225,7 @@ class Trainer:
         """Score the averaged weights on the validation split; keep them if they are the best."""
         model = self.averaged()
         results = evaluate(model, self.data.validation, built_in())
-        assessed = assess(model, self.data.validation, results)
+        assessed = summary_tables(model, self.data.validation, results)
         tables, found = assessed["sample"], assessed["retrieval"]["all"]
         retrieved = {"retrieval": assessed["retrieval"]}
         if not tables:
@@ -238,7 +239,7 @@ class Trainer:
 
     def averaged(self) -> DiffusionTalker:
         """A copy of the model with the averaged weights, in evaluation mode."""
-        model = self.model.twin()
+        model = self.model.new_like()
         model.load_state_dict(self.average.weights)
         return model.eval()
 
@@ -272,7 +273,9 @@ class Trainer:
     def _restore(self, path: Path) -> None:
         try:
             state = torch.load(path, map_location=self.model.device, weights_only=True)
-            differing = _differences(json.loads(state["config"]), self._identity())
+            before = with_new_names(type(self.config), json.loads(state["config"]))
+            before["model"] = with_new_names(ModelConfig, before["model"])
+            differing = _differences(before, self._identity())
             if differing:
                 raise CheckpointError(f"cannot resume from {path}: other settings: {differing}")
             self.model.load_state_dict(state["model"])
@@ -299,7 +302,7 @@ class Trainer:
         """The settings that shape the result; a large encoder is named by its weights."""
         plain = _settings(self.config)
         config = self.model.config
-        if config.hears_large:
+        if config.uses_large_encoder:
             plain["model"] |= {"encoder": config.large_fingerprint, "layer": list(config.layer)}
         return plain
 

@@ -21,7 +21,7 @@ class SoundWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Performance:
+class MotionWithAudio:
     """What is to be seen and heard; ``audio`` is None for a silent video."""
 
     motion: Motion
@@ -62,21 +62,21 @@ def is_motion(path: Path) -> bool:
     return path.suffix.lower() in MOTION_SUFFIXES
 
 
-def perform(
+def read_input(
     source: Path, audio: Path | None, animate_file: Callable[[Path], Motion]
-) -> Performance:
+) -> MotionWithAudio:
     """Motion and sound for a motion file, whose sound is looked for, or for a speech file.
 
     Raises:
         DtalkError: the source cannot be read or animated.
     """
     if not is_motion(source):
-        return Performance(_animated(source, animate_file), audio or source)
+        return MotionWithAudio(_animated(source, animate_file), audio or source)
     motion = read_motion(source)
     found = audio or find_audio(source, motion)
     if found is None:
         warnings.warn(f"no sound found for {source}: silent; name it with --audio", SoundWarning, 2)
-    return Performance(motion, found)
+    return MotionWithAudio(motion, found)
 
 
 def _animated(source: Path, animate_file: Callable[[Path], Motion]) -> Motion:
@@ -89,7 +89,7 @@ def _animated(source: Path, animate_file: Callable[[Path], Motion]) -> Motion:
         raise AudioError(f"{error}; motion files are {', '.join(FORMATS)}") from error
 
 
-def perform_together(
+def read_inputs(
     sources: Sequence[Path], audio: Path | None, animate_file: Callable[[Path], Motion]
 ) -> tuple[list[Motion], Path | None]:
     """Motions of one clip, and its sound: ``audio``, or the first that a source comes with.
@@ -99,7 +99,7 @@ def perform_together(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SoundWarning)  # one sound is enough for all
-        all_ = [perform(source, audio, animate_file) for source in sources]
+        all_ = [read_input(source, audio, animate_file) for source in sources]
     found = audio or next((one.audio for one in all_ if one.audio is not None), None)
     if found is None:
         warnings.warn("no sound found: silent; name it with --audio", SoundWarning, 2)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dtalk.config import DEFAULT_LOOK, DEFAULT_MANNER, Engine, Look, Manner, Showing
+from dtalk.config import (
+    DEFAULT_LOOK,
+    DEFAULT_OPTIONS,
+    AnimationOptions,
+    Look,
+    OutputOptions,
+    RuntimeOptions,
+)
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion
-from dtalk.motion.idle import enlivened
+from dtalk.motion.idle import add_idle_motion
 from dtalk.render.canvas import Frame
 from dtalk.render.renderer import DEFAULT_SIZE, Size
 from dtalk.utils.jobs import Job, plan
-from dtalk.video.inputs import SoundWarning, perform, perform_together
+from dtalk.utils.types import Progress
+from dtalk.video.inputs import SoundWarning, read_input, read_inputs
 from dtalk.video.mp4 import counted, matched, sound_seconds, write_video
 from dtalk.video.side_by_side import OUTPUT, aligned, named_panels, panels
 from dtalk.video.stills import at_moments, parse_moments, still_suffixes, write_stills
@@ -24,7 +32,7 @@ Panels = list[tuple[str, Path]]
 
 
 def planned(
-    found: Sequence[tuple[Path, Path]], out: Path | None, showing: Showing
+    found: Sequence[tuple[Path, Path]], out: Path | None, output: OutputOptions
 ) -> tuple[list[Job], list[float], Panels]:
     """Jobs, moments of stills and panels for the inputs, as `dtalk.utils.jobs.plan` has them.
 
@@ -33,24 +41,24 @@ def planned(
     Raises:
         DtalkError: see `dtalk.utils.jobs.plan` and `dtalk.video.stills.parse_moments`.
     """
-    moments = parse_moments(showing.still)
+    moments = parse_moments(output.still)
     suffixes = still_suffixes(moments) if moments else [".mp4"]
-    if not showing.side_by_side:
+    if not output.side_by_side:
         return plan(found, out, suffixes), moments, []
-    shown = named_panels([path for path, _ in found], showing.reference)
+    shown = named_panels([path for path, _ in found], output.reference)
     return plan([(OUTPUT, OUTPUT)], out, suffixes), moments, shown
 
 
 @dataclass(frozen=True)
-class Production:
+class RenderJob:
     """All that is to be known beside a job; it can be sent to another process.
 
     Attributes:
         audio: the sound; looked for if None.
         size, look, head: see `dtalk.render.renderer.Renderer`.
-        manner, engine: for speech, which is animated first.
+        options, runtime: for speech, which is animated first.
         moments: seconds of which stills are made, instead of a video.
-        life: whether blinks and head motion are added, from the manner's seed.
+        idle_motion: whether blinks and head motion are added, from the options's seed.
         together: name and file of each panel, if several are shown side by side.
     """
 
@@ -58,19 +66,23 @@ class Production:
     size: Size = DEFAULT_SIZE
     look: Look = DEFAULT_LOOK
     head: Head | None = None
-    manner: Manner = DEFAULT_MANNER
-    engine: Engine = field(default_factory=Engine)
+    options: AnimationOptions = DEFAULT_OPTIONS
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     moments: Sequence[float] = ()
-    life: bool = False
+    idle_motion: bool = False
     together: Sequence[tuple[str, Path]] = ()
 
     @property
     def comment(self) -> str:
         """What is to be noted in the outputs; empty if all motion is the inputs'."""
-        seed = self.manner.seed
-        return f"blinks and head motion are drawn from seed {seed}, not heard" if self.life else ""
+        seed = self.options.seed
+        return (
+            f"blinks and head motion are drawn from seed {seed}, not heard"
+            if self.idle_motion
+            else ""
+        )
 
-    def make(self, job: Job, progress: Callable[[int, int], None] | None = None) -> int:
+    def make(self, job: Job, progress: Progress | None = None) -> int:
         """Write the job's outputs; the number of frames.
 
         ``progress`` is called after every frame of a video with the frames done and all of them.
@@ -98,14 +110,14 @@ class Production:
         """What is to be seen, all of one rate and as long as the sound, and the sound."""
         if self.together:
             sources = [path for _, path in self.together]
-            motions, audio = perform_together(sources, self.audio, self._animated)
+            motions, audio = read_inputs(sources, self.audio, self._animated)
             motions = aligned(motions, None if audio is None else sound_seconds(audio))
         else:
-            performance = perform(job.source, self.audio, self._animated)
+            performance = read_input(job.source, self.audio, self._animated)
             audio = performance.audio
             motions = [matched(performance.motion, audio)]
-        if self.life:
-            motions = [enlivened(motion, self.manner.seed) for motion in motions]
+        if self.idle_motion:
+            motions = [add_idle_motion(motion, self.options.seed) for motion in motions]
         return motions, audio
 
     def _animated(self, path: Path) -> Motion:
@@ -113,11 +125,11 @@ class Production:
 
         from dtalk.inference import animate_file, load
 
-        engine = self.engine
-        if engine.threads is not None:  # this may be another process than the command line's
-            torch.set_num_threads(engine.threads)
-        model = load(engine.weights, engine.device, engine.encoder, engine.cache)
-        return animate_file(model, path, self.manner)
+        runtime = self.runtime
+        if runtime.threads is not None:  # this may be another process than the command line's
+            torch.set_num_threads(runtime.threads)
+        model = load(runtime.weights, runtime.device, runtime.encoder, runtime.cache)
+        return animate_file(model, path, self.options)
 
     def _frames(self, motions: Sequence[Motion]) -> Iterator[Frame]:
         names = [name for name, _ in self.together]

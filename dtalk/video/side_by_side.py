@@ -8,7 +8,6 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from dtalk.config import DEFAULT_LOOK, Look
@@ -17,6 +16,7 @@ from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion, resample_motion, with_length
 from dtalk.render.canvas import Frame
 from dtalk.render.renderer import DEFAULT_SIZE, Size, checked_size, render_frames
+from dtalk.utils.types import Array
 from dtalk.video.mp4 import LengthWarning
 
 OUTPUT = Path("side_by_side.mp4")  # where no other name is given
@@ -117,13 +117,13 @@ def panels(
     return draw()
 
 
-def _rotation(motion: Motion) -> npt.NDArray[np.float32]:
+def _rotation(motion: Motion) -> Array:
     if motion.head_rotation is None:
         return np.zeros((len(motion), 3), dtype=np.float32)
     return motion.head_rotation
 
 
-def _interleaved(arrays: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+def _interleaved(arrays: Sequence[Array]) -> Array:
     """The first rows of all, then the second rows, and so on: N times [T, C] -> [N T, C]."""
     stacked = np.stack(arrays, axis=1)
     return stacked.reshape(-1, stacked.shape[-1])

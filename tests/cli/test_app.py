@@ -794,7 +794,7 @@ def test_life_is_noted(render: Callable[..., Result]) -> None:
     write_curves("a.npz")
     result = render("a.npz", "--life", "--seed", 3, "--still", "0.1")
     note = "blinks and head motion are drawn from seed 3, not heard"
-    assert result.err == f"note: {note} (--life)\n"
+    assert result.err == f"note: {note} (--idle-motion)\n"
     assert note.encode() in Path("a.png").read_bytes()
     for name in ("b.mp4", "c.mp4"):
         assert render("a.npz", "--life", "--seed", 3, "-o", name).status == 0

@@ -15,7 +15,7 @@ from dtalk.config import EvaluationConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError
 from dtalk.evaluation.bootstrap import add_intervals, difference
-from dtalk.evaluation.comparison import System, judge_folder, judge_model
+from dtalk.evaluation.comparison import System, evaluate_folder, evaluate_model
 from dtalk.evaluation.evaluate import OF_STATIC, ClipResult, summarise
 from dtalk.evaluation.report import draw, write_clips, write_report, write_table
 from dtalk.heads.head import built_in
@@ -37,7 +37,7 @@ def write_predictions(folder: Path, clips: list[LoadedClip], factor: float = 1.0
 
 
 def judged(folder: Path, clips: list[LoadedClip], seen: tuple[str, ...] = ("ann",)) -> System:
-    return judge_folder(folder, folder.name, clips, DATA, seen, built_in())
+    return evaluate_folder(folder, folder.name, clips, DATA, seen, built_in())
 
 
 def test_references_against_themselves_are_perfect(tmp_path):
@@ -55,7 +55,7 @@ def test_a_folder_written_by_animate_scores_as_the_model(tmp_path):
     for clip in clips:
         made = model.animate(clip.waveform, seed=3)
         write_motion(Motion(made.coefficients), tmp_path / f"{clip.clip.name}.csv")
-    ours = judge_model(model, "model", clips, built_in(), seed=3)
+    ours = evaluate_model(model, "model", clips, built_in(), seed=3)
     theirs = judged(tmp_path, clips)
     assert ours.tables["sample"].keys() == theirs.tables["sample"].keys()
     for group, scores in ours.tables["sample"].items():
@@ -69,7 +69,7 @@ def test_results_are_in_the_order_of_the_data(tmp_path):
     """A model works in the order of length."""
     clips = clips_of(12, 5, 9)
     for system in (
-        judge_model(tiny_model(), "model", clips, built_in()),
+        evaluate_model(tiny_model(), "model", clips, built_in()),
         judged(write_predictions(tmp_path, clips), clips),
     ):
         assert [result.clip.clip.name for result in system.results] == ["c12", "c5", "c9"]
@@ -82,7 +82,7 @@ def test_what_a_folder_lacks_or_breaks_is_named_and_left_out(tmp_path):
     write_motion(Motion(smooth_motion(60)), tmp_path / "c9.npz")
     calls: list[tuple[int, int]] = []
     progress = lambda done, total: calls.append((done, total))  # noqa: E731
-    system = judge_folder(tmp_path, "x", clips, DATA, (), built_in(), progress)
+    system = evaluate_folder(tmp_path, "x", clips, DATA, (), built_in(), progress)
     assert [result.clip.clip.name for result in system.results] == ["c12"]
     assert len(system.failures) == 3
     assert system.failures[0].startswith("c5: ")
@@ -127,10 +127,10 @@ def test_several_samples_tell_their_diversity():
     samples = [model.animate(clip.waveform, seed=seed).coefficients for seed in (0, 1)]
     first, second = (head.deform(sample)[:, head.lips] * 1000 for sample in samples)
     expected = np.linalg.norm(first - second, axis=-1).mean()
-    found = judge_model(model, "m", [clip], head, samples=2).tables["sample"]["all"]
+    found = evaluate_model(model, "m", [clip], head, samples=2).tables["sample"]["all"]
     assert found["diversity"] == pytest.approx(expected, rel=1e-3)
     assert expected > 0.1
-    assert "diversity" not in judge_model(model, "m", [clip], head).tables["sample"]["all"]
+    assert "diversity" not in evaluate_model(model, "m", [clip], head).tables["sample"]["all"]
 
 
 # How sure ----------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_pictures_of_the_first_common_clip_of_each_set(tmp_path):
         loaded_clip("b", 9, seed=2, set="s"),
         loaded_clip("c", 9, seed=3, set="s"),
     ]
-    ours = judge_model(tiny_model(), "m", clips, built_in())
+    ours = evaluate_model(tiny_model(), "m", clips, built_in())
     theirs = judged(write_predictions(tmp_path / "true", clips[1:]), clips)
     add_intervals([ours, theirs])
     found = draw([ours, theirs], tmp_path / "new" / "plots", "title")
@@ -232,7 +232,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_tables_as_csv(tmp_path):
     clips = clips_of(12, 5)
-    ours = judge_model(tiny_model(), "m", clips, built_in(), samples=2)
+    ours = evaluate_model(tiny_model(), "m", clips, built_in(), samples=2)
     ours.tables["cost"] = {"frames_per_second": 5000.0}
     theirs = judged(write_predictions(tmp_path / "true", clips), clips)
     write_table([ours, theirs], tmp_path / "new" / "t.csv")

@@ -13,8 +13,8 @@ from helpers import run_dtalk, smooth_motion, tiny_model
 from dtalk.checkpoint import save_model
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError
-from dtalk.evaluation.comparison import judge_folder, judge_model
-from dtalk.evaluation.vertex_clips import MeshedClip, meshed_clips
+from dtalk.evaluation.comparison import evaluate_folder, evaluate_model
+from dtalk.evaluation.vertex_clips import VertexClip, vertex_clips
 from dtalk.heads.flame_head import FlameHead
 from dtalk.heads.head import built_in
 from dtalk.heads.load import load_head
@@ -57,7 +57,7 @@ def folder(head, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def clips(folder, head) -> list[LoadedClip]:
     notes: list[str] = []
-    found = meshed_clips(folder, "test", head, notes.append, lambda *_: None)
+    found = vertex_clips(folder, "test", head, notes.append, lambda *_: None)
     assert len(notes) == 1
     assert "38 of 40 sentences" in notes[0]
     return found
@@ -66,7 +66,7 @@ def clips(folder, head) -> list[LoadedClip]:
 def test_sentences_become_clips(clips):
     assert [clip.clip.name for clip in clips] == [f"{TEST}/sentence21", f"{OTHER}/sentence22"]
     for clip in clips:
-        assert isinstance(clip, MeshedClip)
+        assert isinstance(clip, VertexClip)
         assert clip.tracked
         assert clip.frames == FRAMES // 2
         assert (clip.clip.set, clip.clip.split, clip.clip.emotion) == ("vocaset", "test", "")
@@ -78,7 +78,7 @@ def test_the_coefficients_that_made_the_meshes_are_perfect(clips, folder, tmp_pa
     for clip in clips:
         place = tmp_path / f"{clip.clip.name.replace('/', '_')}.npz"
         write_motion(Motion(truth()[::2]), place)
-    found = judge_folder(tmp_path, "p", clips, folder, (), head).tables["sample"]["all"]
+    found = evaluate_folder(tmp_path, "p", clips, folder, (), head).tables["sample"]["all"]
     assert found["clips"] == 2
     assert found["lve"] < 1e-3
     assert found["lve_of_static"] < 1e-4
@@ -94,13 +94,13 @@ def test_the_meshes_themselves_are_perfect_predictions(clips, folder, tmp_path, 
         path = tmp_path / f"{clip.clip.name}.npy"
         path.parent.mkdir(exist_ok=True)
         np.save(path, vertices.reshape(len(vertices), -1))
-    found = judge_folder(tmp_path, "p", clips, folder, (), head).tables["sample"]["all"]
+    found = evaluate_folder(tmp_path, "p", clips, folder, (), head).tables["sample"]["all"]
     for key in ("lve", "lve_mm", "eve_v", "fdd", "fdd_mm"):
         assert found[key] == 0, key
 
 
 def test_a_model_is_judged_on_meshes(clips, head):
-    system = judge_model(tiny_model(), "m", clips, head)
+    system = evaluate_model(tiny_model(), "m", clips, head)
     assert set(system.tables["sample"]) == {"all", "vocaset", "unseen speakers"}
     found = system.tables["sample"]["all"]
     assert found["lve"] > 1
@@ -112,7 +112,7 @@ def test_a_model_is_judged_on_meshes(clips, head):
 
 def test_another_head_is_refused(folder):
     with pytest.raises(DataError, match=r"FLAME's meshes: name your FLAME model with --head"):
-        meshed_clips(folder, "test", built_in(), print, lambda *_: None)
+        vertex_clips(folder, "test", built_in(), print, lambda *_: None)
 
 
 def test_the_command_line(folder, flame, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
-from dtalk.motion.idle import blinks, enlivened
+from dtalk.motion.idle import add_idle_motion, blinks
 
 LIDS = [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
 
@@ -21,14 +21,14 @@ def starts(lids: np.ndarray) -> np.ndarray:
 
 
 def test_the_same_seed_gives_the_same_life() -> None:
-    first, again, other = (enlivened(still(20), seed) for seed in (4, 4, 5))
+    first, again, other = (add_idle_motion(still(20), seed) for seed in (4, 4, 5))
     np.testing.assert_array_equal(first.coefficients, again.coefficients)
     np.testing.assert_array_equal(first.head_rotation, again.head_rotation)
     assert (first.coefficients != other.coefficients).any()
 
 
 def test_only_lids_and_the_head_move() -> None:
-    lively = enlivened(still(60))
+    lively = add_idle_motion(still(60))
     others = np.delete(lively.coefficients, LIDS, axis=1)
     assert not others.any()
     np.testing.assert_array_equal(*lively.coefficients[:, LIDS].T)
@@ -38,7 +38,7 @@ def test_only_lids_and_the_head_move() -> None:
 
 def test_blinks_come_as_often_as_people_s() -> None:
     """Pauses are 1.2 to 5.5 s, so 600 s hold 109 to 500 blinks; their mean is 3.35 s."""
-    lids = enlivened(still(600)).coefficients[:, LIDS[0]]
+    lids = add_idle_motion(still(600)).coefficients[:, LIDS[0]]
     found = starts(lids)
     assert 150 < len(found) < 210
     pauses = np.diff(found) / 30
@@ -64,7 +64,7 @@ def test_a_blink_by_hand() -> None:
 
 
 def test_the_head_drifts_smoothly_from_rest() -> None:
-    rotation = enlivened(still(120)).head_rotation
+    rotation = add_idle_motion(still(120)).head_rotation
     assert rotation is not None
     assert np.abs(rotation[0]).max() < 1e-3
     assert np.rad2deg(np.abs(rotation)).max() < 12
@@ -76,8 +76,8 @@ def test_the_head_drifts_smoothly_from_rest() -> None:
 def test_it_is_added_to_what_is_there() -> None:
     turned = np.full((90, 3), 0.1, dtype=np.float32)
     curves = np.full((90, 52), 0.4, dtype=np.float32)
-    lively = enlivened(Motion(curves, head_rotation=turned), 1)
-    alone = enlivened(still(3), 1)
+    lively = add_idle_motion(Motion(curves, head_rotation=turned), 1)
+    alone = add_idle_motion(still(3), 1)
     assert lively.head_rotation is not None
     assert alone.head_rotation is not None
     np.testing.assert_allclose(lively.head_rotation, alone.head_rotation + 0.1, atol=1e-6)
@@ -87,4 +87,4 @@ def test_it_is_added_to_what_is_there() -> None:
 
 
 def test_a_single_frame() -> None:
-    assert enlivened(still(1 / 30)).coefficients.shape == (1, 52)
+    assert add_idle_motion(still(1 / 30)).coefficients.shape == (1, 52)

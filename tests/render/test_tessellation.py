@@ -10,7 +10,7 @@ import pytest
 
 from dtalk.heads.head import PARTS, Head, built_in, shapes_from_fields
 from dtalk.render import tessellation
-from dtalk.render.tessellation import Outlines
+from dtalk.render.tessellation import Tessellation
 
 
 def head_of(vertices: list[list[float]], faces: list[list[int]]) -> Head:
@@ -45,7 +45,7 @@ def test_a_midpoint_by_hand() -> None:
     Only the edge between the two faces is inside the surface, and split.
     """
     head = head_of([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0]], [[0, 1, 2], [1, 0, 3]])
-    split = Outlines(head)
+    split = Tessellation(head)
     assert split.count == 5
     normals = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]], dtype=np.float32)
     colors = np.array([[0, 0, 0], [1, 0.5, 0], [0, 0, 0], [0, 0, 0]], dtype=np.float32)
@@ -59,7 +59,7 @@ def test_a_midpoint_by_hand() -> None:
 def test_flat_surfaces_stay_flat() -> None:
     head = head_of([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], [[0, 1, 2], [1, 3, 2]])
     up = np.tile(np.array([0, 0, 1], dtype=np.float32), (4, 1))
-    positions, _ = Outlines(head).rounded(head.vertices, up, up)
+    positions, _ = Tessellation(head).rounded(head.vertices, up, up)
     np.testing.assert_allclose(positions[4], [0.5, 0.5, 0])
 
 
@@ -77,7 +77,7 @@ def test_pieces_cover_the_same_area_without_cracks(longest: float) -> None:
         (np.stack((corner, right, up), axis=1), np.stack((right, up + 1, up), axis=1))
     )
     head = head_of(vertices, faces.tolist())
-    split = Outlines(head, longest)
+    split = Tessellation(head, longest)
     normals = np.tile(np.array([0, 0, 1], dtype=np.float32), (len(vertices), 1))
     positions, _ = split.rounded(head.vertices, normals, normals)
     pieces = areas(positions, split.faces)
@@ -92,7 +92,7 @@ def test_pieces_cover_the_same_area_without_cracks(longest: float) -> None:
 
 def test_only_long_edges_of_the_skin_are_split() -> None:
     head = built_in()
-    split = Outlines(head)
+    split = Tessellation(head)
     assert 1000 < split.count - len(head.vertices) < 4000
     skin = head.parts == PARTS.index("skin")
     assert skin[split._a].all()
@@ -101,7 +101,7 @@ def test_only_long_edges_of_the_skin_are_split() -> None:
     assert length.min() > tessellation.LONG
     assert not np.isin(head.lips, np.concatenate((split._a, split._b))).any()
     bald = replace(head, parts=np.full_like(head.parts, PARTS.index("eye")))
-    for whole in (Outlines(head, math.inf), Outlines(bald)):
+    for whole in (Tessellation(head, math.inf), Tessellation(bald)):
         assert whole.count == len(head.vertices)
         np.testing.assert_array_equal(whole.faces, head.faces)
 
@@ -109,7 +109,7 @@ def test_only_long_edges_of_the_skin_are_split() -> None:
 def test_the_crown_becomes_rounder() -> None:
     """Midpoints of the crown lie further out than the chords between their ends."""
     head = built_in()
-    split = Outlines(head)
+    split = Tessellation(head)
     crown = head.vertices[split._a, 1] > 0.81
     a, b = head.vertices[split._a[crown]], head.vertices[split._b[crown]]
     normals = head.vertices - np.array([0, 0.74, 0.03], dtype=np.float32)

@@ -443,7 +443,7 @@ def test_a_large_encoder_is_no_part_of_the_weights():
 def test_the_configuration_says_which_kind_of_encoder_is_built(kind):
     config = large_config(FakeLarge(name=kind)) if kind not in SMALL_ENCODERS else tiny_config()
     net = build_encoder(dataclasses.replace(config, encoder=kind))
-    assert config.hears_large is isinstance(net, AdaptedEncoder)
+    assert config.uses_large_encoder is isinstance(net, AdaptedEncoder)
     if isinstance(net, AdaptedEncoder):
         assert net.output.weight.shape == (8, 6)
         assert torch.equal(net.mean, torch.zeros(6))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dtalk.motion.arkit import ARKIT_NAMES, MOUTH_NAMES
-from dtalk.speech.voice_activity import FADE, HOLD, presence, rest_in_silence, speaking
+from dtalk.speech.voice_activity import FADE, HOLD, close_in_silence, presence, speaking
 
 RATE = 16_000
 FRAME = RATE // 30
@@ -73,7 +73,7 @@ def test_fewer_samples_than_frames_is_no_error() -> None:
 def test_only_the_mouth_rests() -> None:
     waveform = np.concatenate([tone(30), quiet(60)])
     face = torch.rand(90, 52, generator=torch.Generator().manual_seed(0))
-    rested = rest_in_silence(face, waveform)
+    rested = close_in_silence(face, waveform)
     assert torch.equal(rested[:30], face[:30])
     assert torch.equal(rested[:, ~torch.tensor(MOUTH)], face[:, ~torch.tensor(MOUTH)])
     assert not rested[60:, torch.tensor(MOUTH)].any()

@@ -43,10 +43,10 @@ from dtalk.nn.frames import frame_mask
 from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
 from dtalk.training import distillation, losses, pseudo_labels, stages, starting
 from dtalk.training.distillation import TABLE_FILE, distil, halvings, student_config
-from dtalk.training.objective import Heard, hear
+from dtalk.training.objective import EncodedSpeech, encode_speech
 from dtalk.training.pseudo_labels import GENERATED_FILE, PIECE_SECONDS, read_speech, with_unlabelled
 from dtalk.training.stages import EncoderStage, Round, Stage, pairwise_different
-from dtalk.training.starting import adopt
+from dtalk.training.starting import load_compatible
 from dtalk.training.trainer import LOG_FILE, MODEL_FILE, STATE_FILE, Data, load_data
 
 STEPS = 8  # of the teacher; its students have 4 and 2
@@ -222,7 +222,7 @@ def test_student_config(without, expected):
     fingerprint = {"large_fingerprint": ""} if "encoder" in expected else {}
     found = student_config(teacher, config)
     assert found == dataclasses.replace(teacher, **expected, **fingerprint)
-    assert found.hears_large is ("compression" in without)
+    assert found.uses_large_encoder is ("compression" in without)
     assert found.noise_shift == 2.0  # what the sampler does is the teacher's
 
 
@@ -230,7 +230,7 @@ def test_student_config(without, expected):
 
 
 @dataclasses.dataclass
-class Course:
+class DistillationRun:
     """What a stage began with, and what became of it and of its teachers."""
 
     name: str
@@ -246,7 +246,7 @@ class Course:
 def finished(data, teacher, tmp_path_factory):
     """Two rounds: the student, its settings, what every stage began with, what was reported."""
     config = settings(data, teacher, tmp_path_factory.mktemp("run") / "deep" / "er")
-    courses: list[Course] = []
+    courses: list[DistillationRun] = []
     plain = Stage.finish
 
     def finish(stage):
@@ -260,7 +260,7 @@ def finished(data, teacher, tmp_path_factory):
         still &= not any(m.training for model in teachers for m in model.modules())
         name, steps = stage.config.out.name, stage.model.config.steps
         end = copied(student)
-        courses.append(Course(name, steps, start, before[0], before[1], still, end))
+        courses.append(DistillationRun(name, steps, start, before[0], before[1], still, end))
         return student
 
     observer = Recorder()
@@ -289,7 +289,7 @@ def test_the_last_student_is_fast_and_small(finished):
     student, config, _, _, _ = finished
     teacher = load_model(config.teacher)
     assert isinstance(student.encoder, SmallEncoder)
-    assert not student.config.hears_large
+    assert not student.config.uses_large_encoder
     assert student.config == dataclasses.replace(student_config(teacher.config, config), steps=2)
     loaded = load_model(config.out / MODEL_FILE)
     assert loaded.config == student.config
@@ -685,7 +685,7 @@ def test_without_distillation(data, teacher, tmp_path, monkeypatch):
     """As many updates, on tracked faces alone; what a teacher says or hears makes no difference."""
     other = write_teacher(tmp_path / "other.safetensors", data, seed=9, dropout=0.2)
     for module, name in (
-        (stages, "hear"),
+        (stages, "encode_speech"),
         (stages, "target_of"),
         (pseudo_labels, "generate"),
         (pseudo_labels, "read_speech"),
@@ -749,7 +749,7 @@ def begun(config: DistillationConfig, steps: int) -> tuple[DiffusionTalker, Diff
     torch.manual_seed(config.seed)
     described = dataclasses.replace(student_config(teacher.config, config), steps=steps)
     student = DiffusionTalker(described)
-    adopt(student, teacher)
+    load_compatible(student, teacher)
     return student, teacher.requires_grad_(False)
 
 
@@ -758,7 +758,7 @@ def round_of(data: Path, teacher: Path, out: Path, **changes: Any) -> Round:
     config = settings(data, teacher, out, **changes)
     student, model = begun(config, STEPS // 2)
     loaded = load_data(config, Recorder())
-    course = stages.Course(config, Recorder(), "", loaded, model)
+    course = stages.DistillationRun(config, Recorder(), "", loaded, model)
     return Round(course, student, model, Enhancer(8))
 
 
@@ -853,7 +853,7 @@ def test_the_target_is_where_two_steps_of_the_teachers_sampler_lead(
     batch, teacher = batch_of(stage), stage.teacher
     _, seen = spied(stage, batch, monkeypatch)
     draw, config = seen["draw"], stage.config
-    taught = hear(teacher, batch.large, batch, draw, config)
+    taught = encode_speech(teacher, batch.large, batch, draw, config)
     lengths = batch.lengths[: len(batch.target)]
     denoise = teacher.denoiser(taught.conditions(draw), taught.embedding, lengths)
     shift = teacher.config.noise_shift
@@ -872,10 +872,12 @@ def test_in_later_rounds_the_encoder_still_learns_from_the_first_teacher(
 ):
     """What the teacher of the round says is for the motion alone; it hears with a small encoder."""
     first = round_of(data, still_teacher, tmp_path, match_weight=0.5)
-    student = first.model.twin(steps=2)
+    student = first.model.new_like(steps=2)
     student.load_state_dict(copied(first.model))
-    middle = first.model.twin(steps=4).eval().requires_grad_(False)
-    course = stages.Course(first.distillation, Recorder(), "", first.data, first.first_teacher)
+    middle = first.model.new_like(steps=4).eval().requires_grad_(False)
+    course = stages.DistillationRun(
+        first.distillation, Recorder(), "", first.data, first.first_teacher
+    )
     second = Round(course, student, middle, Enhancer(8))
     batch = batch_of(second)
     alike = [stage.losses(batch, generator()) for stage in (first, second)]
@@ -963,7 +965,7 @@ def test_matching_is_nothing_where_both_find_the_same(data, still_teacher, tmp_p
     """Else the divergence of what they find; of libraries that both have."""
     stage = round_of(data, still_teacher, tmp_path)
     teacher, audio = stage.teacher, torch.randn(5, 16, generator=generator())
-    heard_, other = Heard([], audio, audio), Heard([], audio.flip(0), audio)
+    heard_, other = EncodedSpeech([], audio, audio), EncodedSpeech([], audio.flip(0), audio)
     nothing = stages.matching(teacher, heard_, teacher, heard_)
     assert nothing.item() == pytest.approx(0, abs=1e-6)
     expected = 0.0
@@ -1017,7 +1019,7 @@ def test_the_small_encoder_learns_to_hear_what_the_large_one_hears(data, still_t
     )  # fmt: skip
     student, teacher = begun(config, STEPS)
     loaded = load_data(config, Recorder())
-    course = stages.Course(config, Recorder(), "", loaded, teacher)
+    course = stages.DistillationRun(config, Recorder(), "", loaded, teacher)
     stage = EncoderStage(course, student, config.encoder_updates)
     falls(stage, "encoder", 40, 0.5)
 

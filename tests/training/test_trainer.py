@@ -54,7 +54,7 @@ from dtalk.training.objective import (
     region_gram,
     weighted,
 )
-from dtalk.training.starting import MINIMUM_STD, adopt, statistics
+from dtalk.training.starting import MINIMUM_STD, load_compatible, statistics
 from dtalk.training.trainer import (
     BEST_FILE,
     FINAL_RATE,
@@ -220,7 +220,7 @@ def test_the_total_is_equation_15(data, tmp_path):
 def test_the_parts_of_the_loss_are_those_of_the_face(data, tmp_path, monkeypatch):
     """Each from the vertices it is named after; the guide is weighed like the prediction."""
     weights = {"lip_weight": 2.0, "upper_weight": 1.5, "velocity_weight": 3.0}
-    trainer = trainer_of(data, tmp_path, **weights, label_share=1.0, match_share=0.0)
+    trainer = trainer_of(data, tmp_path, **weights, label_share=1.0, retrieval_share=0.0)
     source = trainer.batches(0)
     batch = next(source)
     source.close()
@@ -306,7 +306,7 @@ def gradients_of(trainer: Trainer, batch) -> dict[str, torch.Tensor | None]:
 
 def test_clips_without_motion_teach_the_personalizer_only(data, tmp_path):
     """Other sound in a clip without motion: what the decoder learns stays the same."""
-    trainer = trainer_of(data, tmp_path, augment=0.0, label_share=1.0, match_share=0.0)
+    trainer = trainer_of(data, tmp_path, augment=0.0, label_share=1.0, retrieval_share=0.0)
     source = trainer.batches(0)
     batch = next(source)
     source.close()
@@ -329,7 +329,7 @@ def test_clips_without_motion_teach_the_personalizer_only(data, tmp_path):
 
 def test_retrieval_is_not_trained_through_the_reconstruction(data, tmp_path):
     """With no weight on the contrast nothing moves what finds entries in the sound."""
-    trainer = trainer_of(data, tmp_path, contrast_weight=0.0, label_share=0.0, match_share=1.0)
+    trainer = trainer_of(data, tmp_path, contrast_weight=0.0, label_share=0.0, retrieval_share=1.0)
     source = trainer.batches(0)
     found = gradients_of(trainer, next(source))
     source.close()
@@ -360,7 +360,7 @@ def heard(trainer: Trainer, batch, monkeypatch) -> tuple[dict[str, float], torch
 def test_a_share_of_the_clips_is_learned_without_their_sound(data, tmp_path, monkeypatch):
     found = {}
     for share in (0.0, 0.5, 1.0):
-        settings = {"batch_frames": 1000, "deaf_share": share, "augment": 0.0}
+        settings = {"batch_frames": 1000, "audio_dropout": share, "augment": 0.0}
         trainer = trainer_of(data, tmp_path, **settings)
         source = trainer.batches(0)
         found[share] = heard(trainer, next(source), monkeypatch)
@@ -379,9 +379,9 @@ def test_a_share_of_the_clips_is_learned_without_their_sound(data, tmp_path, mon
 
 
 def test_without_sound_the_motion_teaches_the_encoder_nothing(data, tmp_path):
-    settings = {"label_share": 1.0, "match_share": 0.0, "contrast_weight": 0.0}
+    settings = {"label_share": 1.0, "retrieval_share": 0.0, "contrast_weight": 0.0}
     for share, learns in ((1.0, False), (0.0, True)):
-        trainer = trainer_of(data, tmp_path, deaf_share=share, **settings)
+        trainer = trainer_of(data, tmp_path, audio_dropout=share, **settings)
         source = trainer.batches(0)
         found = gradients_of(trainer, next(source))
         source.close()
@@ -748,6 +748,19 @@ def test_places_and_devices_may_change(interrupted, change):
     assert trainer.update == 4
 
 
+def test_resuming_a_run_of_an_earlier_version(interrupted):
+    """Its state holds settings by other names."""
+    path = interrupted.out / STATE_FILE
+    state = torch.load(path, weights_only=True)
+    settings = json.loads(state["config"])
+    settings["deaf_share"] = settings.pop("audio_dropout")
+    settings["match_share"] = settings.pop("retrieval_share")
+    settings["model"]["rest"] = True
+    torch.save({**state, "config": json.dumps(settings)}, path)
+    train(dataclasses.replace(interrupted, model={**interrupted.model, "close_in_silence": True}))
+    refused(interrupted, "other settings: model was .*close_in_silence")
+
+
 def test_resuming_from_moved_data(interrupted, tmp_path):
     moved = write_data(tmp_path / "elsewhere")
     assert train(dataclasses.replace(interrupted, data=moved)).update == 4
@@ -820,7 +833,7 @@ def test_adopt_takes_all_weights_and_the_entries_of_equal_labels():
     source, model = pair_of_models()
     theirs = {name: value.clone() for name, value in source.state_dict().items()}
     fresh = {kind: entries_of(model, kind) for kind in ("identity", "emotion")}
-    adopt(model, source)
+    load_compatible(model, source)
     for name, value in model.state_dict().items():
         if not name.endswith(".entries"):
             assert torch.equal(value, theirs[name]), name
@@ -835,7 +848,7 @@ def test_adopt_takes_all_weights_and_the_entries_of_equal_labels():
 
 def test_an_adopted_model_is_no_view_of_its_source():
     source, model = pair_of_models()
-    adopt(model, source)
+    load_compatible(model, source)
     before = {name: value.clone() for name, value in source.state_dict().items()}
     with torch.no_grad():
         for value in model.state_dict().values():
@@ -846,7 +859,7 @@ def test_an_adopted_model_is_no_view_of_its_source():
 def test_an_adopted_model_animates_as_its_source_does():
     """By label, in whatever order: the face of the source."""
     source, model = pair_of_models()
-    adopt(model, source)
+    load_compatible(model, source)
     sound = speech(4000)
     for identity, emotion in (("ann", "sad"), ("cat", "happy")):
         first, second = (m.animate(sound, identity, emotion).coefficients for m in (source, model))
@@ -858,7 +871,7 @@ def test_adopt_with_a_library_without_labels(empty):
     labelled, bare = tiny_model(1), tiny_model(2, identities=(), emotions=())
     source, model = (bare, labelled) if empty == "source" else (labelled, bare)
     before = entries_of(model, "identity")
-    adopt(model, source)
+    load_compatible(model, source)
     after = entries_of(model, "identity")
     assert torch.equal(after.pop(""), entries_of(source, "identity")[""])
     assert all(torch.equal(entry, before[label]) for label, entry in after.items())
@@ -884,7 +897,7 @@ def test_adopt_with_a_library_without_labels(empty):
 def test_adopt_refuses_another_network(change):
     source, model = pair_of_models(**change)
     with pytest.raises(CheckpointError, match=r"cannot start from .*; give the same settings"):
-        adopt(model, source)
+        load_compatible(model, source)
 
 
 @pytest.mark.parametrize("change", [{"encoder": "cnn"}, {"encoder": "cnn", "encoder_width": 14}])
@@ -892,7 +905,7 @@ def test_adopt_leaves_an_encoder_of_another_kind_as_it_is(change):
     source, model = pair_of_models(**change)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     theirs = source.state_dict()
-    adopt(model, source)
+    load_compatible(model, source)
     for name, value in model.state_dict().items():
         if name.startswith("encoder."):
             assert torch.equal(value, before[name]), name
@@ -914,7 +927,7 @@ def test_adopt_knows_a_large_encoder_by_its_weights(mine, theirs, adopted):
     source, model = (large_model(n, FakeLarge(**of)) for n, of in ((1, theirs), (2, mine)))
     source.encoder.mean.fill_(0.5)
     before = model.encoder.output.weight.clone()
-    adopt(model, source)
+    load_compatible(model, source)
     assert torch.equal(model.encoder.output.weight, source.encoder.output.weight) is adopted
     assert torch.equal(model.encoder.output.weight, before) is not adopted
     assert bool((model.encoder.mean == 0.5).all()) is adopted
@@ -923,20 +936,20 @@ def test_adopt_knows_a_large_encoder_by_its_weights(mine, theirs, adopted):
 def test_adopt_leaves_residual_blocks_that_the_source_lacks():
     source, model = tiny_model(1), tiny_model(2, encoder_blocks=2)
     before = {k: v.clone() for k, v in model.state_dict().items() if ".blocks." in k}
-    adopt(model, source)
+    load_compatible(model, source)
     after = model.state_dict()
     assert len(before) == 16
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert torch.equal(after["encoder.output.weight"], source.encoder.output.weight)
     with pytest.raises(CheckpointError, match=r"encoder.blocks.0.* differs"):
-        adopt(source, model)
+        load_compatible(source, model)
 
 
 def test_adopt_names_the_source_and_the_first_difference():
     source, model = pair_of_models(hidden_width=11)
     source.name = "direct"
     with pytest.raises(CheckpointError, match=r"start from direct: decoder\.recurrent\.\w+ diff"):
-        adopt(model, source)
+        load_compatible(model, source)
 
 
 @pytest.fixture
@@ -954,7 +967,7 @@ def test_fine_tuning_starts_from_the_model(data, tmp_path, base):
     fresh, source = trainer_of(data, tmp_path / "fresh"), load_model(base)
     assert trainer.model.config == fresh.model.config
     expected = fresh.model
-    adopt(expected, source)
+    load_compatible(expected, source)
     assert same(dict(trainer.model.state_dict()), dict(expected.state_dict()))
     assert same(trainer.average.weights, dict(expected.state_dict()))
     assert torch.equal(trainer.model.mean, torch.linspace(0.1, 0.2, 52))
@@ -1407,12 +1420,12 @@ def test_changed_versions_are_heard_alike_by_both(tmp_path):
 # Conditioning ------------------------------------------------------------------------------------
 
 
-def conditioned(labels: list[int], choice: list[float], label_share=0.5, match_share=0.3):
+def conditioned(labels: list[int], choice: list[float], label_share=0.5, retrieval_share=0.3):
     torch.manual_seed(0)
     library = Library(("ann", "bob"), tiny_config())
     audio = torch.randn(len(labels), 16)
     config = training_config(
-        Path("data"), Path("out"), label_share=label_share, match_share=match_share
+        Path("data"), Path("out"), label_share=label_share, retrieval_share=retrieval_share
     )
     found = condition(library, audio, torch.tensor(labels), torch.tensor(choice), config)
     return found, torch.nn.functional.pad(library.match(audio), (0, 1))
@@ -1610,8 +1623,8 @@ def test_devices_there_are_not(name):
 # Settings ----------------------------------------------------------------------------------------
 
 CLASSES = (
-    config_module.Manner,
-    config_module.Engine,
+    config_module.AnimationOptions,
+    config_module.RuntimeOptions,
     config_module.ModelConfig,
     config_module.TrainingConfig,
     config_module.DistillationConfig,
@@ -1664,11 +1677,13 @@ def test_the_largest_seed_of_a_training_run_can_be_used(data, tmp_path):
 
 
 def test_a_manner_is_frozen_and_automatic():
-    assert config_module.Manner() == config_module.DEFAULT_MANNER
-    assert config_module.DEFAULT_MANNER.identity == config_module.DEFAULT_MANNER.emotion == "auto"
-    assert config_module.DEFAULT_MANNER.temperature == 1
+    assert config_module.AnimationOptions() == config_module.DEFAULT_OPTIONS
+    assert config_module.DEFAULT_OPTIONS.identity == config_module.DEFAULT_OPTIONS.emotion == "auto"
+    assert config_module.DEFAULT_OPTIONS.temperature == 1
     assert (
-        config_module.DEFAULT_MANNER.steps is config_module.DEFAULT_MANNER.emotion_strength is None
+        config_module.DEFAULT_OPTIONS.steps
+        is config_module.DEFAULT_OPTIONS.emotion_strength
+        is None
     )
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config_module.DEFAULT_MANNER.seed = 1  # type: ignore[misc]
+        config_module.DEFAULT_OPTIONS.seed = 1  # type: ignore[misc]

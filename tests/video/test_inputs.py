@@ -11,7 +11,7 @@ import pytest
 from dtalk.errors import AudioError, MotionError
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
-from dtalk.video.inputs import SoundWarning, find_audio, is_motion, perform, without_own_audio
+from dtalk.video.inputs import SoundWarning, find_audio, is_motion, read_input, without_own_audio
 
 STILL = Motion(np.zeros((3, 52), np.float32))
 
@@ -75,14 +75,14 @@ def test_speech_alone_stays() -> None:
 
 def test_speech_is_animated_and_heard(tmp_path: Path) -> None:
     speech = tmp_path / "a.wav"
-    performance = perform(speech, None, lambda path: STILL)
+    performance = read_input(speech, None, lambda path: STILL)
     assert performance.motion is STILL
     assert performance.audio == speech
 
 
 def test_speech_with_another_sound(tmp_path: Path) -> None:
     other = tmp_path / "mixed.wav"
-    assert perform(tmp_path / "a.wav", other, lambda path: STILL).audio == other
+    assert read_input(tmp_path / "a.wav", other, lambda path: STILL).audio == other
 
 
 @pytest.mark.parametrize(("name", "told"), [("a.png", True), ("a.wav", False)])
@@ -91,7 +91,7 @@ def test_what_may_be_anything_is_told_what_motion_is(name: str, told: bool) -> N
         raise AudioError(f"cannot read {path}: no sound")
 
     with pytest.raises(AudioError) as error:
-        perform(Path(name), None, no_sound)
+        read_input(Path(name), None, no_sound)
     ending = "; motion files are npz, csv, json" if told else ""
     assert str(error.value) == f"cannot read {name}: no sound{ending}"
 
@@ -101,7 +101,7 @@ def test_motion_is_read_and_its_sound_found(tmp_path: Path) -> None:
     touch(tmp_path / "take.flac", tmp_path / "a.wav")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        performance = perform(tmp_path / "a.npz", None, never)
+        performance = read_input(tmp_path / "a.npz", None, never)
     np.testing.assert_array_equal(performance.motion.coefficients, moving().coefficients)
     assert performance.audio == tmp_path / "take.flac"
 
@@ -110,19 +110,19 @@ def test_the_sound_given_comes_first(tmp_path: Path) -> None:
     write_motion(moving(audio="take.flac"), tmp_path / "a.npz")
     touch(tmp_path / "take.flac")
     given = tmp_path / "given.wav"
-    assert perform(tmp_path / "a.npz", given, never).audio == given
+    assert read_input(tmp_path / "a.npz", given, never).audio == given
 
 
 def test_motion_without_sound_is_silent_and_says_so(tmp_path: Path) -> None:
     write_motion(moving(), tmp_path / "a.npz")
     with pytest.warns(SoundWarning, match=r"no sound found for .*a\.npz.*--audio"):
-        assert perform(tmp_path / "a.npz", None, never).audio is None
+        assert read_input(tmp_path / "a.npz", None, never).audio is None
 
 
 def test_broken_motion(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("nothing of the kind\n1,2,3\n")
     with pytest.raises(MotionError):
-        perform(tmp_path / "a.csv", None, never)
+        read_input(tmp_path / "a.csv", None, never)
 
 
 def test_sound_by_the_name_in_the_file(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Shapes that were carried to a head, kept in the user's cache folder: it takes seconds.
+"""Shapes that were transferred to a head, kept in the user's cache folder: it takes seconds.
 
 An entry's name is a hash of the head's vertices and triangles, of the built-in head and of the way
-that shapes are carried; a damaged entry is computed anew.
+that shapes are transferred; a damaged entry is computed anew.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from platformdirs import user_cache_path
 
-from dtalk.heads.head import IntArray, built_in
-from dtalk.heads.transfer.transfer import VERSION, Progress, Transfer, transfer
+from dtalk.heads.head import built_in
+from dtalk.heads.transfer.transfer import VERSION, Transfer, transfer
 from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
+from dtalk.utils.types import IntArray, Progress
 
 
 def default_folder() -> Path:
-    """Where carried shapes are kept: in the user's cache folder."""
+    """Where transferred shapes are kept: in the user's cache folder."""
     return user_cache_path("dtalk") / "heads"
 
 
-def carried_to(
+def transfer_to(
     vertices: npt.NDArray[Any],
     faces: npt.NDArray[Any],
     eyes: Sequence[IntArray],
@@ -61,7 +62,7 @@ def _read(path: Path, count: int) -> Transfer | None:
         return None
 
 
-def _write(path: Path, carried: Transfer) -> None:
-    arrays: dict[str, Any] = vars(carried)
+def _write(path: Path, transferred: Transfer) -> None:
+    arrays: dict[str, Any] = vars(transferred)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -117,7 +117,7 @@ def _fitted(before: Points, after: Points) -> Points:
     return np.asarray(np.linalg.lstsq(before, after, rcond=None)[0], dtype=np.float64)
 
 
-def carried(values: Points, found: Match, target: Skin) -> Points:
+def transfer_values(values: Points, found: Match, target: Skin) -> Points:
     """Values of the source's vertices [Vs, C] at the target's [Vt, C], smooth where unsure."""
     bending = target.laplacian()
     system = bending.T @ bending + sparse.diags_array(found.trust + 1e-6)

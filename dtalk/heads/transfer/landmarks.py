@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from dtalk.heads.head import PARTS, Head, IntArray
+from dtalk.heads.head import PARTS, Head
 from dtalk.heads.transfer.surface import Points, Skin, sphere, submesh, unit_vectors
+from dtalk.utils.types import IntArray
 
 # --- landmarks ------------------------------------------------------------------------------------
 

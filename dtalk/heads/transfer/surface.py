@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from dtalk.heads.head import IntArray
+from dtalk.utils.types import IntArray
 
 Points = npt.NDArray[np.float64]
 NORMAL_LENGTH = 0.015  # metres that a difference of 1 between normals counts for

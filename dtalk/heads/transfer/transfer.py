@@ -1,4 +1,4 @@
-"""The built-in head's shapes, regions and colours, carried to another head's vertices.
+"""The built-in head's shapes, regions and colours, transferred to another head's vertices.
 
 The other head may have any triangles and proportions. Both are brought together in steps:
 
@@ -17,7 +17,7 @@ Lengths are metres, y is up, the face looks along +z, in both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +26,12 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from dtalk.errors import HeadError
-from dtalk.heads.head import PARTS, FloatArray, Head, IntArray
-from dtalk.heads.transfer.correspondence import STEPS, Match, carried, match
+from dtalk.heads.head import PARTS, Head
+from dtalk.heads.transfer.correspondence import STEPS, Match, match, transfer_values
 from dtalk.heads.transfer.landmarks import Face, eye_centres, face_of, skin_of
 from dtalk.heads.transfer.surface import NORMAL_LENGTH, Points, Skin, pieces, submesh, unit_vectors
 from dtalk.motion.arkit import ARKIT_NAMES
-
-Progress = Callable[[int, int], None]
+from dtalk.utils.types import Array, IntArray, Progress
 
 VERSION = 1  # of everything below: results of another one are not reused
 BROW, BROW_SOFTNESS = 0.7, 0.002  # how strongly brows are painted; metres from a hair
@@ -53,8 +52,8 @@ class Transfer:
         fields: float32 [52, V, 3], metres. Eyeballs have none: they are to be turned.
     """
 
-    fields: FloatArray
-    colors: FloatArray
+    fields: Array
+    colors: Array
     parts: npt.NDArray[np.uint8]
     lips: IntArray
     upper_face: IntArray
@@ -134,7 +133,7 @@ def _laid(source: Face, places: Points, faces: IntArray, eyes: Sequence[IntArray
     return _Laid(here, face, skin, loose, scale)
 
 
-def _fields(head: Head) -> FloatArray:
+def _fields(head: Head) -> Array:
     """Displacements [52, V, 3], metres."""
     dense = head.shapes.toarray().reshape(-1, 3, len(ARKIT_NAMES))
     return np.ascontiguousarray(dense.transpose(2, 0, 1))
@@ -144,7 +143,7 @@ def _skin_fields(source: Head, found: Match, target: Skin) -> Points:
     """The source's, each turned and scaled as its surroundings are: [52, Vt, 3]."""
     own = _fields(source)[:, skin_of(source)].astype(np.float64)
     moved = np.einsum("vij,kvj->vki", found.local, own)
-    there = carried(moved.reshape(len(moved), -1), found, target)
+    there = transfer_values(moved.reshape(len(moved), -1), found, target)
     return there.reshape(len(there), len(own), 3).transpose(1, 0, 2)
 
 
@@ -211,17 +210,17 @@ def _regions(source: Head, own: Skin, found: Match, skin: IntArray) -> dict[str,
     }
 
 
-def head_arrays(carried: Transfer, vertices: FloatArray, faces: IntArray) -> dict[str, Any]:
+def head_arrays(transferred: Transfer, vertices: Array, faces: IntArray) -> dict[str, Any]:
     """What a :class:`.Head` is made of, apart from its shapes."""
-    upper, lower = carried.opening.tolist()
-    left, right = carried.corners.tolist()
+    upper, lower = transferred.opening.tolist()
+    left, right = transferred.corners.tolist()
     return {
         "vertices": vertices.astype(np.float32),
         "faces": faces.astype(np.int64),
-        "colors": carried.colors,
-        "parts": carried.parts,
-        "lips": carried.lips,
-        "upper_face": carried.upper_face,
+        "colors": transferred.colors,
+        "parts": transferred.parts,
+        "lips": transferred.lips,
+        "upper_face": transferred.upper_face,
         "opening": (upper, lower),
         "corners": (left, right),
     }

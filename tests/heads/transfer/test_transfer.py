@@ -11,7 +11,7 @@ from flames import EYE, SKIN, FullSize, full_size, warp
 from scipy.spatial.transform import Rotation
 
 from dtalk.errors import HeadError
-from dtalk.heads.eyes import FittedHead
+from dtalk.heads.eyes import RiggedHead
 from dtalk.heads.head import PARTS, built_in
 from dtalk.heads.load import load_head
 from dtalk.heads.mesh import Similarity, place_face, umeyama
@@ -231,7 +231,7 @@ def test_a_mesh_in_millimetres_lying_down(
     turn = Rotation.from_euler("XYZ", [90, 0, 30], degrees=True).as_matrix()
     path = written(tmp_path / "head.ply", 1000 * vertices @ turn.T, faces)
     head = load_head(path, cache=tmp_path / "cache")
-    assert isinstance(head, FittedHead)
+    assert isinstance(head, RiggedHead)
     assert len(head.vertices) == SKIN + 2 * EYE
     assert [len(eye.vertices) for eye in head.eyes] == [EYE, EYE]
     height = np.ptp(head.vertices, axis=0)
@@ -247,7 +247,7 @@ def test_the_built_in_head_as_a_mesh_keeps_teeth_and_tongue(tmp_path: Path) -> N
     own = built_in()
     path = written(tmp_path / "own.obj", own.vertices, own.faces)
     head = load_head(path, cache=tmp_path / "cache")
-    assert isinstance(head, FittedHead)
+    assert isinstance(head, RiggedHead)
     assert len(head.eyes) == 2
     for part in ("teeth", "tongue", "brow", "lash"):
         count = np.count_nonzero(own.parts == PARTS.index(part))
@@ -263,7 +263,7 @@ def test_a_mesh_without_eyes(mesh: tuple[np.ndarray, np.ndarray], tmp_path: Path
     vertices, faces = mesh
     path = written(tmp_path / "skin.obj", vertices[:SKIN], faces[(faces < SKIN).all(axis=1)])
     head = load_head(path, cache=tmp_path / "cache")
-    assert isinstance(head, FittedHead)
+    assert isinstance(head, RiggedHead)
     assert head.eyes == ()
     assert head.basis(head.lips)[ARKIT_NAMES.index("jawOpen"), :, 1].min() < -20
 

@@ -1,0 +1,79 @@
+"""Settings: names of earlier versions go on working."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers import tiny_model
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from typer.main import get_command
+
+from dtalk.checkpoint import load_model, save_model
+from dtalk.cli.app import app
+from dtalk.config import AnimationOptions, ModelConfig, TrainingConfig, with_new_names
+
+
+@pytest.mark.parametrize(("kind", "before", "after"), [
+    (AnimationOptions, {"rest": True, "seed": 3}, {"close_in_silence": True, "seed": 3}),
+    (ModelConfig, {"rest": False}, {"close_in_silence": False}),
+    (
+        TrainingConfig,
+        {"deaf_share": 0.1, "match_share": 0.2, "rest": 1},  # not a setting of training
+        {"audio_dropout": 0.1, "retrieval_share": 0.2, "rest": 1},
+    ),
+    (TrainingConfig, {"audio_dropout": 0.1}, {"audio_dropout": 0.1}),
+])  # fmt: skip
+def test_names_of_earlier_versions(kind, before, after):
+    assert with_new_names(kind, before) == after
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_checkpoint_of_an_earlier_version(tmp_path, closes):
+    path = tmp_path / "model.safetensors"
+    save_model(tiny_model(close_in_silence=closes), path)
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["dtalk"])
+    about["config"]["rest"] = about["config"].pop("close_in_silence")
+    save_file(load_file(path), path, {"dtalk": json.dumps(about)})
+    assert load_model(path).config.close_in_silence is closes
+
+
+@pytest.mark.parametrize(("command", "new", "old"), [
+    ("animate", "--close-in-silence", "--rest"),
+    ("render", "--close-in-silence", "--rest"),
+    ("render", "--idle-motion", "--life"),
+    ("evaluate", "--close-in-silence", "--rest"),
+    ("train", "--close-in-silence", "--rest"),
+    ("train", "--audio-dropout", "--deaf-share"),
+    ("train", "--retrieval-share", "--match-share"),
+    ("distill", "--audio-dropout", "--deaf-share"),
+    ("distill", "--retrieval-share", "--match-share"),
+])  # fmt: skip
+def test_flags_of_earlier_versions_are_hidden(command, new, old):
+    options = {
+        name: option
+        for option in get_command(app).commands[command].params  # type: ignore[attr-defined]
+        for name in option.opts
+    }
+    assert not options[new].hidden
+    assert options[old].hidden
+
+
+@pytest.mark.parametrize("flags", [["--deaf-share", "0.3", "--no-rest"], []])
+def test_flags_of_earlier_versions_set_what_the_new_ones_set(flags, monkeypatch, tmp_path):
+    seen = []
+
+    class Trainer:
+        def __init__(self, config, *_):
+            seen.append(config)
+
+        def run(self): ...
+
+    monkeypatch.setattr("dtalk.training.trainer.Trainer", Trainer)
+    place = [f"--data={tmp_path}", f"--out={tmp_path}"]
+    get_command(app).main(["train", *place, *flags], standalone_mode=False)
+    [config] = seen
+    assert config.audio_dropout == (0.3 if flags else 0.0)
+    assert config.model["close_in_silence"] is not bool(flags)
