@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from flames import FullSize
+
+    from dtalk.heads.flame_head import FlameHead
+    from dtalk.heads.transfer.transfer import Transfer
 
 # Read by torch and numpy when they are first imported, which is after this file: the order of
 # float sums, and so the last bits, depend on the number of threads.
@@ -38,3 +47,56 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(tiny_model(), path)
     return path
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, here and in processes that the test starts.
+
+    Where the tests run in the background SIGINT may be ignored, which processes inherit.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def full() -> FullSize:
+    """A full-size head in FLAME's format, and the truth about it."""
+    from flames import full_size
+
+    return full_size()
+
+
+@pytest.fixture(scope="session")
+def flame_file(full: FullSize, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its file, with chumpy's classes."""
+    from flames import with_chumpy
+
+    return with_chumpy(full.content, tmp_path_factory.mktemp("flame") / "FLAME.pkl")
+
+
+@pytest.fixture(scope="session")
+def heads_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where transfers are kept that several tests need: each takes seconds."""
+    return tmp_path_factory.mktemp("heads")
+
+
+@pytest.fixture(scope="session")
+def flame_head(flame_file: Path, heads_cache: Path) -> FlameHead:
+    """The head of :func:`flame_file`, loaded once for all tests."""
+    from dtalk.heads.flame_head import FlameHead
+    from dtalk.heads.load import load_head
+
+    found = load_head(flame_file, cache=heads_cache)
+    assert isinstance(found, FlameHead)
+    return found
+
+
+@pytest.fixture(scope="session")
+def transferred(flame_head: FlameHead, heads_cache: Path) -> Transfer:
+    """What was transferred to :func:`flame_head`."""
+    from dtalk.heads.transfer.cache import carried_to
+
+    flame = flame_head.flame
+    return carried_to(flame.template, flame.faces, flame.eyeballs, heads_cache, lambda *_: None)

@@ -829,6 +829,7 @@ def test_several_at_a_time_give_the_same_bytes(render: Callable[..., Result]) ->
         assert Path(f"one/{name}.mp4").read_bytes() == Path(f"two/{name}.mp4").read_bytes()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @needs_gl
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -951,21 +952,14 @@ def test_flags_of_training_reach_it(train: Callable[..., Result]) -> None:
     assert model.config.hidden_width == WIDTHS["hidden_width"]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send there")
 def test_training_interrupted_for_real(data: Path) -> None:
     """Ctrl-C in the middle saves; the state can be resumed from."""
     arguments = ["dtalk", "train", "--data", str(data), "--out", "run", *SMALL]
     arguments += ["--updates", "100000", "--validate-every", "100000", "--save-minutes", "0"]
-    # Python leaves the signal alone where it was started with it ignored, as in the background.
-    code = f"""
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.argv = {arguments!r}
-from dtalk.cli import main
-main()
-"""
     with subprocess.Popen(
-        [sys.executable, "-c", code], env=environment(), stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", *arguments], env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             while not Path("run/training.pt").exists() and process.poll() is None:

@@ -510,6 +510,41 @@ def test_every_step_has_its_own_learning_rate(data, tmp_path):
     source.close()
 
 
+@pytest.mark.parametrize("largest", [0.01, 1e9])
+def test_a_gradient_is_cut_to_the_largest_norm(data, tmp_path, monkeypatch, largest):
+    """That of all weights together, the helpers' included, before the optimiser sees it."""
+    helpers = {"helper": torch.nn.Linear(2, 1)}
+    config = training_config(data, tmp_path, clip_gradient=largest)
+    trainer = Trainer(config, Recorder(), helpers=helpers)
+    weights = [*trainer.model.parameters(), *helpers["helper"].parameters()]
+    given, seen = [torch.full_like(w, 0.5) for w in weights], []
+    plain = sum(float(g.square().sum()) for g in given) ** 0.5
+
+    def losses(*_):
+        return {"total": sum((g * w).sum() for g, w in zip(given, weights))}
+
+    monkeypatch.setattr(trainer, "losses", losses)
+    monkeypatch.setattr(trainer.optimizer, "step", lambda: seen.extend(w.grad for w in weights))
+    trainer.step(None)
+    for gradient, wanted in zip(seen, given, strict=True):
+        torch.testing.assert_close(gradient, wanted * min(1, largest / plain))
+
+
+def test_weights_decay(data, tmp_path, monkeypatch):
+    """Where nothing is learned each weight shrinks by rate times decay in an update, no more."""
+    helper = torch.nn.Linear(2, 1)
+    config = training_config(data, tmp_path, weight_decay=0.25, learning_rate=0.1)
+    trainer = Trainer(config, Recorder(), helpers={"helper": helper})
+    weights = [*trainer.model.parameters(), *helper.parameters()]
+    before = [w.detach().clone() for w in weights]
+    monkeypatch.setattr(trainer, "losses", lambda *_: {"total": sum(0 * w.sum() for w in weights)})
+    trainer.step(None)
+    rate = learning_rate(0, config)
+    for weight, was in zip(weights, before, strict=True):
+        torch.testing.assert_close(weight.detach(), was * (1 - 0.25 * rate))
+    assert any(not torch.equal(w, was) for w, was in zip(weights, before))
+
+
 def test_only_a_better_model_becomes_the_best(data, tmp_path):
     trainer = trainer_of(data, tmp_path)
     trainer.best = 0.0
@@ -589,6 +624,7 @@ def interrupting(trainer: Trainer, update: int, monkeypatch) -> None:
     monkeypatch.setattr(trainer.optimizer, "step", step)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("at", [1, 3])
 def test_an_interrupt_is_held_until_the_update_is_done(data, tmp_path, monkeypatch, at):
     config = training_config(data, tmp_path / "whole", updates=5, model={**WIDTHS, "dropout": 0.2})
@@ -610,6 +646,7 @@ def test_an_interrupt_is_held_until_the_update_is_done(data, tmp_path, monkeypat
         assert same(first[name], second[name]), name
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupt_does_not_cut_validation_or_saving_short(data, tmp_path, monkeypatch):
     """All of what belongs to an update is done, and what is written is whole."""
     config = training_config(data, tmp_path, updates=5, validate_every=2, save_minutes=0)
@@ -636,6 +673,7 @@ def test_an_interrupt_does_not_cut_validation_or_saving_short(data, tmp_path, mo
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_handlers_of_interrupts_are_restored_after_a_run(data, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     seen = []
