@@ -96,7 +96,7 @@ def flame_head(flame_file: Path, heads_cache: Path) -> FlameHead:
 @pytest.fixture(scope="session")
 def transferred(flame_head: FlameHead, heads_cache: Path) -> Transfer:
     """What was transferred to :func:`flame_head`."""
-    from dtalk.heads.transfer.cache import carried_to
+    from dtalk.heads.transfer.cache import transfer_to
 
     flame = flame_head.flame
-    return carried_to(flame.template, flame.faces, flame.eyeballs, heads_cache, lambda *_: None)
+    return transfer_to(flame.template, flame.faces, flame.eyeballs, heads_cache, lambda *_: None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import tiny_model
 
-from dtalk.training.objective import Heard
+from dtalk.training.objective import EncodedSpeech
 from dtalk.training.stages import matching
 
 
@@ -22,6 +22,8 @@ def test_matching_measures_from_the_teacher_to_the_student() -> None:
         pairs = [(lib.match(of).double(), lib.match(by).double()) for lib in libraries]
         return sum(float((p * (p / q).log()).sum(1).mean()) for p, q in pairs)
 
-    found = matching(model, Heard([], learned, learned), model, Heard([], taught, taught)).item()
+    found = matching(
+        model, EncodedSpeech([], learned, learned), model, EncodedSpeech([], taught, taught)
+    ).item()
     assert found == pytest.approx(divergence(taught, learned), rel=1e-4)
     assert found != pytest.approx(divergence(learned, taught), rel=0.05)
