@@ -16,6 +16,7 @@ MOST_THREADS = 1024
 SMALL_ENCODERS = ("mel", "cnn")
 SPLITS = ("train", "val", "test")
 RETRIEVALS = ("soft", "hard")
+SAMPLERS = ("ddim", "ancestral")
 PRECISIONS = ("float32", "bfloat16")
 CAMERAS = ("front", "three-quarter")
 LIBRARIES = ("identity", "emotion")
@@ -39,10 +40,18 @@ def setting(
     return field(default=default, metadata=about)
 
 
+RETIRED = {"bidirectional": True}
+"""Settings of earlier versions, with the only value that they still may have in files."""
+
+
 def with_new_names(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of settings of a class by name, where names of earlier versions are replaced."""
+    """Values of settings of a class by name, where names of earlier versions are replaced.
+
+    Settings that are no longer any are left out; with a value that is no longer possible they stay.
+    """
     names = {f.metadata["was"]: f.name for f in fields(kind) if f.metadata.get("was")}
-    return {names.get(name, name): value for name, value in values.items()}
+    kept = {k: v for k, v in values.items() if k not in RETIRED or RETIRED[k] != v}
+    return {names.get(name, name): value for name, value in kept.items()}
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class AnimationOptions:
     )
     seed: int = setting(0, "seed of the noise; equal seeds give equal motion", most=2**63 - 1)
     steps: int | None = setting(None, "denoising steps [the model's own]", least=1, most=MOST_STEPS)
+    sampler: str = setting("ddim", "ancestral adds new noise at every step", SAMPLERS)
     temperature: float = setting(
         1.0, "scales how far a sample strays from the mean motion", most=100
     )
@@ -135,6 +145,7 @@ class EvaluationConfig:
     samples: int = setting(1, "samples a clip; above 1 their mean is judged too", least=1)
     seed: int = setting(0, "seed of the first sample", most=2**62)
     steps: int | None = setting(None, "denoising steps [the model's own]", least=1, most=MOST_STEPS)
+    sampler: str = setting("ddim", "ancestral adds new noise at every step", SAMPLERS)
     close_in_silence: bool | None = setting(
         None, "mouth closed where nobody speaks [the model's own]", was="rest"
     )
@@ -171,7 +182,6 @@ class ModelConfig:
     hidden_width: int = setting(192, "width of the decoder's GRU, each direction", least=1)
     layers: int = setting(3, "layers of the decoder's GRU", least=1)
     dropout: float = setting(0.1, "dropout in encoder and decoder", most=0.99)
-    bidirectional: bool = setting(True, "whether the decoder sees the future")
     steps: int = setting(8, "denoising steps the model is made for", least=1)
     noise_shift: float = setting(
         3.0, "noise of the steps, relative to the cosine schedule's", least=0.1

@@ -13,9 +13,8 @@ import torch
 from dtalk.checkpoint import load_model
 from dtalk.config import AUTO, DEFAULT_OPTIONS, AnimationOptions, with_new_names
 from dtalk.data.clips import LoadedClip
-from dtalk.diffusion import sample_ddim
 from dtalk.errors import CheckpointError, DtalkError
-from dtalk.model import DiffusionTalker, draw_noise, noise_generator
+from dtalk.model import DiffusionTalker, clip_noise
 from dtalk.motion.curves import Motion
 from dtalk.speech.audio import load_audio
 from dtalk.speech.feature_cache import FeatureCache
@@ -118,6 +117,7 @@ def animate_waveform(
         options.steps,
         options.temperature,
         options.emotion_strength,
+        options.sampler,
     )
     return Motion(
         made.coefficients,
@@ -154,7 +154,8 @@ def animate(
         speech: the file or the samples.
         weights, device: see :func:`load`.
         options: any of the settings of :class:`.AnimationOptions`: ``identity``, ``emotion``,
-            ``emotion_strength``, ``seed``, ``steps``, ``temperature``, ``close_in_silence``.
+            ``emotion_strength``, ``seed``, ``steps``, ``temperature``, ``sampler``,
+            ``close_in_silence``.
 
     Raises:
         DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.
@@ -212,6 +213,7 @@ def predict(
     seeds: Sequence[int],
     steps: int | None = None,
     progress: Progress | None = None,
+    sampler: str = "ddim",
 ) -> Iterator[tuple[LoadedClip, Array]]:
     """Samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
 
@@ -224,13 +226,11 @@ def predict(
         embedding = model.personalizer(*model.infer_weights(features, lengths))
         denoise = model.denoiser(features, embedding, lengths)
         count = model.config.steps if steps is None else steps
-        drawn = []
-        for seed in seeds:
-            noise = _padded_noise(group, seed).to(model.device)
-            drawn.append(
-                sample_ddim(denoise, noise, count, model.config.noise_shift, model.spread())
-            )
-        for clip, samples in zip(group, torch.stack(drawn, 1)):
+        sampled = [
+            model.sample(denoise, _padded_noise(group, seed, count, sampler), count, sampler)
+            for seed in seeds
+        ]
+        for clip, samples in zip(group, torch.stack(sampled, 1)):
             yield clip, model.finish(samples[:, : clip.frames], clip.waveform).cpu().numpy()
         done += len(group)
         if progress:
@@ -249,6 +249,9 @@ def by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
         yield group
 
 
-def _padded_noise(clips: Sequence[LoadedClip], seed: int) -> torch.Tensor:
-    noises = [draw_noise(clip.frames, noise_generator(clip.waveform, seed)) for clip in clips]
-    return torch.nn.utils.rnn.pad_sequence(noises, batch_first=True)
+def _padded_noise(clips: Sequence[LoadedClip], seed: int, steps: int, sampler: str) -> torch.Tensor:
+    """The clips' own noise ``[N, B, T, 52]``, followed by zeros."""
+    noises = [clip_noise(clip.waveform, clip.frames, seed, steps, sampler) for clip in clips]
+    frames_first = [noise.transpose(0, 1) for noise in noises]
+    padded = torch.nn.utils.rnn.pad_sequence(frames_first)  # [T, B, N, 52]
+    return padded.permute(2, 1, 0, 3)

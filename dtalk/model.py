@@ -205,9 +205,9 @@ class Personalizer(nn.Module):
         )
 
 
-def time_edges(reach: int, bidirectional: bool) -> tuple[int, int]:
-    """Frames before and after, for a filter over ``reach`` frames; none after if it is causal."""
-    return (reach // 2, reach // 2) if bidirectional else (reach - 1, 0)
+def around(reach: int) -> tuple[int, int]:
+    """Frames of padding before and after, for a filter over an odd number of frames."""
+    return reach // 2, reach // 2
 
 
 class LinearPrior(nn.Module):
@@ -217,7 +217,6 @@ class LinearPrior(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.edges = time_edges(self.reach, config.bidirectional)
         self.constant = nn.Linear(config.embedding_width, COEFFICIENTS)
         # Named as in the checkpoints, like the decoder's `guide`.
         self.heard = nn.Conv1d(config.feature_width, COEFFICIENTS, self.reach, bias=False)
@@ -225,7 +224,7 @@ class LinearPrior(nn.Module):
     def forward(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Tensor:
         """F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` -> mu ``[B, T, 52]``."""
         real = features * frame_mask(lengths, features.shape[1])[..., None]
-        filtered = self.heard(functional.pad(real.transpose(1, 2), self.edges))
+        filtered = self.heard(functional.pad(real.transpose(1, 2), around(self.reach)))
         return filtered.transpose(1, 2) + self.constant(embedding)[:, None]
 
 
@@ -239,9 +238,8 @@ class LinearDenoiser(nn.Module):
 
     reach = 9
 
-    def __init__(self, step_width: int, bidirectional: bool) -> None:
+    def __init__(self, step_width: int) -> None:
         super().__init__()
-        self.edges = time_edges(self.reach, bidirectional)
         self.smooth = nn.Conv1d(COEFFICIENTS, COEFFICIENTS, self.reach)
         self.gains = nn.Linear(step_width, 2 * COEFFICIENTS)
         with torch.no_grad():
@@ -255,7 +253,7 @@ class LinearDenoiser(nn.Module):
 
     def forward(self, deviation: Tensor, step: Tensor) -> Tensor:
         """Deviation ``[B, T, 52]``, 0 in padded frames, and step embedding ``[B, S]``."""
-        padded = functional.pad(deviation.transpose(1, 2), self.edges)
+        padded = functional.pad(deviation.transpose(1, 2), around(self.reach))
         smooth = self.smooth(padded).transpose(1, 2)
         of_smooth, of_sharp = self.gains(step)[:, None].chunk(2, -1)
         return of_smooth * smooth + of_sharp * deviation
@@ -275,19 +273,18 @@ class MotionDecoder(nn.Module):
         self.embed_step = mlp(config.step_width, config.step_width, config.step_width)
         given = config.embedding_width + config.feature_width
         self.guide = LinearPrior(config)
-        self.linear = LinearDenoiser(config.step_width, config.bidirectional)
+        self.linear = LinearDenoiser(config.step_width)
         self.norm = nn.LayerNorm(given + COEFFICIENTS + config.step_width)
         self.recurrent = FastGRU(
             given + COEFFICIENTS + config.step_width,
             config.hidden_width,
             config.layers,
             batch_first=True,
-            bidirectional=config.bidirectional,
+            bidirectional=True,
             dropout=config.dropout if config.layers > 1 else 0.0,
         )
-        directions = 2 if config.bidirectional else 1
         self.dropout = nn.Dropout(config.dropout)
-        self.output = mlp(directions * config.hidden_width, config.hidden_width, COEFFICIENTS)
+        self.output = mlp(2 * config.hidden_width, config.hidden_width, COEFFICIENTS)
 
     def forward(
         self, noisy: Tensor, time: Tensor, features: Tensor, embedding: Tensor, lengths: Tensor
@@ -433,7 +430,7 @@ class DiffusionTalker(nn.Module):
         steps: int | None = None,
         temperature: float = 1.0,
         emotion_strength: float | None = None,
-        ancestral: bool = False,
+        sampler: str = "ddim",
     ) -> Animation:
         """Coefficients for one speech clip.
 
@@ -445,7 +442,7 @@ class DiffusionTalker(nn.Module):
             temperature: scales how far the sample strays from the mean motion; 0 gives the mean.
             emotion_strength: how strongly a named emotion shows: 1 as learned, more exaggerates,
                 0 is none; None for the model's own. An inferred emotion always has 1.
-            ancestral: sample with fresh noise at every step (eq. 3) instead of DDIM.
+            sampler: ``ddim``, or ``ancestral``: with new noise at every step (eq. 3).
 
         Raises:
             DataError: a label that is not in the library.
@@ -468,29 +465,26 @@ class DiffusionTalker(nn.Module):
                 )
                 denoise = guided(denoise, self.denoiser(features, plain, lengths), strength)
             count = self.config.steps if steps is None else steps
-            generator = noise_generator(waveform, seed)
-            x = self._sample(denoise, frames, generator, count, temperature, ancestral)
+            noise = clip_noise(waveform, frames, seed, count, sampler)[:, None]
+            x = self.sample(denoise, noise, count, sampler, temperature)
         return Animation(
             self.finish(x[0], waveform).cpu().numpy(),
             personalizer.identity.label_of(who[0]),
             personalizer.emotion.label_of(how[0]),
         )
 
-    def _sample(
+    def sample(
         self,
         denoise: Denoiser,
-        frames: int,
-        generator: torch.Generator,
+        noise: Tensor,
         steps: int,
-        temperature: float,
-        ancestral: bool,
+        sampler: str = "ddim",
+        temperature: float = 1.0,
     ) -> Tensor:
-        """One standardised x_0 ``[1, frames, 52]``."""
-        count = max(1, steps) if ancestral else 1
-        noise = torch.stack([draw_noise(frames, generator) for _ in range(count)])[:, None]
+        """Sample standardised x_0 ``[B, T, 52]`` from :func:`clip_noise` ``[N, B, T, 52]``."""
         noise = noise.to(self.device)
         shift, spread = self.config.noise_shift, self.spread() * temperature
-        if ancestral:
+        if sampler == "ancestral":
             return sample_ancestral(denoise, noise[0], steps, noise[1:], shift, spread)
         return sample_ddim(denoise, noise[0], steps, shift, spread)
 
@@ -522,6 +516,12 @@ def noise_generator(waveform: Array, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 
-def draw_noise(frames: int, generator: torch.Generator) -> Tensor:
-    """Standard normal ``[frames, 52]`` on the CPU, so that a seed means the same everywhere."""
-    return torch.randn(frames, COEFFICIENTS, generator=generator)
+def clip_noise(waveform: Array, frames: int, seed: int, steps: int, sampler: str) -> Tensor:
+    """Standard normal ``[N, frames, 52]``: N is 1, or ``steps`` for ancestral sampling.
+
+    Sampled on the CPU, so that a seed means the same everywhere.
+    """
+    generator = noise_generator(waveform, seed)
+    count = max(1, steps) if sampler == "ancestral" else 1
+    noises = [torch.randn(frames, COEFFICIENTS, generator=generator) for _ in range(count)]
+    return torch.stack(noises)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import RenderError
-from dtalk.render.renderer import Renderer
+from dtalk.heads.head import Head
+from dtalk.render.canvas import Frame
+from dtalk.render.renderer import Renderer, Size
 
 
 def renderer_missing() -> str:
@@ -19,3 +24,16 @@ def renderer_missing() -> str:
 
 MISSING = renderer_missing()
 needs_gl = pytest.mark.skipif(bool(MISSING), reason=MISSING or "a renderer is here")
+
+
+def render_still(
+    coefficients: npt.ArrayLike | None = None,
+    head: Head | None = None,
+    size: Size = 512,
+    look: Look = DEFAULT_LOOK,
+    rotation: npt.ArrayLike | None = None,
+) -> Frame:
+    """One picture: [52] (None: the neutral face) -> uint8 [H, W, 3]."""
+    row = np.zeros(52) if coefficients is None else coefficients
+    with Renderer(head, size, look) as renderer:
+        return renderer.render(row, rotation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers import tiny_model
@@ -13,6 +14,7 @@ from typer.main import get_command
 from dtalk.checkpoint import load_model, save_model
 from dtalk.cli.app import app
 from dtalk.config import AnimationOptions, ModelConfig, TrainingConfig, with_new_names
+from dtalk.errors import CheckpointError
 
 
 @pytest.mark.parametrize(("kind", "before", "after"), [
@@ -24,20 +26,33 @@ from dtalk.config import AnimationOptions, ModelConfig, TrainingConfig, with_new
         {"audio_dropout": 0.1, "retrieval_share": 0.2, "rest": 1},
     ),
     (TrainingConfig, {"audio_dropout": 0.1}, {"audio_dropout": 0.1}),
+    (ModelConfig, {"bidirectional": True, "layers": 2}, {"layers": 2}),  # no longer a setting
+    (ModelConfig, {"bidirectional": False}, {"bidirectional": False}),  # cannot be had any more
 ])  # fmt: skip
 def test_names_of_earlier_versions(kind, before, after):
     assert with_new_names(kind, before) == after
 
 
-@pytest.mark.parametrize("closes", [False, True])
-def test_a_checkpoint_of_an_earlier_version(tmp_path, closes):
-    path = tmp_path / "model.safetensors"
+def earlier(path: Path, closes: bool, both: bool) -> None:
+    """Write a model as an earlier version did."""
     save_model(tiny_model(close_in_silence=closes), path)
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["dtalk"])
     about["config"]["rest"] = about["config"].pop("close_in_silence")
+    about["config"]["bidirectional"] = both
     save_file(load_file(path), path, {"dtalk": json.dumps(about)})
-    assert load_model(path).config.close_in_silence is closes
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_checkpoint_of_an_earlier_version(tmp_path, closes):
+    earlier(tmp_path / "model.safetensors", closes, both=True)
+    assert load_model(tmp_path / "model.safetensors").config.close_in_silence is closes
+
+
+def test_a_checkpoint_that_saw_the_past_alone(tmp_path):
+    earlier(tmp_path / "model.safetensors", closes=True, both=False)
+    with pytest.raises(CheckpointError, match="bidirectional means nothing to this dtalk"):
+        load_model(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(("command", "new", "old"), [

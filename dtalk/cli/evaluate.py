@@ -165,7 +165,15 @@ def _evaluated_model(
 
     with counting(f"scoring {name}", "clips") as progress:
         return evaluate_model(
-            model, name, clips, head, config.samples, config.seed, steps, progress
+            model,
+            name,
+            clips,
+            head,
+            config.samples,
+            config.seed,
+            steps,
+            progress,
+            config.sampler,
         )
 
 

@@ -47,9 +47,11 @@ def evaluate_model(
     seed: int = 0,
     steps: int | None = None,
     progress: Progress | None = None,
+    sampler: str = "ddim",
 ) -> System:
     """A model of ours on the clips, everything inferred from the sound."""
-    results = _in_order(evaluate(model, clips, head, samples, seed, steps, progress), clips)
+    scored = evaluate(model, clips, head, samples, seed, steps, progress, sampler)
+    results = _in_order(scored, clips)
     return System(name, results, summary_tables(model, clips, results))
 
 

@@ -25,8 +25,6 @@ from dtalk.model import DiffusionTalker
 from dtalk.utils.files import atomic_path
 from dtalk.utils.types import Array, Progress
 
-MEAN_OF = 8  # samples whose mean is judged beside one sample
-
 OF_STATIC = {
     "lve_of_static": "lve",
     "lve_mm_of_static": "lve_mm",
@@ -59,11 +57,12 @@ def evaluate(
     seed: int = 0,
     steps: int | None = None,
     progress: Progress | None = None,
+    sampler: str = "ddim",
 ) -> list[ClipResult]:
     """Scores of all clips with motion; ``samples`` above 1 also judges their mean."""
     with_motion = [clip for clip in clips if clip.tracked]
     seeds = range(seed, seed + samples)
-    return score_predictions(predict(model, with_motion, seeds, steps, progress), head)
+    return score_predictions(predict(model, with_motion, seeds, steps, progress, sampler), head)
 
 
 def score_predictions(

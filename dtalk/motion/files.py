@@ -30,9 +30,8 @@ _DECIMALS = 8  # in text files: an error of at most 5e-9, far below what a track
 
 @dataclass(frozen=True)
 class MotionFormat:
-    """A file format: what it is called, how it is written and read."""
+    """How a file format is written and read."""
 
-    title: str
     write: Callable[[Motion, Path], None]
     read: Callable[[Path], Motion]
 
@@ -206,7 +205,7 @@ def is_names(names: object) -> TypeGuard[list[str]]:
 
 #: All formats by name, which is also the suffix; the first is our own.
 FORMATS: dict[str, MotionFormat] = {
-    "npz": MotionFormat("dtalk, exact, with provenance", _write_npz, _read_npz),
-    "csv": MotionFormat("Live Link Face", write_csv, read_csv),
-    "json": MotionFormat("NVIDIA Audio2Face", _write_json, _read_json),
+    "npz": MotionFormat(_write_npz, _read_npz),  # exact, with provenance
+    "csv": MotionFormat(write_csv, read_csv),  # Live Link Face
+    "json": MotionFormat(_write_json, _read_json),  # NVIDIA Audio2Face
 }

@@ -28,7 +28,6 @@ SMALLEST, LARGEST = 16, 4096
 # Frames are drawn twice as large and averaged. Up to this many pixels a side, four times: hairs
 # are far thinner than a pixel there, and would flicker; but nobody sees polygons in outlines.
 SMALL = 256
-FACTORS = (1, 2, 4)
 
 
 class Renderer:
@@ -38,8 +37,6 @@ class Renderer:
         head: what to draw; the built-in head if None.
         size: pixels, a number for a square or (width, height); 16 to 4096 each.
         look: camera, background and the like.
-        supersample: draw this many times larger (1, 2 or 4) and average; None: 4 for small
-            pictures, else 2.
 
     Raises:
         RenderError: the size or the look does not fit, no renderer can be had (the message says
@@ -54,13 +51,11 @@ class Renderer:
         head: Head | None = None,
         size: Size = DEFAULT_SIZE,
         look: Look = DEFAULT_LOOK,
-        *,
-        supersample: int | None = None,
     ) -> None:
         self._canvas: Canvas | None = None
         self.head = head if head is not None else built_in()
         self.width, self.height = checked_size(size)
-        factor = _checked_factor(supersample, (self.width, self.height))
+        factor = _factor(self.width, self.height)
         camera = camera_at(self.head, look.camera, look.yaw, self.width, self.height)
         behind = background_image(look.background, self.width, self.height)
         if Renderer._open is not None and Renderer._open() is not None:
@@ -153,7 +148,6 @@ def render_frames(
     look: Look = DEFAULT_LOOK,
     *,
     rotation: npt.ArrayLike | None = None,
-    supersample: int | None = None,
 ) -> Iterator[Frame]:
     """The frames of a clip, one at a time: [T, 52] -> uint8 [H, W, 3] each.
 
@@ -165,28 +159,13 @@ def render_frames(
     """
     clip = _checked_coefficients(coefficients, 2)
     turns = _checked_rotation(rotation, len(clip))
-    _checked_factor(supersample, checked_size(size))
+    checked_size(size)
 
     def draw() -> Iterator[Frame]:
-        with Renderer(head, size, look, supersample=supersample) as renderer:
+        with Renderer(head, size, look) as renderer:
             yield from renderer.frames(clip, turns)
 
     return draw()
-
-
-def render_still(
-    coefficients: npt.ArrayLike | None = None,
-    head: Head | None = None,
-    size: Size = DEFAULT_SIZE,
-    look: Look = DEFAULT_LOOK,
-    *,
-    rotation: npt.ArrayLike | None = None,
-    supersample: int | None = None,
-) -> Frame:
-    """One picture: [52] (None: the neutral face) -> uint8 [H, W, 3]. See `Renderer`."""
-    row = np.zeros(len(ARKIT_NAMES)) if coefficients is None else coefficients
-    with Renderer(head, size, look, supersample=supersample) as renderer:
-        return renderer.render(row, rotation)
 
 
 def checked_size(size: Size) -> tuple[int, int]:
@@ -203,12 +182,9 @@ def checked_size(size: Size) -> tuple[int, int]:
     return pair
 
 
-def _checked_factor(supersample: int | None, size: tuple[int, int]) -> int:
-    if supersample is None:
-        return FACTORS[-1] if max(size) <= SMALL else 2
-    if supersample not in FACTORS or supersample * max(size) > 2 * LARGEST:
-        raise RenderError(f"supersample must be 1, 2 or 4, and times size at most {2 * LARGEST}")
-    return supersample
+def _factor(width: int, height: int) -> int:
+    """How many times larger a picture is rendered and averaged."""
+    return 4 if max(width, height) <= SMALL else 2
 
 
 def _checked_coefficients(coefficients: npt.ArrayLike, dimensions: int) -> Array:

@@ -18,7 +18,7 @@ import soundfile
 import soxr
 
 from dtalk.errors import AudioError
-from dtalk.motion.curves import FPS as FPS
+from dtalk.motion.curves import FPS
 from dtalk.utils.types import Array
 
 Waveform = Array
@@ -48,9 +48,9 @@ class AudioWarning(UserWarning):
     """A sound file is damaged; what could be read of it is used."""
 
 
-def frame_count(samples: int, fps: float = FPS, sample_rate: int = SAMPLE_RATE) -> int:
-    """Motion frames that ``samples`` of sound stand for: rounded, at least 1."""
-    return max(1, round(samples / sample_rate * fps))
+def frame_count(samples: int) -> int:
+    """Motion frames of ``samples`` at 16 kHz: rounded, at least 1."""
+    return max(1, round(samples / SAMPLE_RATE * FPS))
 
 
 def load_audio(path: Path | str) -> Waveform:

@@ -34,14 +34,14 @@ def level(waveform: Tensor) -> Tensor:
 
 
 @cache
-def mel_filters(bands: int = MEL_BANDS, window: int = MEL_WINDOW) -> Tensor:
-    """Triangular filters ``[window // 2 + 1, bands]``, evenly spaced in mel from 0 to 8 kHz.
+def mel_filters() -> Tensor:
+    """Triangular filters ``[201, 80]``, evenly spaced in mel from 0 to 8 kHz.
 
     Mel scale of O'Shaughnessy (1987): 2595 log10(1 + f / 700).
     """
     top = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
-    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
-    frequencies = torch.linspace(0, SAMPLE_RATE / 2, window // 2 + 1, dtype=torch.float64)
+    edges = 700 * (10 ** (torch.linspace(0, top, MEL_BANDS + 2, dtype=torch.float64) / 2595) - 1)
+    frequencies = torch.linspace(0, SAMPLE_RATE / 2, MEL_WINDOW // 2 + 1, dtype=torch.float64)
     rising = (frequencies[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - frequencies[:, None]) / (edges[2:] - edges[1:-1])
     return torch.minimum(rising, falling).clamp(min=0).float()

@@ -6,17 +6,11 @@ frames change no loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-RECONSTRUCTION_WEIGHT = 1.0  # lambda_1 of eqs. 15 and 16
-CONTRAST_WEIGHT = 0.007  # lambda_2
-DISTILLATION_WEIGHT = 0.1  # lambda_3 of eq. 16
-ENCODER_WEIGHT = 1.0  # lambda_4
-ENHANCER_WEIGHT = 0.05  # lambda_5
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -63,10 +57,7 @@ def contrast(audio: Tensor, library: Tensor, labels: Tensor, temperature: Tensor
 
 
 def teacher_loss(
-    rec: Tensor,
-    contrasts: Iterable[Tensor],
-    reconstruction_weight: float = RECONSTRUCTION_WEIGHT,
-    contrast_weight: float = CONTRAST_WEIGHT,
+    rec: Tensor, contrasts: Iterable[Tensor], reconstruction_weight: float, contrast_weight: float
 ) -> Tensor:
     """lambda_1 L_rec + lambda_2 L_con(identity) + lambda_2 L_con(emotion) (eq. 15)."""
     return sum((contrast_weight * term for term in contrasts), reconstruction_weight * rec)
@@ -77,9 +68,20 @@ def truncated_snr(alpha: Tensor, sigma: Tensor) -> Tensor:
     return (alpha.square() / sigma.square()).clamp(min=1)
 
 
-def distillation(predicted: Tensor, target: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
-    """weight || x^te - x^st ||^2, mean over channels and real frames (eq. 11); weight ``[B]``."""
-    return reconstruction(weigh(predicted, weight), weigh(target, weight), mask)
+def distillation(
+    predicted: Tensor,
+    target: Tensor,
+    alpha: Tensor,
+    sigma: Tensor,
+    error: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """max(alpha^2 / sigma^2, 1) || x^te - x^st ||^2 (eq. 11), for ``[B, T, C]`` and times ``[B]``.
+
+    ``error`` is the squared norm: any quadratic form of the difference of two sequences, such as
+    :func:`reconstruction` with a mask.
+    """
+    weight = truncated_snr(alpha, sigma)
+    return error(weigh(predicted, weight), weigh(target, weight))
 
 
 def weigh(sequence: Tensor, weight: Tensor) -> Tensor:
@@ -117,9 +119,9 @@ def student_loss(
     dis: Tensor,
     ae: Tensor,
     pc: Tensor,
-    distillation_weight: float = DISTILLATION_WEIGHT,
-    encoder_weight: float = ENCODER_WEIGHT,
-    enhancer_weight: float = ENHANCER_WEIGHT,
+    distillation_weight: float,
+    encoder_weight: float,
+    enhancer_weight: float,
 ) -> Tensor:
     """L_tea + lambda_3 L_dis + lambda_4 L_ae + lambda_5 L_pc (eq. 16)."""
     return teacher_loss + distillation_weight * dis + encoder_weight * ae + enhancer_weight * pc

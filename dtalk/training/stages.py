@@ -169,12 +169,14 @@ class Round(Stage):
 
     def _distillation(self, predicted: Tensor, target: Tensor, batch: Batch, draw: Draw) -> Tensor:
         """Eq. 11, in the same norm as the reconstruction."""
-        weight = losses.truncated_snr(*schedule(drawn_times(self.model, draw)))
-        predicted, target = losses.weigh(predicted, weight), losses.weigh(target, weight)
         mask = frame_mask(batch.lengths[: len(predicted)], predicted.shape[1])
         closed = mask & self.grams.closed(batch.target)
-        errors = motion_errors(predicted, target, self.grams, mask, closed)
-        return weighted(errors, self.config)
+
+        def error(found: Tensor, wanted: Tensor) -> Tensor:
+            return weighted(motion_errors(found, wanted, self.grams, mask, closed), self.config)
+
+        scales = schedule(drawn_times(self.model, draw))
+        return losses.distillation(predicted, target, *scales, error)
 
     def _enhanced(
         self,

@@ -107,7 +107,6 @@ def write_video(
     path: Path | str,
     fps: float,
     audio: Path | str | None = None,
-    crf: int = CRF,
     comment: str = "",
 ) -> None:
     """Encode frames, uint8 [H, W, 3] sRGB each, as H.264 (yuv420p) with AAC sound in an mp4.
@@ -120,7 +119,6 @@ def write_video(
         path: ends in .mp4; folders are made; replaced only when all is written.
         fps: frames per second.
         audio: the sound file, or None.
-        crf: x264's quality, 0 (lossless) to 51.
         comment: a line kept in the file's metadata.
 
     Raises:
@@ -129,7 +127,7 @@ def write_video(
         DtalkError: the place cannot be written.
     """
     path, audio = Path(path), Path(audio) if audio is not None else None
-    rate = _checked(path, fps, audio, crf)
+    rate = _checked(path, fps, audio)
     stream = iter(frames)
     try:
         first = next(stream, None)
@@ -137,7 +135,7 @@ def write_video(
             raise VideoError(f"cannot write {path}: there are no frames")
         size = _even(_checked_frame(first, first.shape)).shape
         with atomic_path(path) as temporary:
-            command = _command(size, rate, audio, crf, temporary, comment)
+            command = _command(size, rate, audio, temporary, comment)
             what = f"{path} with the sound {audio}" if audio is not None else str(path)
             with _ffmpeg(command, what) as pipe:
                 for frame in chain([first], stream):
@@ -153,7 +151,6 @@ def _command(
     size: tuple[int, ...],
     rate: Fraction,
     audio: Path | None,
-    crf: int,
     output: Path,
     comment: str = "",
 ) -> list[str]:
@@ -163,7 +160,7 @@ def _command(
     picture = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
     picture += ["-framerate", str(rate), "-i", "pipe:0"]
     streams = ["-map", "1:v:0", "-map", "0:a:0"] if audio is not None else ["-map", "0:v:0"]
-    video = ["-c:v", "libx264", "-preset", PRESET, "-crf", str(crf), "-pix_fmt", "yuv420p"]
+    video = ["-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-pix_fmt", "yuv420p"]
     video += ["-vf", _TO_VIDEO]
     encoded = [*video, "-c:a", "aac", "-b:a", AUDIO_BITRATE, *_REPRODUCIBLE]
     encoded += ["-metadata", f"comment={comment}"] if comment else []
@@ -245,14 +242,12 @@ def _even(frame: Frame) -> Frame:
     return np.ascontiguousarray(frame)
 
 
-def _checked(path: Path, fps: float, audio: Path | None, crf: int) -> Fraction:
+def _checked(path: Path, fps: float, audio: Path | None) -> Fraction:
     """The frame rate as a fraction (29.97 becomes 2997/100), all arguments being in order."""
     if path.suffix.lower() != ".mp4":
         raise VideoError(f"cannot write {path}: only mp4 is written; name it {path.stem}.mp4")
     if not SLOWEST <= fps <= FASTEST:
         raise VideoError(f"fps must be {SLOWEST:g} to {FASTEST:g}, got {fps}")
-    if not 0 <= crf <= 51:
-        raise VideoError(f"crf must be 0 to 51, got {crf}")
     if audio is not None and not audio.is_file():
         raise VideoError(f"cannot read the sound {audio}: no such file")
     return Fraction(fps).limit_denominator(1001)

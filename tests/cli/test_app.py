@@ -317,6 +317,17 @@ def test_the_seed(animate: Callable[..., Result]) -> None:
     assert one != other
 
 
+def test_the_sampler(animate: Callable[..., Result]) -> None:
+    write_speech("hello.wav")
+    sound = soundfile.read("hello.wav", dtype="float32")[0]
+    for sampler in ("ddim", "ancestral"):
+        name = f"{sampler}.npz"
+        assert animate("hello.wav", "--sampler", sampler, "--steps", 3, "-o", name).status == 0
+        expected = tiny_model().animate(sound, steps=3, sampler=sampler).coefficients
+        np.testing.assert_allclose(read_motion(name).coefficients, expected, rtol=0, atol=1e-6)
+    assert Path("ddim.npz").read_bytes() != Path("ancestral.npz").read_bytes()
+
+
 def test_settings_reach_the_model(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
     flags = ("--identity", "bob", "--emotion", "sad", "--steps", 3, "--temperature", 0.5)
@@ -943,12 +954,11 @@ def test_train_and_resume(
 
 
 def test_flags_of_training_reach_it(train: Callable[..., Result]) -> None:
-    flags = ("--updates", 1, "--sets", "a", "--no-bidirectional", "--encoder", "cnn")
+    flags = ("--updates", 1, "--sets", "a", "--encoder", "cnn")
     assert train(*flags).status == 0
     model = inference.load("run/model.safetensors")
     assert model.config.identities == ("ann",)
     assert model.config.encoder == "cnn"
-    assert not model.config.bidirectional
     assert model.config.hidden_width == WIDTHS["hidden_width"]
 
 

@@ -172,18 +172,20 @@ def clips_of(*frames: int) -> list[LoadedClip]:
 
 
 @pytest.mark.parametrize("budget", [4000, 20, 1])
-@pytest.mark.parametrize("kind", ["mel", "cnn"])
-def test_predict_equals_animate(kind, budget, monkeypatch):
+@pytest.mark.parametrize(("kind", "sampler"), [
+    ("mel", "ddim"), ("cnn", "ddim"), ("mel", "ancestral"),
+])  # fmt: skip
+def test_predict_equals_animate(kind, sampler, budget, monkeypatch):
     """Whatever is batched together, and though clips are padded to the longest."""
     monkeypatch.setattr(inference, "BATCH_FRAMES", budget)
     model = tiny_model(encoder=kind, steps=3, temperature=0.7)
     clips = clips_of(9, 4, 16, 1)
-    found = list(predict(model, clips, seeds=[3, 8]))
+    found = list(predict(model, clips, seeds=[3, 8], sampler=sampler))
     assert sorted(c.clip.name for c, _ in found) == sorted(c.clip.name for c in clips)
     for clip, samples in found:
         assert samples.shape == (2, clip.frames, 52)
         for sample, seed in zip(samples, (3, 8)):
-            expected = model.animate(clip.waveform, seed=seed).coefficients
+            expected = model.animate(clip.waveform, seed=seed, sampler=sampler).coefficients
             np.testing.assert_allclose(sample, expected, atol=1e-5)
 
 
@@ -221,7 +223,7 @@ def test_predict_strays_as_far_as_the_model_says():
 def test_clips_of_one_length_have_noise_of_their_own():
     """In one batch and with one seed."""
     first, second = loaded_clip("a", 8), loaded_clip("b", 8, seed=1)
-    noise = inference._padded_noise([first, second, first], 3)
+    [noise] = inference._padded_noise([first, second, first], 3, 1, "ddim")
     assert noise.shape == (3, 8, 52)
     assert torch.equal(noise[0], noise[2])
     assert (noise[0] - noise[1]).abs().mean() > 0.5
@@ -283,7 +285,7 @@ def test_evaluate_of_a_model_that_knows_the_truth(monkeypatch):
             found[row, :frames] = model.normalise(torch.from_numpy(by_length[frames]))
         return found
 
-    monkeypatch.setattr(inference, "sample_ddim", knowing)
+    monkeypatch.setattr("dtalk.model.sample_ddim", knowing)
     for found in evaluate(model, clips, built_in()):
         assert found.sample["lve"] < 1e-6
         assert found.sample["eve"] < 1e-9

@@ -128,7 +128,7 @@ def test_devices_are_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux names its platform")
 def test_the_user_s_platform_is_respected() -> None:
-    script = "from dtalk.render.renderer import render_still; render_still(size=16)"
+    script = "from dtalk.render.renderer import Renderer; Renderer(size=16)"
     environment = {**os.environ, "PYOPENGL_PLATFORM": "nonsense"}
     result = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True

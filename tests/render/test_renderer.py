@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gl import needs_gl
+from gl import needs_gl, render_still
 from PIL import Image
 
 from dtalk.config import Look
 from dtalk.errors import RenderError
 from dtalk.heads.head import PARTS, built_in
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.render import lighting
+from dtalk.render import lighting, renderer
 from dtalk.render.camera import camera_at
 from dtalk.render.lighting import Light
-from dtalk.render.renderer import Renderer, render_frames, render_still
+from dtalk.render.renderer import Renderer, render_frames
 
 REFERENCE = Path(__file__).with_name("head.png")
 SIZE = 96
@@ -181,14 +181,26 @@ def test_yaw_walks_to_the_left_ear() -> None:
 
 @needs_gl
 @pytest.mark.parametrize("factor", [2, 4])
-def test_supersampling_is_the_mean_of_a_larger_picture(factor: int) -> None:
+def test_supersampling_is_the_mean_of_a_larger_picture(
+    factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """To rounding: OpenGL averages four pixels at a time, each time to eight bits."""
     side = 64  # larger ones than 256 have rounder outlines
-    large = render_still(size=factor * side, supersample=1, look=GREY).astype(float)
+
+    def still(size: int, larger: int) -> np.ndarray:
+        monkeypatch.setattr(renderer, "_factor", lambda *_: larger)
+        return render_still(size=size, look=GREY)
+
+    large = still(factor * side, 1).astype(float)
     mean = large.reshape(side, factor, side, factor, 3).mean(axis=(1, 3))
-    smooth = render_still(size=side, supersample=factor, look=GREY)
+    smooth = still(side, factor)
     assert np.abs(smooth - mean).max() <= 2
-    assert difference(smooth, render_still(size=side, supersample=1, look=GREY)).max() > 20
+    assert difference(smooth, still(side, 1)).max() > 20
+
+
+@pytest.mark.parametrize(("size", "factor"), [((64, 256), 4), ((64, 257), 2), ((512, 16), 2)])
+def test_small_pictures_are_supersampled_more(size: tuple[int, int], factor: int) -> None:
+    assert renderer._factor(*size) == factor
 
 
 @needs_gl
@@ -259,12 +271,6 @@ def test_no_frames() -> None:
 def test_bad_sizes(size: object) -> None:
     with pytest.raises(RenderError, match="size must be"):
         render_frames(np.zeros((1, 52)), size=size)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("factor", [0, 3, 5, -1])
-def test_bad_supersampling(factor: int) -> None:
-    with pytest.raises(RenderError, match="supersample must be"):
-        render_frames(np.zeros((1, 52)), supersample=factor)
 
 
 def test_bad_coefficients() -> None:

@@ -77,9 +77,6 @@ class TestFrameCount:
     def test_known(self, samples, frames):
         assert frame_count(samples) == frames
 
-    def test_other_rates(self):
-        assert frame_count(48000, fps=60, sample_rate=48000) == 60
-
     @given(st.integers(0, 10**9))
     def test_the_frames_last_as_long_as_the_sound(self, samples):
         seconds = samples / SAMPLE_RATE

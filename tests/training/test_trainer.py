@@ -926,7 +926,6 @@ def test_adopt_with_a_library_without_labels(empty):
         {"token_width": 8},
         {"contrast_width": 9},
         {"step_width": 10},
-        {"bidirectional": False},
         {"layers": 3},
         {"layers": 1},
         {"encoder": "cnn", "layers": 1},

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gl import needs_gl
+from gl import needs_gl, render_still
 
 from dtalk.errors import RenderError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
-from dtalk.render.renderer import render_still
 from dtalk.video.mp4 import LengthWarning
 from dtalk.video.side_by_side import aligned, distinct_names, named_panels, panels, strip
 
