@@ -26,11 +26,11 @@ from dtalk.heads.head import Head
 from dtalk.heads.load import load_head
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import FPS, Motion
-from dtalk.render.camera import camera_at
-from dtalk.render.canvas import Frame
-from dtalk.render.lighting import Light
-from dtalk.render.renderer import Renderer
-from dtalk.render.tessellation import Tessellation
+from dtalk.rendering.camera import camera_at
+from dtalk.rendering.canvas import Frame
+from dtalk.rendering.lighting import Light
+from dtalk.rendering.renderer import Renderer
+from dtalk.rendering.tessellation import Tessellation
 from dtalk.video.mp4 import render_video, write_video
 
 RATE = 16000

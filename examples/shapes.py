@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from dtalk.heads.head import Head
 from dtalk.heads.load import load_head
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.render.renderer import Renderer
+from dtalk.rendering.renderer import Renderer
 
 SHAPES = (
     "neutral",

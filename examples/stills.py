@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import dtalk
-from dtalk.render.renderer import Renderer
+from dtalk.rendering.renderer import Renderer
 
 MARGIN = 8  # pixels from a still's corner to its caption
 

@@ -9,8 +9,8 @@ import pytest
 from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head
-from dtalk.render.canvas import Frame
-from dtalk.render.renderer import Renderer, Size
+from dtalk.rendering.canvas import Frame
+from dtalk.rendering.renderer import Renderer, Size
 
 
 def renderer_missing() -> str:

@@ -180,6 +180,13 @@ def test_written_and_read_again(weights: Path, wav: Path, tmp_path: Path) -> Non
         np.testing.assert_allclose(read.coefficients, motion.coefficients, rtol=0, atol=tolerance)
 
 
+def test_no_folder_hides_a_public_name() -> None:
+    """A package's folders become its attributes as soon as they are imported."""
+    folders = {path.name for path in Path(dtalk.__file__).parent.iterdir()}
+    assert not folders & set(dtalk.__all__)
+    assert not {f"{name}.py" for name in dtalk.__all__} & folders
+
+
 def test_public_names() -> None:
     for name in dtalk.__all__:
         assert getattr(dtalk, name) is not None

@@ -21,7 +21,7 @@ LAYERS = (
     ("cli",),
     ("live",),  # streaming
     ("training", "video"),
-    ("evaluation", "render"),
+    ("evaluation", "rendering"),
     ("inference", "engine"),  # engine: other runtimes than torch
     ("checkpoint", "data"),
     ("model",),

@@ -20,8 +20,8 @@ from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import AudioError, VideoError
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion, with_length
-from dtalk.render.canvas import Frame
-from dtalk.render.renderer import DEFAULT_SIZE, Size, render_frames
+from dtalk.rendering.canvas import Frame
+from dtalk.rendering.renderer import DEFAULT_SIZE, Size, render_frames
 from dtalk.speech.audio import SAMPLE_RATE, load_audio
 from dtalk.utils.files import atomic_path
 
@@ -65,7 +65,7 @@ def render_video(
         motion: what to show, [T, 52], with the head's rotation if it has one.
         path: the mp4 to write; the file appears only when it is complete.
         audio: the sound, any file that ffmpeg reads; None for a silent video.
-        size, head, look: see `dtalk.render.renderer.Renderer`.
+        size, head, look: see `dtalk.rendering.renderer.Renderer`.
         progress: called after every frame with the number of frames done.
         comment: see `write_video`.
 

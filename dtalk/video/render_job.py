@@ -18,8 +18,8 @@ from dtalk.config import (
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion
 from dtalk.motion.idle import add_idle_motion
-from dtalk.render.canvas import Frame
-from dtalk.render.renderer import DEFAULT_SIZE, Size
+from dtalk.rendering.canvas import Frame
+from dtalk.rendering.renderer import DEFAULT_SIZE, Size
 from dtalk.utils.jobs import Job, plan
 from dtalk.utils.types import Progress
 from dtalk.video.inputs import SoundWarning, read_input, read_inputs
@@ -55,7 +55,7 @@ class RenderJob:
 
     Attributes:
         audio: the sound; looked for if None.
-        size, look, head: see `dtalk.render.renderer.Renderer`.
+        size, look, head: see `dtalk.rendering.renderer.Renderer`.
         options, runtime: for speech, which is animated first.
         moments: seconds of which stills are made, instead of a video.
         idle_motion: whether blinks and head motion are added, from the options's seed.

@@ -14,8 +14,8 @@ from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion, resample_motion, with_length
-from dtalk.render.canvas import Frame
-from dtalk.render.renderer import DEFAULT_SIZE, Size, checked_size, render_frames
+from dtalk.rendering.canvas import Frame
+from dtalk.rendering.renderer import DEFAULT_SIZE, Size, checked_size, render_frames
 from dtalk.utils.types import Array
 from dtalk.video.mp4 import LengthWarning
 
@@ -88,7 +88,7 @@ def panels(
     Args:
         motions: N of one length, such as `aligned` gives.
         names: N, or none for panels without strips.
-        head, look: see `dtalk.render.renderer.Renderer`.
+        head, look: see `dtalk.rendering.renderer.Renderer`.
         size: of one panel, without its strip.
 
     Raises:

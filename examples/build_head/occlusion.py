@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dtalk.render.context import import_pyrender, open_canvas
+from dtalk.rendering.context import import_pyrender, open_canvas
 from examples.build_head.mesh import normals
 from examples.build_head.source import Array, Ints
 

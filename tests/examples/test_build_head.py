@@ -11,7 +11,7 @@ import pytest
 from dtalk.errors import HeadError, RenderError
 from dtalk.heads.head import PARTS, Head, built_in
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.render.renderer import Renderer
+from dtalk.rendering.renderer import Renderer
 from examples.build_head import build_head, colors, eyes, hairs, mesh, mouth, occlusion, source
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "head" / "head.npz"

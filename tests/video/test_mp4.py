@@ -20,7 +20,7 @@ import soundfile
 from dtalk.errors import DtalkError, RenderError, VideoError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
-from dtalk.render.renderer import Renderer
+from dtalk.rendering.renderer import Renderer
 from dtalk.video import mp4
 from dtalk.video.mp4 import LengthWarning, matched, render_video, write_video
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtalk.errors import RenderError, one_line
-from dtalk.render.context import import_pyrender, open_canvas
+from dtalk.rendering.context import import_pyrender, open_canvas
 from dtalk.utils.types import Array, IntArray
 
 Frame = npt.NDArray[np.uint8]

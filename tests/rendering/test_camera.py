@@ -9,7 +9,7 @@ import pytest
 
 from dtalk.errors import RenderError
 from dtalk.heads.head import built_in
-from dtalk.render.camera import CAMERA_FROM_TARGET, FIELD_OF_VIEW, TARGET_FROM_MOUTH, camera_at
+from dtalk.rendering.camera import CAMERA_FROM_TARGET, FIELD_OF_VIEW, TARGET_FROM_MOUTH, camera_at
 
 MOUTH = built_in().vertices[list(built_in().corners)].mean(axis=0)
 TARGET = MOUTH + np.array(TARGET_FROM_MOUTH)

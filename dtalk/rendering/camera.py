@@ -8,7 +8,7 @@ import numpy as np
 
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head, built_in
-from dtalk.render.lighting import unit
+from dtalk.rendering.lighting import unit
 from dtalk.utils.types import Array
 
 PLACES = {"front": 0.0, "three-quarter": 35.0}

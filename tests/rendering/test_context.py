@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dtalk.errors import RenderError
-from dtalk.render import context
+from dtalk.rendering import context
 
 ADVICE = [
     ("linux", "install libegl1 libgl1 libgles2"),
@@ -128,7 +128,7 @@ def test_devices_are_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux names its platform")
 def test_the_user_s_platform_is_respected() -> None:
-    script = "from dtalk.render.renderer import Renderer; Renderer(size=16)"
+    script = "from dtalk.rendering.renderer import Renderer; Renderer(size=16)"
     environment = {**os.environ, "PYOPENGL_PLATFORM": "nonsense"}
     result = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True

@@ -14,11 +14,11 @@ from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head, built_in
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.render.background import background_image
-from dtalk.render.camera import camera_at
-from dtalk.render.canvas import Canvas, Frame
-from dtalk.render.lighting import Light, is_hair
-from dtalk.render.tessellation import LONG, Tessellation
+from dtalk.rendering.background import background_image
+from dtalk.rendering.camera import camera_at
+from dtalk.rendering.canvas import Canvas, Frame
+from dtalk.rendering.lighting import Light, is_hair
+from dtalk.rendering.tessellation import LONG, Tessellation
 from dtalk.utils.types import Array
 
 Size = int | tuple[int, int]

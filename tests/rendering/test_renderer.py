@@ -14,10 +14,10 @@ from dtalk.config import Look
 from dtalk.errors import RenderError
 from dtalk.heads.head import PARTS, built_in
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.render import lighting, renderer
-from dtalk.render.camera import camera_at
-from dtalk.render.lighting import Light
-from dtalk.render.renderer import Renderer, render_frames
+from dtalk.rendering import lighting, renderer
+from dtalk.rendering.camera import camera_at
+from dtalk.rendering.lighting import Light
+from dtalk.rendering.renderer import Renderer, render_frames
 
 REFERENCE = Path(__file__).with_name("head.png")
 SIZE = 96

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dtalk.errors import RenderError
-from dtalk.render.background import background_image
+from dtalk.rendering.background import background_image
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from dtalk.heads.head import PARTS, Head, built_in
-from dtalk.render import lighting
-from dtalk.render.camera import camera_at
-from dtalk.render.lighting import Light
+from dtalk.rendering import lighting
+from dtalk.rendering.camera import camera_at
+from dtalk.rendering.lighting import Light
 
 
 def white(head: Head) -> Head:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dtalk.heads.head import PARTS, Head, built_in, shapes_from_fields
-from dtalk.render import tessellation
-from dtalk.render.tessellation import Tessellation
+from dtalk.rendering import tessellation
+from dtalk.rendering.tessellation import Tessellation
 
 
 def head_of(vertices: list[list[float]], faces: list[list[int]]) -> Head:
