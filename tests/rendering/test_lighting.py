@@ -61,7 +61,7 @@ def test_lips_shine_more_than_skin_and_teeth_most_sharply() -> None:
 
 
 def test_skin_in_the_dark_of_a_cavity_does_not_shine() -> None:
-    """Baked occlusion is in the colours: at half of the albedo from which skin shines, a quarter."""
+    """Baked occlusion is in the colours: at half the albedo from which skin shines, a quarter."""
     head = white(built_in())
     dark = replace(head, colors=np.full_like(head.colors, lighting.GLOSSY_ALBEDO / 2))
     bright, dull = (lighting._gloss(one)[0] for one in (head, dark))

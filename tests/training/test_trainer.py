@@ -517,7 +517,8 @@ def test_a_gradient_is_cut_to_the_largest_norm(data, tmp_path, monkeypatch, larg
     config = training_config(data, tmp_path, clip_gradient=largest)
     trainer = Trainer(config, Recorder(), helpers=helpers)
     weights = [*trainer.model.parameters(), *helpers["helper"].parameters()]
-    given, seen = [torch.full_like(w, 0.5) for w in weights], []
+    given = [torch.full_like(w, 0.5) for w in weights]
+    seen: list[torch.Tensor | None] = []
     plain = sum(float(g.square().sum()) for g in given) ** 0.5
 
     def losses(*_):
