@@ -15,8 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from dtalk.errors import DataError, DtalkError
-from dtalk.motion.curves import FPS, Motion, resample_motion
+from dtalk.motion.curves import FPS, Motion
 from dtalk.motion.files import read_motion
+from dtalk.motion.resample import resample_motion
 from dtalk.speech.audio import SAMPLE_RATE, frame_count, load_audio
 from dtalk.utils.types import Array, Progress
 

@@ -15,8 +15,9 @@ import numpy as np
 from dtalk.data.clips import Clip
 from dtalk.errors import DataError
 from dtalk.heads.head import Head
-from dtalk.motion.curves import FPS, resample_motion
+from dtalk.motion.curves import FPS
 from dtalk.motion.files import FORMATS, read_motion
+from dtalk.motion.resample import resample_motion
 from dtalk.utils.files import NUMPY_DAMAGE
 from dtalk.utils.types import Array
 

@@ -85,29 +85,6 @@ def _checked(values: npt.ArrayLike, width: int, what: str) -> Array:
     return array
 
 
-def resample_motion(motion: Motion, fps: float) -> Motion:
-    """The same motion at another frame rate.
-
-    Frames stand for their centres, (k + 0.5) / fps. To a higher rate the way between them is a
-    straight line; to a lower one a windowed sinc (Lanczos, two lobes) first takes away what is too
-    fast for it, without leaving the range that a channel had. Before the first frame and after the
-    last all stays as it was there.
-    """
-    if fps == motion.fps:
-        return motion
-    frames = max(1, round(motion.duration * fps))
-    ratio = motion.fps / fps
-    places = (np.arange(frames) + 0.5) * ratio - 0.5  # in old frames
-    resampled = _interpolated if ratio < 1 else _filtered
-    rotation = motion.head_rotation
-    return replace(
-        motion,
-        coefficients=resampled(motion.coefficients, places, ratio),
-        head_rotation=None if rotation is None else resampled(rotation, places, ratio),
-        fps=fps,
-    )
-
-
 def with_length(motion: Motion, frames: int) -> Motion:
     """The first ``frames`` of a motion; the last one is held where it has fewer."""
     return at_frames(motion, np.minimum(np.arange(frames), len(motion) - 1))
@@ -121,30 +98,3 @@ def at_frames(motion: Motion, frames: Sequence[int] | npt.NDArray[np.integer]) -
         coefficients=motion.coefficients[frames],
         head_rotation=None if rotation is None else rotation[frames],
     )
-
-
-_LOBES = 2  # of the sinc: at half the new rate half is left, nearly nothing where it would alias
-
-
-def _interpolated(values: Array, places: npt.NDArray[np.floating], _: float) -> Array:
-    """Rows of ``values`` [T, C] at fractional row numbers [T'], clamped to the ends."""
-    places = np.clip(places, 0, len(values) - 1)
-    below = np.floor(places).astype(int)
-    above = np.minimum(below + 1, len(values) - 1)
-    share = (places - below)[:, None]
-    return (values[below] * (1 - share) + values[above] * share).astype(np.float32)
-
-
-def _filtered(values: Array, places: npt.NDArray[np.floating], ratio: float) -> Array:
-    """Weighted means of rows around fractional row numbers, for every ``ratio``-th row."""
-    reach = int(np.ceil(_LOBES * ratio))
-    nearest = np.round(places).astype(int)
-    total = np.zeros((len(places), values.shape[1]))
-    weights = np.zeros((len(places), 1))
-    for offset in range(-reach, reach + 1):
-        away = (nearest + offset - places)[:, None] / ratio
-        weight = np.where(np.abs(away) < _LOBES, np.sinc(away) * np.sinc(away / _LOBES), 0.0)
-        total += weight * values[np.clip(nearest + offset, 0, len(values) - 1)]
-        weights += weight
-    smooth = np.clip(total / weights, values.min(axis=0), values.max(axis=0))
-    return smooth.astype(np.float32)

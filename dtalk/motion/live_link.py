@@ -2,7 +2,8 @@
 
 A timecode, the count of the values that follow (61), the 52 blend shapes in PascalCase, then yaw,
 pitch and roll of the head and of both eyes. Read by header, so that files with other columns or
-another order work too.
+another order work too. The frame number of a timecode counts on a clock of 60 ticks a second,
+whatever the rate of the rows: so the app does it, and so importers read it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged, sources, warn
 from dtalk.motion.curves import FPS, Motion
+from dtalk.motion.gaze import eye_angles
 from dtalk.utils.types import Array
 
 _Rows = list[tuple[int, list[str]]]  # line number, fields
 _Floats = npt.NDArray[np.float64]
 
-_DECIMALS = 8  # an error of at most 5e-9, far below what a tracker can see
+_DECIMALS = 10  # as the app writes them
+_CLOCK = 60  # ticks a second of a timecode
+# What other programs count on; of clocks that explain the rows alike the first is taken.
+_CLOCKS = (_CLOCK, 30, 24, 25, 48, 50, 100, 120, 240)
 _HEAD = ("HeadYaw", "HeadPitch", "HeadRoll")  # radians
 _EYES = tuple(f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll"))
 _HEADER = (
@@ -41,12 +46,10 @@ _USUAL_RATES: _Floats = np.array([24 * _NTSC, 24, 25, 30 * _NTSC, 30, 48, 50, 60
 
 
 def write_csv(motion: Motion, path: Path) -> None:
-    """The app's 63 columns; the angles of the eyes, which the eyeLook curves tell too, are 0."""
+    """Write the app's 63 columns; the angles of the eyes are those of the eyeLook curves."""
     rotation = motion.head_rotation
-    angles = np.zeros((len(motion), len(_HEAD) + len(_EYES)), np.float32)
-    if rotation is not None:
-        angles[:, : len(_HEAD)] = rotation
-    table = np.hstack([motion.coefficients, angles])
+    head = np.zeros((len(motion), len(_HEAD)), np.float32) if rotation is None else rotation
+    table = np.hstack([motion.coefficients, head, _eye_columns(motion.coefficients)])
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEADER)
@@ -55,15 +58,17 @@ def write_csv(motion: Motion, path: Path) -> None:
             writer.writerow([_timecode(frame, motion.fps), table.shape[1], *cells])
 
 
-def _timecode(frame: int, fps: float) -> str:
-    """HH:MM:SS:FF.sss of a frame's start, the first frame at 0; FF counts whole frames a second.
+def _eye_columns(coefficients: Array) -> Array:
+    """Yaw, pitch and roll of both eyes [T, 6], radians; the app's yaw is positive to the right."""
+    angles = np.zeros((len(coefficients), 2, 3), np.float32)
+    angles[:, :, :2] = eye_angles(coefficients) * np.float32((-1, 1)) + np.float32(0)  # no -0
+    return angles.reshape(len(coefficients), -1)
 
-    A frame rate that is no whole number is written on the next higher one's clock, as the app
-    does with NTSC rates.
-    """
-    clock = math.ceil(fps)
-    ticks = round(frame / fps * clock * 1000)
-    seconds, ticks = divmod(ticks, clock * 1000)
+
+def _timecode(frame: int, fps: float) -> str:
+    """HH:MM:SS:FF.sss of a frame's start, the first frame at 0; FF counts 60ths of a second."""
+    ticks = round(frame / fps * _CLOCK * 1000)
+    seconds, ticks = divmod(ticks, _CLOCK * 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}:{ticks // 1000:02}.{ticks % 1000:03}"
@@ -149,11 +154,12 @@ def _fps_of_clock(seconds: _Floats, numbers: _Floats) -> float:
     """Frame rate of rows stamped with whole seconds and a frame number within the second.
 
     It is that of the rows, by the clock (every second number of a 60 Hz clock: 30), taken for a
-    usual rate where it is within 0.1 % of one; 0 if the clock does not advance.
+    usual rate where it is within 0.1 % of one; 0 if the clock does not advance. A single row tells
+    no rate and is taken for one of 30.
     """
-    clock = _clock_rate(seconds, numbers)
     if len(numbers) == 1:
-        return clock
+        return FPS
+    clock = _clock_rate(seconds, numbers)
     times = np.unwrap(seconds, period=_DAY) + numbers / clock  # a recording may pass midnight
     if times[-1] <= times[0]:
         return 0.0
@@ -163,16 +169,22 @@ def _fps_of_clock(seconds: _Floats, numbers: _Floats) -> float:
 
 
 def _clock_rate(seconds: _Floats, numbers: _Floats) -> float:
-    """Ticks a second of the clock: one step after the highest number before a new second.
+    """Ticks a second of the clock.
 
-    Within a single second only the number itself can tell: up to 29 it is taken for 30, up to 59
-    for 60 and so on.
+    It is the one on which the step into a new second is as long as the steps within seconds. Rows
+    of a single second tell nothing: the app's clock is assumed if no number is too high for it.
     """
-    if (seconds != seconds[0]).any():
-        steps = np.diff(numbers)[np.diff(seconds) == 0]
-        step = max(1, round(float(np.median(steps)))) if len(steps) else 1
-        return math.floor(numbers.max()) + float(step)
-    clock = 30.0
-    while clock <= numbers.max():
-        clock *= 2
-    return clock
+    steps, turns = np.diff(numbers), np.diff(seconds)
+    within, into = steps[turns == 0], turns != 0
+    clocks = [clock for clock in _CLOCKS if clock > numbers.max()]
+    if not clocks:
+        return math.floor(numbers.max()) + 1.0
+    if not len(within) or not into.any():
+        return float(clocks[0])
+
+    def misfit(clock: float) -> float:
+        """How far the steps into a new second are from the others, in seconds."""
+        lengths = turns[into] % _DAY + steps[into] / clock
+        return float(np.median(np.abs(lengths - np.median(within) / clock)))
+
+    return float(min(clocks, key=lambda clock: round(misfit(clock), 6)))

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head
-from dtalk.motion.curves import Motion, resample_motion, with_length
+from dtalk.motion.curves import Motion, with_length
+from dtalk.motion.resample import resample_motion
 from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size, checked_size, render_frames
 from dtalk.utils.types import Array

@@ -31,8 +31,9 @@ from dtalk.data.clips import (
 )
 from dtalk.data.index import read_index
 from dtalk.errors import DataError
-from dtalk.motion.curves import Motion, resample_motion
+from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
+from dtalk.motion.resample import resample_motion
 from dtalk.speech.audio import frame_count
 from dtalk.training.batches import batches, draw_epoch
 

@@ -19,7 +19,7 @@ from dtalk.data.published import read_beat, read_etf
 from dtalk.errors import DataError, MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import MotionWarning
-from dtalk.motion.curves import resample_motion
+from dtalk.motion.resample import resample_motion
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
 from dtalk.training.trainer import load_data
 

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dtalk.errors import DtalkError, MotionError
-from dtalk.motion import live_link
 from dtalk.motion.arkit import ARKIT_NAMES, MIRROR, MOUTH_NAMES, UPPER_FACE_NAMES
 from dtalk.motion.columns import MotionWarning
-from dtalk.motion.curves import Motion, resample_motion
+from dtalk.motion.curves import Motion
 from dtalk.motion.files import FORMATS, read_motion, write_motion
 
 JAW = ARKIT_NAMES.index("jawOpen")
@@ -139,65 +138,6 @@ class TestMotion:
             Motion([["a"] * 52])
 
 
-class TestResample:
-    def test_half_the_rate_by_hand(self):
-        """One frame of 60 is spread over those of 30: sinc(x) sinc(x / 2), scaled to sum to 1."""
-        values = np.zeros((60, 52), np.float32)
-        values[20], values[50] = 1, -1  # the second, for the range is kept
-        half = resample_motion(Motion(values, fps=60, audio="a.wav", seed=3), 30)
-        assert (len(half), half.fps, half.audio, half.seed) == (30, 30.0, "a.wav", 3)
-        expected = {7: 0, 8: -0.0089, 9: 0.1165, 10: 0.4343, 11: -0.0419, 12: 0}
-        for frame, value in expected.items():
-            np.testing.assert_allclose(half.coefficients[frame], value, atol=1e-4)
-
-    @pytest.mark.parametrize(
-        ("old", "hertz", "left"), [(60, 5, 0.99), (60, 22, 0.06), (120, 50, 0)]
-    )
-    def test_what_is_too_fast_is_taken_away_first(self, old, hertz, left):
-        """At 30 frames a second 22 Hz would look like 8 Hz, and 50 Hz like 10 Hz."""
-        time = (np.arange(4 * old) + 0.5)[:, None] / old
-        swing = Motion(np.sin(2 * np.pi * hertz * time + np.arange(52)), fps=old)
-        inside = resample_motion(swing, 30).coefficients[5:-5]
-        assert np.abs(inside).max() == pytest.approx(left, abs=0.015)
-
-    def test_a_sudden_step_does_not_ring(self):
-        values = np.zeros((60, 52))
-        values[31:] = 1
-        half = resample_motion(Motion(values, fps=60), 30).coefficients
-        assert (half.min(), half.max()) == (0, 1)
-        assert (np.diff(half, axis=0) >= -0.06).all()
-
-    def test_same_rate_changes_nothing(self):
-        motion = provenanced()
-        assert resample_motion(motion, 25) is motion
-
-    @pytest.mark.parametrize(("old", "new"), [(60, 30), (30, 60), (25, 30), (29.97, 30)])
-    def test_a_straight_line_stays_one(self, old, new):
-        """Values equal to the time of the frame's centre keep that property inside."""
-
-        def line(frames, fps):
-            return (np.arange(frames) + 0.5)[:, None] / fps * np.ones(52)
-
-        motion = Motion(
-            line(round(4 * old), old), fps=old, head_rotation=line(round(4 * old), old)[:, :3]
-        )
-        other = resample_motion(motion, new)
-        assert len(other) == round(motion.duration * new)
-        inside = slice(2, -2)
-        expected = line(len(other), new)
-        np.testing.assert_allclose(other.coefficients[inside], expected[inside], atol=1e-5)
-        assert other.head_rotation is not None
-        np.testing.assert_allclose(other.head_rotation[inside], expected[inside, :3], atol=1e-5)
-
-    @given(st.integers(1, 50), st.floats(5, 120), st.floats(5, 120))
-    def test_length_and_range_are_kept(self, frames, old, new):
-        motion = Motion(coefficients(frames), fps=old)
-        other = resample_motion(motion, new)
-        assert abs(len(other) / new - motion.duration) <= max(0.5 / new + 1e-9, 1 / new)
-        assert other.coefficients.min() >= motion.coefficients.min() - 1e-6
-        assert other.coefficients.max() <= motion.coefficients.max() + 1e-6
-
-
 finite = hnp.arrays(
     np.float32,
     st.tuples(st.integers(1, 4), st.just(52)),
@@ -221,12 +161,12 @@ class TestRoundTrips:
             write_motion(provenanced(), tmp_path / name)
         assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
-    @pytest.mark.parametrize("suffix", ["csv", "json"])
-    def test_text_keeps_eight_decimals(self, tmp_path, suffix):
+    @pytest.mark.parametrize(("suffix", "off"), [("csv", 5e-11), ("json", 5e-9)])
+    def test_text_keeps_its_decimals(self, tmp_path, suffix, off):
         motion = provenanced()
         write_motion(motion, tmp_path / f"a.{suffix}")
         other = read_motion(tmp_path / f"a.{suffix}")
-        np.testing.assert_allclose(other.coefficients, motion.coefficients, rtol=1e-7, atol=5e-9)
+        np.testing.assert_allclose(other.coefficients, motion.coefficients, rtol=1e-7, atol=off)
         assert other.fps == 25
 
     def test_what_text_keeps_besides(self, tmp_path):
@@ -306,18 +246,7 @@ class TestWriting:
         ]
         assert len(rows) == 62
         assert all(len(row) == 63 and row[1] == "61" for row in rows)
-        assert [rows[k][0] for k in (0, 29, 30, 61)] == [
-            "00:00:00:00.000",
-            "00:00:00:29.000",
-            "00:00:01:00.000",
-            "00:00:02:01.000",
-        ]
-        assert rows[3][2 + JAW] == f"{coefficients(62)[3, JAW]:.8f}"
-
-    def test_timecodes_of_long_and_odd_recordings(self):
-        assert live_link._timecode(30 * 3661 + 7, 30) == "01:01:01:07.000"
-        assert live_link._timecode(0, 29.97) == "00:00:00:00.000"
-        assert live_link._timecode(2997, 29.97) == "00:01:40:00.000"
+        assert rows[3][2 + JAW] == f"{coefficients(62)[3, JAW]:.10f}"
 
     def test_audio2face_layout(self, tmp_path):
         path = tmp_path / "a.json"
@@ -514,11 +443,6 @@ class TestCsv:
     def test_30_on_a_clock_of_60(self, tmp_path):
         stamps = [f"10:00:{k // 60:02}:{k % 60:02}.000" for k in range(10, 200, 2)]
         assert read_motion(self.recording(tmp_path / "a.csv", stamps)).fps == 30
-
-    @pytest.mark.parametrize(("first", "fps"), [(0, 30), (19, 30), (30, 60), (49, 60)])
-    def test_within_a_second_the_numbers_tell_what_they_can(self, tmp_path, first, fps):
-        stamps = [f"10:00:00:{k:02}.000" for k in range(first, first + 10)]
-        assert read_motion(self.recording(tmp_path / "a.csv", stamps)).fps == fps
 
     @pytest.mark.parametrize("stamp", ["", "later", "10:00:00", "10:00:00:00.000"])
     def test_clocks_that_do_not_tell(self, tmp_path, stamp):
