@@ -13,7 +13,8 @@ from typing import Any
 AUTO = "auto"
 MOST_STEPS = 1000  # of denoising; a handful is enough
 MOST_THREADS = 1024
-SMALL_ENCODERS = ("mel", "cnn")
+COMPRESSED_ENCODERS = ("whisper", "hubert")  # the bottom of a large one, and a BiLSTM
+SMALL_ENCODERS = ("mel", "cnn", *COMPRESSED_ENCODERS)
 SPLITS = ("train", "val", "test")
 RETRIEVALS = ("soft", "hard")
 SAMPLERS = ("ddim", "ancestral")
@@ -172,6 +173,8 @@ class ModelConfig:
     layer: tuple[int, ...] = setting((), "layers of a large speech encoder to take [the last]")
     encoder_width: int = setting(192, "channels inside the speech encoder", least=1)
     encoder_blocks: int = setting(0, "residual blocks in a small speech encoder")
+    encoder_depth: int = setting(2, "transformer blocks in a whisper encoder")
+    bottom_width: int = setting(512, "channels of a whisper or hubert encoder's bottom", least=1)
     encoder_dropout: float | None = setting(None, "dropout in it [as in the decoder]", most=0.99)
     feature_width: int = setting(128, "channels of the speech features", least=1)
     tokens: int = setting(4, "tokens of a library entry", least=1)
@@ -193,6 +196,8 @@ class ModelConfig:
         True, "whether the mouth closes where nobody speaks", was="rest"
     )
     retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)
+    open_set: bool = setting(False, "whether a voice may be none of the identities")
+    blinks: bool = setting(False, "lids close in blinks alone, which are drawn from the seed")
     large_width: int = 0
     large_fingerprint: str = ""
 
@@ -219,6 +224,12 @@ class TrainingConfig:
     updates: int = setting(4000, "updates of the weights", least=1)
     batch_frames: int = setting(2000, "padded frames in a batch of clips with motion", least=1)
     audio_only_batch: int = setting(4, "clips without motion beside each batch")
+    voices: tuple[Path, ...] = setting(
+        (), "folders of neutral speech by voices that are none of the identities", was="heard"
+    )
+    neutral_sets: tuple[str, ...] = setting((), "sets whose unlabelled clips count as neutral")
+    posed: float = setting(0.0, "share of neutral clips posed in another emotion", most=1)
+    mirror: bool = setting(False, "every second clip is mirrored, left and right")
     balance: float = setting(0.7, "a set of n clips is drawn like one of n ** balance")
     augment: float = setting(1.0, "strength of speed, room, noise and band changes; 0 is none")
     variants: int | None = setting(
@@ -241,6 +252,10 @@ class TrainingConfig:
     retrieval_share: float = setting(
         0.4, "share conditioned on what is found in the sound", was="match_share"
     )
+    identity_label_share: float | None = setting(None, "label_share of identities [the same]")
+    identity_retrieval_share: float | None = setting(
+        None, "retrieval_share of identities [the same]", was="identity_match_share"
+    )
     audio_dropout: float = setting(
         0.0, "share of clips whose motion is learned from labels alone", was="deaf_share"
     )
@@ -251,6 +266,9 @@ class TrainingConfig:
     precision: str = setting("float32", "of products in training", PRECISIONS)
     cache: Path | None = setting(None, "folder for large features [the user's]")  # noqa: RUF009
     init: Path | None = setting(None, "model to start from, to fine-tune it")  # noqa: RUF009
+    linear_start: bool = setting(
+        False, "linear parts start from ridge regression, and the features of a large encoder stay"
+    )
     resume: bool = setting(False, "go on from the state in the output folder")
     model: dict[str, Any] = field(default_factory=dict)
 
@@ -268,9 +286,9 @@ class DistillationConfig(TrainingConfig):
     without: tuple[str, ...] = setting((), "parts to do without, repeatable (Table III)", PARTS)
     steps: int = setting(2, "denoising steps of the last student", least=1)
     speech: tuple[Path, ...] = setting((), "folders of unlabelled speech, repeatable")
-    heard: tuple[Path, ...] = setting((), "likewise, but for the encoder alone: it gets no motion")
     encoder: str | None = setting(None, "the teacher's large encoder: folder or hub id")
     front_end: str = setting("mel", "of the student's speech encoder", SMALL_ENCODERS)
+    encoder_depth: int = setting(2, "transformer blocks in a whisper front end")
     encoder_width: int = setting(192, "channels inside the student's speech encoder", least=1)
     encoder_blocks: int = setting(3, "residual blocks in it")
     encoder_dropout: float | None = setting(None, "dropout in it [the teacher's]", most=0.99)

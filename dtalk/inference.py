@@ -231,7 +231,8 @@ def predict(
             for seed in seeds
         ]
         for clip, samples in zip(group, torch.stack(sampled, 1)):
-            yield clip, model.finish(samples[:, : clip.frames], clip.waveform).cpu().numpy()
+            finished = model.finish(samples[:, : clip.frames], clip.waveform, seeds)
+            yield clip, finished.cpu().numpy()
         done += len(group)
         if progress:
             progress(done, len(clips))

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,12 +26,20 @@ from torch.nn import functional
 from dtalk.config import ModelConfig
 from dtalk.diffusion import Denoiser, guided, sample_ancestral, sample_ddim, schedule
 from dtalk.errors import CheckpointError, DataError
-from dtalk.motion.arkit import ARKIT_NAMES, MOUTH_CHANNELS, UPPER_FACE_CHANNELS
+from dtalk.motion.arkit import (
+    ARKIT_NAMES,
+    LIDS,
+    MOUTH_CHANNELS,
+    OPEN_LIDS,
+    UPPER_FACE_CHANNELS,
+)
+from dtalk.motion.curves import FPS
+from dtalk.motion.idle import blinks
 from dtalk.nn.fast_rnn import FastGRU
 from dtalk.nn.frames import frame_mask
 from dtalk.nn.recurrent import parallel_directions, run_recurrent
 from dtalk.speech.audio import frame_count
-from dtalk.speech.encoders import AdaptedEncoder, build_encoder
+from dtalk.speech.encoders import AdaptedEncoder, CompressedEncoder, build_encoder
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.pretrained import LargeEncoder
 from dtalk.speech.voice_activity import close_in_silence
@@ -89,9 +98,10 @@ class Library(nn.Module):
     the pooled audio features; both are L2-normalised.
     """
 
-    def __init__(self, labels: Sequence[str], config: ModelConfig) -> None:
+    def __init__(self, labels: Sequence[str], config: ModelConfig, is_open: bool = False) -> None:
         super().__init__()
         self.labels = tuple(labels)
+        self.is_open = is_open
         shape = (len(labels) + 1, config.tokens, config.token_width)
         self.entries = nn.Parameter(torch.randn(shape) / math.sqrt(config.token_width))
         flat, width = config.tokens * config.token_width, config.contrast_width
@@ -106,7 +116,8 @@ class Library(nn.Module):
 
     def contrast_features(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled audio ``[B, 2C]`` -> unit vectors of audio ``[B, D]`` and entries ``[M, D]``."""
-        entries = self.encode_entry(self.entries[:-1].flatten(1))
+        known = self.entries if self.is_open else self.entries[:-1]
+        entries = self.encode_entry(known.flatten(1))
         return (
             functional.normalize(self.encode_audio(audio), dim=-1),
             functional.normalize(entries, dim=-1),
@@ -128,7 +139,7 @@ class Library(nn.Module):
             return match.new_ones(len(match), 1)
         if retrieval == "hard":
             return self.weights_of(match.argmax(-1))
-        return functional.pad(match, (0, 1))
+        return match if self.is_open else functional.pad(match, (0, 1))
 
     def check(self, label: str, kind: str) -> None:
         """Refuse a label that is not in the library, which holds those of ``kind``.
@@ -194,7 +205,7 @@ class Personalizer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.identity = Library(config.identities, config)
+        self.identity = Library(config.identities, config, config.open_set)
         self.emotion = Library(config.emotions, config)
         self.integrator = Integrator(config)
 
@@ -358,10 +369,12 @@ class DiffusionTalker(nn.Module):
         self.encoder.source = source
 
     def new_like(self, **changes: Any) -> DiffusionTalker:
-        """An untrained model of the same configuration but for ``changes``, which hears alike."""
+        """A new model of this configuration (except ``changes``) and the same attached encoder."""
         other = DiffusionTalker(dataclasses.replace(self.config, **changes)).to(self.device)
         if self.large_source is not None:
             other.attach(self.large_source)
+        if isinstance(self.encoder, CompressedEncoder):
+            other.encoder.source = self.encoder.source
         return other
 
     def with_config(self, **changes: Any) -> DiffusionTalker:
@@ -378,14 +391,23 @@ class DiffusionTalker(nn.Module):
         """Standardised -> coefficients, held to [0, 1]."""
         return (standardised * self.std + self.mean).clamp(0, 1)
 
-    def finish(self, standardised: Tensor, waveform: Array) -> Tensor:
-        """Samples ``[..., T, 52]`` -> coefficients in [0, 1], at rest where the sound is silent."""
+    def finish(self, standardised: Tensor, waveform: Array, seeds: Sequence[int]) -> Tensor:
+        """One sample a seed ``[N, T, 52]`` -> coefficients in [0, 1].
+
+        If the configuration says so, the mouth is closed where the sound is silent, and the lids
+        move in blinks alone.
+        """
         coefficients = self.denormalise(standardised)
-        return (
-            close_in_silence(coefficients, waveform)
-            if self.config.close_in_silence
-            else coefficients
-        )
+        if self.config.close_in_silence:
+            coefficients = close_in_silence(coefficients, waveform)
+        if self.config.blinks:
+            for sample, seed in zip(coefficients, seeds):
+                times = (torch.arange(len(sample)).numpy() + 0.5) / FPS
+                shut = torch.from_numpy(blinks(times, blink_generator(waveform, seed)))
+                sample[:, LIDS] = torch.maximum(
+                    sample[:, LIDS].clamp(max=OPEN_LIDS), shut[:, None].to(sample)
+                )
+        return coefficients
 
     def features(self, waveforms: Sequence[Array], lengths: Tensor) -> Tensor:
         """F_a ``[B, T, C]`` of 16 kHz waveforms, for clips of ``lengths`` ``[B]`` face frames."""
@@ -449,8 +471,9 @@ class DiffusionTalker(nn.Module):
         """
         frames = frame_count(len(waveform))
         lengths = torch.tensor([frames], device=self.device)
-        # A large encoder has use for all threads.
-        inputs = self.prepare([waveform]) if self.config.uses_large_encoder else None
+        # The layers of a large encoder have use for all threads.
+        wide = isinstance(self.encoder, (AdaptedEncoder, CompressedEncoder))
+        inputs = self.prepare([waveform]) if wide else None
         with parallel_directions():
             inputs = inputs or self.prepare([waveform])
             features = self.encoder(inputs, lengths)
@@ -468,7 +491,7 @@ class DiffusionTalker(nn.Module):
             noise = clip_noise(waveform, frames, seed, count, sampler)[:, None]
             x = self.sample(denoise, noise, count, sampler, temperature)
         return Animation(
-            self.finish(x[0], waveform).cpu().numpy(),
+            self.finish(x, waveform, [seed])[0].cpu().numpy(),
             personalizer.identity.label_of(who[0]),
             personalizer.emotion.label_of(how[0]),
         )
@@ -509,11 +532,21 @@ def _layers(numbers: Sequence[int]) -> str:
 def noise_generator(waveform: Array, seed: int) -> torch.Generator:
     """The source of a clip's noise: the seed and the sound decide.
 
-    With the seed alone, all clips of a folder would blink in the same frames.
+    With the seed alone, all clips of a folder would move alike.
     """
+    return torch.Generator().manual_seed(_digest(waveform, seed, 0))
+
+
+def blink_generator(waveform: Array, seed: int) -> np.random.Generator:
+    """The source of a clip's blinks; see :func:`noise_generator`."""
+    return np.random.default_rng(_digest(waveform, seed, 7))
+
+
+def _digest(waveform: Array, seed: int, start: int) -> int:
+    """Seven bytes of a digest of a seed and a sound, as a number."""
     number = (int(seed) % 2**64).to_bytes(8, "little")
     digest = hashlib.sha256(number + waveform.tobytes()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    return int.from_bytes(digest[start : start + 7], "little")
 
 
 def clip_noise(waveform: Array, frames: int, seed: int, steps: int, sampler: str) -> Tensor:

@@ -139,12 +139,12 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, 
         lengths = torch.tensor([clip.frames for clip in group], device=model.device)
         features = model.features([clip.waveform for clip in group], lengths)
         found = model.infer_weights(features, lengths, "hard")
-        for clip, who, how in zip(group, found[0].argmax(-1), found[1].argmax(-1)):
+        for clip, who, how in zip(group, *found):
             label = clip.clip
             if label.speaker in identity.labels:
-                kind, hit = "identity", identity.labels[int(who)] == label.speaker
+                kind, hit = "identity", identity.label_of(who) == label.speaker
             elif label.emotion in emotion.labels:
-                kind, hit = "emotion", emotion.labels[int(how)] == label.emotion
+                kind, hit = "emotion", emotion.label_of(how) == label.emotion
             else:
                 continue
             for name in ("all", label.set):

@@ -74,6 +74,24 @@ MOUTH_NAMES: tuple[str, ...] = tuple(
 UPPER_FACE_CHANNELS: list[int] = [ARKIT_NAMES.index(name) for name in UPPER_FACE_NAMES]
 MOUTH_CHANNELS: list[int] = [ARKIT_NAMES.index(name) for name in MOUTH_NAMES]
 
+_PARTING_PREFIXES = (
+    "jaw",
+    "mouthClose",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthLowerDown",
+    "mouthUpperUp",
+    "mouthRoll",
+    "mouthShrug",
+    "tongue",
+)
+#: Those of the mouth's that part and round the lips; a smile or a frown stays while it is shut.
+PARTING_CHANNELS: list[int] = [
+    index for index, name in enumerate(ARKIT_NAMES) if name.startswith(_PARTING_PREFIXES)
+]
+LIDS: list[int] = [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+OPEN_LIDS = 0.12  # eyeBlink at most, but for blinks
+
 
 def _mirrored(name: str) -> str:
     if name.endswith("Left"):

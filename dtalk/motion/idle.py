@@ -11,11 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.arkit import LIDS
 from dtalk.motion.curves import Motion
 from dtalk.utils.types import Floats
 
-_LIDS = [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
 _PAUSE = (1.2, 5.5)  # seconds between blinks, least and most
 _CLOSING, _SHUT, _OPENING = 0.08, 0.04, 0.18  # seconds
 _DRIFT = np.deg2rad((2.4, 1.5, 1.0))  # yaw, pitch, roll: about the standard deviation
@@ -32,7 +31,7 @@ def add_idle_motion(motion: Motion, seed: int = 0) -> Motion:
     times = (np.arange(len(motion)) + 0.5) / motion.fps
     coefficients = motion.coefficients.copy()
     lids = blinks(times, random).astype(np.float32)
-    coefficients[:, _LIDS] = np.maximum(coefficients[:, _LIDS], lids[:, None])
+    coefficients[:, LIDS] = np.maximum(coefficients[:, LIDS], lids[:, None])
     rotation = drift(times, random).astype(np.float32)
     if motion.head_rotation is not None:
         rotation += motion.head_rotation

@@ -7,6 +7,7 @@ to features ``[B, T, C]`` at 30 frames a second. Padding changes nothing in the 
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 
 import torch
@@ -14,16 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from dtalk.config import ModelConfig
+from dtalk.config import COMPRESSED_ENCODERS, ModelConfig
 from dtalk.errors import CheckpointError
 from dtalk.motion.curves import FPS
 from dtalk.nn.fast_rnn import FastLSTM
 from dtalk.nn.frames import frame_mask, resample_features
 from dtalk.nn.recurrent import run_recurrent
 from dtalk.speech.audio import SAMPLE_RATE
+from dtalk.speech.bottom import Bottom, HubertBottom, WhisperBottom, at_face_rate
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.features import MEL_BANDS, MEL_HOP, SPEECH_LEVEL, level, log_mel
 from dtalk.speech.pretrained import LargeEncoder
+from dtalk.utils.types import Array
 
 
 class FrontEnd(nn.Module, ABC):
@@ -198,7 +201,7 @@ class AdaptedEncoder(SpeechEncoder):
 
     def __init__(self, width: int, features: int, dropout: float) -> None:
         super().__init__()
-        self.source: LargeEncoder | FeatureCache | None = None
+        self.source: LargeEncoder | FeatureCache[LargeEncoder] | None = None
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
         self.dropout = nn.Dropout(dropout)
@@ -223,14 +226,109 @@ class AdaptedEncoder(SpeechEncoder):
         return self.output(self.dropout((features - self.mean) / self.std))
 
 
+class CompressedEncoder(SpeechEncoder):
+    """The student's speech encoder as in the paper: a large one's bottom, BiLSTM, fully connected.
+
+    Paper, section II-D2.
+
+    A linear filter over :attr:`reach` frames, every second one, is added to what the LSTM gives
+    (not in the paper): most of what the large encoder's features say is linear in its bottom's,
+    and a filter is fitted in closed form. The bottom's weights are part of the model. They stay as
+    they were copied, so that its features of a sound can be kept: ``source``, if set, has them.
+
+    Args:
+        bottom: the large encoder's first layers; width: of the BiLSTM, both directions together.
+        features: channels of the result.
+    """
+
+    reach, dilation = 5, 2
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, bottom: Bottom, width: int, features: int, dropout: float) -> None:
+        super().__init__()
+        self.source: FeatureCache[BottomFeatures] | None = None
+        self.bottom = bottom.requires_grad_(False)
+        self.register_buffer("mean", torch.zeros(bottom.width))
+        self.register_buffer("std", torch.ones(bottom.width))
+        self.linear = nn.Conv1d(
+            bottom.width,
+            features,
+            self.reach,
+            padding=self.reach // 2 * self.dilation,
+            dilation=self.dilation,
+        )
+        self.recurrent = FastLSTM(bottom.width, width // 2, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, features)
+
+    def prepare(self, waveform: Tensor) -> Tensor:
+        """The bottom's features ``[T, C]`` at the face's frame rate."""
+        sound = waveform.cpu().numpy()
+        return (self.bottom_features(sound) if self.source is None else self.source(sound)).to(
+            waveform.device
+        )
+
+    @torch.no_grad()
+    def bottom_features(self, waveform: Array) -> Tensor:
+        """16 kHz samples ``[S]`` -> features ``[T, C]`` at 30 fps."""
+
+        def encode(window: Array) -> Tensor:
+            return self.bottom(torch.from_numpy(window).to(self.mean.device))
+
+        return at_face_rate(encode, waveform, self.bottom.start)
+
+    def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        features = resample_features(inputs, lengths, frame_lengths, FPS, 0.5)
+        hidden = self.standardised(features, frame_lengths)
+        linear = self.linear(hidden.transpose(1, 2)).transpose(1, 2)
+        hidden = run_recurrent(self.recurrent, self.dropout(hidden), frame_lengths)
+        return linear + self.output(self.dropout(hidden))
+
+    def standardised(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Bottom features ``[B, T, C]`` by the channels' statistics; 0 in padded frames."""
+        mask = frame_mask(lengths, features.shape[1])[..., None]
+        return (features - self.mean) / self.std * mask
+
+
+class BottomFeatures:
+    """The features of a compressed encoder's bottom, with a name, so that they can be kept."""
+
+    layers: tuple[int, ...] = ()
+    precision = "float32"
+
+    def __init__(self, encoder: CompressedEncoder) -> None:
+        digest = hashlib.sha256(type(encoder.bottom).__name__.encode())
+        for key, value in sorted(encoder.bottom.state_dict().items()):
+            digest.update(key.encode() + value.cpu().numpy().tobytes())
+        self.fingerprint = digest.hexdigest()[:16]
+        self._encoder = encoder
+
+    def __call__(self, waveform: Array) -> Tensor:
+        """16 kHz mono samples ``[S]`` -> features ``[T, C]`` at 30 fps, on the CPU."""
+        return self._encoder.bottom_features(waveform).cpu()
+
+
+def build_bottom(config: ModelConfig) -> Bottom:
+    """The bottom that a configuration asks for, untrained."""
+    if config.encoder == "hubert":
+        return HubertBottom(config.bottom_width)
+    return WhisperBottom(config.bottom_width, config.encoder_depth)
+
+
 def build_encoder(config: ModelConfig) -> SpeechEncoder:
     """The speech encoder that a configuration asks for, untrained."""
+    dropout = config.dropout if config.encoder_dropout is None else config.encoder_dropout
+    if config.encoder in COMPRESSED_ENCODERS:
+        return CompressedEncoder(
+            build_bottom(config), config.encoder_width, config.feature_width, dropout
+        )
     if config.encoder in FRONT_ENDS:
         return SmallEncoder(
             config.encoder,
             config.encoder_width,
             config.encoder_blocks,
             config.feature_width,
-            config.dropout if config.encoder_dropout is None else config.encoder_dropout,
+            dropout,
         )
     return AdaptedEncoder(config.large_width, config.feature_width, config.dropout)

@@ -11,6 +11,7 @@ import hashlib
 import io
 import zlib
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,6 @@ from torch import Tensor
 
 from dtalk.errors import DtalkError
 from dtalk.motion.curves import FPS
-from dtalk.speech.pretrained import LargeEncoder
 from dtalk.utils.files import atomic_path
 from dtalk.utils.types import Array
 
@@ -33,10 +33,24 @@ def default_folder() -> Path:
     return user_cache_path("dtalk") / "features"
 
 
-class FeatureCache:
-    """A :class:`LargeEncoder` that remembers: waveform ``[S]`` -> features ``[T, C]`` at 30 fps."""
+class FeatureSource(Protocol):
+    """A frozen network; what its features depend on beside the sound is in its attributes."""
 
-    def __init__(self, encoder: LargeEncoder, folder: Path | None = None) -> None:
+    fingerprint: str
+    layers: tuple[int, ...]
+    precision: str
+
+    def __call__(self, waveform: Array) -> Tensor:
+        """16 kHz mono samples ``[S]`` -> features ``[T, C]`` at 30 fps, on the CPU."""
+
+
+Source = TypeVar("Source", bound=FeatureSource)
+
+
+class FeatureCache(Generic[Source]):
+    """A :class:`FeatureSource` that remembers: ``[S]`` -> features ``[T, C]`` at 30 fps."""
+
+    def __init__(self, encoder: Source, folder: Path | None = None) -> None:
         self.encoder = encoder
         self.folder = default_folder() if folder is None else Path(folder)
         self._about = f"{encoder.fingerprint} {encoder.layers} {encoder.precision} {FPS}".encode()

@@ -11,7 +11,7 @@ import hashlib
 import json
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtalk.errors import CheckpointError, DtalkError, one_line
-from dtalk.nn.frames import resample_features
-from dtalk.speech.audio import SAMPLE_RATE, frame_count
-from dtalk.speech.features import level
+from dtalk.speech.audio import SAMPLE_RATE
+from dtalk.speech.bottom import WINDOW, Bottom, HubertBottom, WhisperBottom, at_face_rate
 from dtalk.utils.devices import precision_of
 from dtalk.utils.types import Array
 
 if TYPE_CHECKING:
     from transformers import HubertModel
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-HOP = 320  # samples a feature, in both: 50 Hz
-RATE = SAMPLE_RATE / HOP
-SHORTEST = 1600  # samples; shorter sounds are followed by silence
-WINDOW, OVERLAP = 1400, 200  # features: 28 s, of which 4 s are cross-faded with the next window
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _FILES = ("config.json", "preprocessor_config.json", *_WEIGHTS)
@@ -93,17 +87,20 @@ class LargeEncoder(ABC):
         """How many numbers must be had to compute the features."""
         return sum(value.numel() for value in self.network.parameters())
 
+    @abstractmethod
+    def bottom(self, depth: int) -> Bottom:
+        """A copy of the first layers in plain torch, with ``depth`` transformer blocks.
+
+        Raises:
+            CheckpointError: there are fewer blocks.
+        """
+
     @torch.no_grad()  # not inference_mode, whose tensors could not be trained on
     def __call__(self, waveform: Array) -> Tensor:
         """16 kHz mono samples ``[S]`` -> features ``[T, C]`` at the face's 30 fps, on the CPU."""
-        sound = level(torch.from_numpy(waveform))
-        sound = functional.pad(sound, (0, max(0, SHORTEST - len(sound))))
         device = next(self.network.parameters()).device
         with precision_of(device, self.precision):
-            features = windowed(self.encode, sound.numpy(), self.window)
-        lengths = torch.tensor([len(features)])
-        frames = torch.tensor([frame_count(len(waveform))])
-        return resample_features(features[None], lengths, frames, RATE, self.start)[0]
+            return at_face_rate(self.encode, waveform, self.start, self.window)
 
 
 class Whisper(LargeEncoder):
@@ -112,7 +109,7 @@ class Whisper(LargeEncoder):
     Whisper itself pads every sound to 30 s; the positions beyond a sound's end are cut off instead.
     """
 
-    start = 0.0
+    start = WhisperBottom.start
     prefixes = ("model.encoder.", "encoder.", "")
     network: WhisperEncoder
 
@@ -150,6 +147,14 @@ class Whisper(LargeEncoder):
             states[number] = network.layer_norm(hidden) if number == self._depth else hidden
         return _joined(states[number] for number in self.layers)
 
+    def bottom(self, depth: int) -> Bottom:
+        blocks = len(self.network.layers)
+        if not 0 <= depth <= blocks:
+            raise CheckpointError(
+                f"the teacher uses {blocks} blocks of {self.name}: no {depth} can be copied"
+            )
+        return WhisperBottom.copied(self.network.state_dict(), depth)
+
     @property
     def width(self) -> int:
         return int(self.network.config.d_model) * len(self.layers)
@@ -158,7 +163,7 @@ class Whisper(LargeEncoder):
 class Hubert(LargeEncoder):
     """HuBERT (Hsu et al., 2021)."""
 
-    start = 200 / HOP  # the first window is 400 samples wide
+    start = HubertBottom.start
     prefixes = ("hubert.", "")
     network: HubertModel
 
@@ -197,6 +202,9 @@ class Hubert(LargeEncoder):
         # Whether the norm at the end is in the last of the hidden states depends on the version.
         states = (*output.hidden_states[:-1], output.last_hidden_state)
         return _joined(states[number] for number in self.layers)
+
+    def bottom(self, depth: int) -> Bottom:
+        return HubertBottom.copied(self.network.feature_extractor.state_dict())
 
     @property
     def width(self) -> int:
@@ -353,27 +361,3 @@ def _fingerprint(network: nn.Module, treatment: str) -> str:
         digest.update(key.encode())
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def windowed(
-    encode: Callable[[Array], Tensor],
-    waveform: Array,
-    window: int = WINDOW,
-) -> Tensor:
-    """Features ``[F, C]`` of a sound of any length, in windows that are cross-faded.
-
-    Args:
-        encode: samples ``[S]``, at most 320 * ``window`` -> features ``[F, C]`` at 50 Hz.
-        window: features at once, of which a seventh is shared with the next window.
-    """
-    overlap = window * OVERLAP // WINDOW
-    whole, step = window * HOP, (window - overlap) * HOP
-    joined = encode(waveform[:whole])
-    rising = ((torch.arange(overlap) + 0.5) / overlap)[:, None]
-    for begin in range(step, len(waveform) - overlap * HOP, step):
-        part = encode(waveform[begin : begin + whole])
-        # HuBERT gives one feature less than a window has hops.
-        fade = min(len(joined) - begin // HOP, overlap)
-        mixed = torch.lerp(joined[begin // HOP :][:fade], part[:fade], rising[:fade])
-        joined = torch.cat([joined[: begin // HOP], mixed, part[fade:]])
-    return joined

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dtalk.motion.arkit import MOUTH_CHANNELS
+from dtalk.motion.arkit import PARTING_CHANNELS
 from dtalk.speech.features import SPEECH_LEVEL, level
 from dtalk.utils.types import Array
 
@@ -22,13 +22,15 @@ FADE = 10  # frames in which it comes to rest
 
 
 def close_in_silence(coefficients: Tensor, waveform: Array) -> Tensor:
-    """Coefficients ``[..., T, 52]`` with the mouth's channels faded out where nobody speaks.
+    """Coefficients ``[..., T, 52]`` with lips that meet where nobody speaks.
+
+    What parts the lips fades out; a smile stays, since people smile while they listen, too.
 
     ``waveform`` is the whole clip's, 16 kHz ``[S]``.
     """
     present = torch.from_numpy(presence(waveform, coefficients.shape[-2])).to(coefficients)
     rested = coefficients.clone()
-    rested[..., MOUTH_CHANNELS] *= present[:, None]
+    rested[..., PARTING_CHANNELS] *= present[:, None]
     return rested
 
 

@@ -18,12 +18,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from dtalk.config import TrainingConfig
-from dtalk.data.clips import LoadedClip
-from dtalk.model import UNKNOWN, DiffusionTalker
+from dtalk.data.clips import Clip, LoadedClip
+from dtalk.model import NEUTRAL, UNKNOWN, DiffusionTalker
+from dtalk.motion.arkit import MIRROR
 from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
 from dtalk.training.augmentation import augment
+from dtalk.training.expressions import PROTOTYPES, posed
 from dtalk.utils.types import Array
+
+Varied = tuple[Array, Array | None]
+"""Sound ``[S]`` and, if there is a face, its motion ``[T, 52]``."""
 
 LARGE_VARIANTS = 8  # versions of a clip whose large features are kept, if nothing else is asked for
 HEARD_VARIANTS = 2  # of speech without labels or motion, which is plenty as it is
@@ -37,7 +42,8 @@ class Batch:
 
     inputs: the encoder's, a tensor a clip; large: those of a first teacher, in distillation;
     lengths ``[B]`` in face frames; target ``[M, T, 52]`` standardised, of the M clips with motion;
-    identity and emotion ``[B]``, -1 unknown.
+    identity and emotion ``[B]``, -1 unknown; posed ``[B]``: the emotion laid over the face, -1
+    none.
     """
 
     inputs: list[Tensor]
@@ -46,6 +52,7 @@ class Batch:
     target: Tensor
     identity: Tensor
     emotion: Tensor
+    posed: Tensor
 
 
 def shares(clips: Sequence[LoadedClip], balance: float) -> npt.NDArray[np.float64] | None:
@@ -78,7 +85,10 @@ class BatchMaker:
         self._variants = few if config.variants is None else config.variants
         self._shares = shares(self._sounding, config.balance)
         self._identity = {s: i for i, s in enumerate(named.config.identities)}
+        self._none_of_them = len(self._identity) if named.config.open_set else UNKNOWN
         self._emotion = {e: i for i, e in enumerate(named.config.emotions)}
+        self._poses = [name for name in PROTOTYPES if name in self._emotion]
+        self._neutral_sets = {*config.neutral_sets, *((SPEECH,) if config.neutral_sets else ())}
 
     def __call__(self, start: int) -> Generator[Batch, None, None]:
         """Batches from update ``start`` on, without end."""
@@ -105,11 +115,14 @@ class BatchMaker:
         generator = np.random.default_rng([self._config.seed, 2, update])
         extra = self._draw_sounding(generator)
         made = [self._vary(clip, self._version(clip, generator)) for clip in (*moving, *extra)]
+        made, poses = self._pose(made, [*moving, *extra], generator)
         targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
         device, labels = self._model.device, [clip.clip for clip in (*moving, *extra)]
         lengths = [
             len(motion) if motion is not None else frame_count(len(sound)) for sound, motion in made
         ]
+        who = [self._identity_of(label) for label in labels]
+        how = [self._emotion.get(self._emotion_of(label), UNKNOWN) for label in labels]
         sounds = [torch.from_numpy(sound).to(device) for sound, _ in made]
         teacher = self._first_teacher
         return Batch(
@@ -117,8 +130,7 @@ class BatchMaker:
             [] if teacher is None else [teacher.encoder.prepare(sound) for sound in sounds],
             torch.tensor(lengths, device=device),
             self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
-            self._indices([label.speaker for label in labels], self._identity),
-            self._indices([label.emotion for label in labels], self._emotion),
+            *(torch.tensor(indices, device=device) for indices in (who, how, poses)),
         )
 
     def _draw_sounding(self, generator: np.random.Generator) -> list[LoadedClip]:
@@ -142,8 +154,33 @@ class BatchMaker:
             sound = sound[: round(AUDIO_ONLY_FRAMES * SAMPLE_RATE / FPS)]
         return sound, motion
 
-    def _indices(self, labels: Sequence[str], table: dict[str, int]) -> Tensor:
-        return torch.tensor([table.get(x, UNKNOWN) for x in labels], device=self._model.device)
+    def _pose(
+        self, made: list[Varied], clips: Sequence[LoadedClip], generator: np.random.Generator
+    ) -> tuple[list[Varied], list[int]]:
+        """Mirrored faces, some neutral ones with an emotion laid over them, and which, -1 none."""
+        poses = [UNKNOWN] * len(made)
+        for index, ((sound, motion), clip) in enumerate(zip(made, clips)):
+            if motion is None:
+                continue
+            if self._config.mirror and generator.random() < 0.5:
+                motion = np.ascontiguousarray(motion[:, MIRROR])
+            neutral = self._emotion_of(clip.clip) == NEUTRAL
+            if neutral and self._poses and generator.random() < self._config.posed:
+                emotion = self._poses[int(generator.integers(len(self._poses)))]
+                motion = posed(motion, sound, emotion, generator)
+                poses[index] = self._emotion[emotion]
+            made[index] = sound, motion
+        return made, poses
+
+    def _emotion_of(self, label: Clip) -> str:
+        """The label of a clip's emotion; neutral for the unlabelled ones of some sets."""
+        return label.emotion or (NEUTRAL if label.set in self._neutral_sets else "")
+
+    def _identity_of(self, label: Clip) -> int:
+        """The index of a clip's speaker: one past the last for a voice that is none of them."""
+        if not label.speaker and label.set != SPEECH:
+            return UNKNOWN
+        return self._identity.get(label.speaker, self._none_of_them)
 
 
 def set_shares(clips: Sequence[LoadedClip], balance: float) -> dict[str, float]:

@@ -23,6 +23,9 @@ from dtalk.evaluation.evaluate import evaluate, summary_tables, write_figures
 from dtalk.heads.head import built_in
 from dtalk.inference import read_model
 from dtalk.model import DiffusionTalker, Enhancer
+from dtalk.speech.encoders import CompressedEncoder
+from dtalk.training.linear_start import copy_bottom, fit_linear
+from dtalk.training.observer import Observer
 from dtalk.training.pseudo_labels import with_unlabelled
 from dtalk.training.stages import (
     DirectTraining,
@@ -37,7 +40,6 @@ from dtalk.training.trainer import (
     MODEL_FILE,
     STATE_FILE,
     Data,
-    Observer,
     load_data,
     refuse_existing,
 )
@@ -107,6 +109,8 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config)
     load_compatible(student, teacher)
+    if isinstance(student.encoder, CompressedEncoder):
+        fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
         load_compatible(student, read_model(config.init, config.device))
         students = students[-1:]  # whose teacher then is the first, in twice as many steps
@@ -163,6 +167,7 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
         encoder=config.front_end,
         encoder_width=config.encoder_width,
         encoder_blocks=config.encoder_blocks,
+        encoder_depth=config.encoder_depth,
         encoder_dropout=config.encoder_dropout,
         layer=(),
         large_width=0,
@@ -176,4 +181,6 @@ def _new_student(teacher: DiffusionTalker, config: DistillationConfig) -> Diffus
     student = DiffusionTalker(student_config(teacher.config, config)).to(teacher.device)
     if student.config.uses_large_encoder and teacher.large_source is not None:
         student.attach(teacher.large_source)
+    if isinstance(student.encoder, CompressedEncoder):
+        copy_bottom(student.encoder, teacher, config)
     return student

@@ -71,7 +71,12 @@ class Grams:
 
 
 def condition(
-    library: Library, audio: Tensor, labels: Tensor, choice: Tensor, config: TrainingConfig
+    library: Library,
+    audio: Tensor,
+    labels: Tensor,
+    choice: Tensor,
+    label_share: float,
+    retrieval_share: float,
 ) -> Tensor:
     """Weights over library entries ``[B, M + 1]``: by label, by match with the sound, or unknown.
 
@@ -81,8 +86,8 @@ def condition(
     """
     if not library.labels:
         labels = torch.full_like(labels, UNKNOWN)
-    by_label = (choice < config.label_share) & (labels >= 0)
-    unknown = choice >= config.label_share + config.retrieval_share
+    by_label = (choice < label_share) & (labels >= 0)
+    unknown = choice >= label_share + retrieval_share
     known = library.weights_of(torch.where(by_label, labels, UNKNOWN))
     matched = library.weights_of_match(library.match(audio).detach(), "soft")
     return torch.where((by_label | unknown)[:, None], known, matched)
@@ -147,15 +152,25 @@ def encode_speech(
         features = [model.encoder(inputs[p], batch.lengths[p]).float() for p in parts_of(batch)]
     audio = torch.cat([pooled(f, batch.lengths[p]) for f, p in zip(features, parts_of(batch))])
     moving, personalizer = len(batch.target), model.personalizer
-    weights = [
-        condition(library, audio, labels, choice, config)[:moving]
-        for library, labels, choice in zip(
-            (personalizer.identity, personalizer.emotion),
-            (batch.identity, batch.emotion),
-            draw.choices,
-        )
-    ]
-    return EncodedSpeech(features, audio, personalizer(*weights))
+    who = condition(
+        personalizer.identity, audio, batch.identity, draw.choices[0], *identity_shares(config)
+    )
+    # A posed emotion cannot be found in the sound.
+    is_posed = batch.posed >= 0
+    labels = torch.where(is_posed, batch.posed, batch.emotion)
+    choice = torch.where(is_posed, 0.0, draw.choices[1])
+    shares = config.label_share, config.retrieval_share
+    how = condition(personalizer.emotion, audio, labels, choice, *shares)
+    return EncodedSpeech(features, audio, personalizer(who[:moving], how[:moving]))
+
+
+def identity_shares(config: TrainingConfig) -> tuple[float, float]:
+    """Shares of clips whose identity is given by its label, and by what is found in the sound."""
+    label, retrieval = config.identity_label_share, config.identity_retrieval_share
+    return (
+        config.label_share if label is None else label,
+        config.retrieval_share if retrieval is None else retrieval,
+    )
 
 
 def drawn_times(model: DiffusionTalker, draw: Draw) -> Tensor:

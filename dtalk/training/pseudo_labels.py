@@ -12,21 +12,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from dtalk.config import DistillationConfig
-from dtalk.data.clips import Clip, LoadedClip, few
-from dtalk.errors import DtalkError
+from dtalk.data.clips import LoadedClip
 from dtalk.inference import predict
 from dtalk.model import DiffusionTalker
-from dtalk.speech.audio import AUDIO_SUFFIXES, SAMPLE_RATE, load_audio
 from dtalk.training.batches import SPEECH
-from dtalk.training.trainer import Data, Observer
+from dtalk.training.observer import Observer
+from dtalk.training.trainer import Data
+from dtalk.training.unlabelled import read_speech
 from dtalk.utils.devices import precision_of
-from dtalk.utils.files import atomic_path, expand_inputs
+from dtalk.utils.files import atomic_path
 
 GENERATED_FILE = "generated.safetensors"
-PIECE_SECONDS = 4.0  # longer speech without labels is cut into pieces of this
-
-
-# Speech without motion ---------------------------------------------------------------------------
 
 
 def with_unlabelled(
@@ -35,11 +31,10 @@ def with_unlabelled(
     """The data with more speech, and motion by the teacher for every clip that has none.
 
     Clips of the data set without motion also stay as they are, so that they teach the personalizer
-    as often as before. Speech that is to be heard only gets no motion.
+    as often as before. Voices without labels get no motion.
     """
-    silent = [clip for clip in data.train if clip.coefficients is None]
+    silent = [c for c in data.train if c.coefficients is None and c.clip.set != SPEECH]
     spoken = silent + read_speech(config.speech, observer)
-    data = Data([*data.train, *read_speech(config.heard, observer)], data.validation)
     if not spoken:
         return data
     path, origin = config.out / GENERATED_FILE, _origin(teacher, spoken, config)
@@ -51,30 +46,6 @@ def with_unlabelled(
         dataclasses.replace(clip, coefficients=motion) for clip, motion in zip(spoken, motions)
     ]
     return Data([*data.train, *moving], data.validation)
-
-
-def read_speech(folders: Sequence[Path], observer: Observer) -> list[LoadedClip]:
-    """Speech files below folders, in pieces, without labels; unreadable ones are named.
-
-    Raises:
-        DtalkError: a folder is missing or holds no sound.
-    """
-    pieces, failures = [], []
-    files = expand_inputs(folders, set(AUDIO_SUFFIXES)) if folders else []
-    for done, (path, relative) in enumerate(files, 1):
-        try:
-            waveform = load_audio(path)
-        except DtalkError as error:
-            failures.append(str(error))
-            continue
-        count = max(1, round(len(waveform) / SAMPLE_RATE / PIECE_SECONDS))
-        for number, piece in enumerate(np.array_split(waveform, count)):
-            clip = Clip(f"{relative.as_posix()}#{number}", SPEECH, "train", "", "", path, None)
-            pieces.append(LoadedClip(clip, np.ascontiguousarray(piece), None))
-        observer.loading(done, len(files))
-    for line in few(failures):
-        observer.note(f"left out: {line}")
-    return pieces
 
 
 def generate(

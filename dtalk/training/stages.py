@@ -30,7 +30,8 @@ from dtalk.training.objective import (
     teacher_losses,
     weighted,
 )
-from dtalk.training.trainer import STATE_FILE, Data, Observer, Trainer
+from dtalk.training.observer import Observer
+from dtalk.training.trainer import STATE_FILE, Data, Trainer
 from dtalk.utils.devices import precision_of
 
 

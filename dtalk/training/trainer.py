@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,11 @@ from dtalk.evaluation.scoring import Scores
 from dtalk.heads.head import built_in
 from dtalk.model import DiffusionTalker
 from dtalk.training.batches import Batch, BatchMaker
+from dtalk.training.linear_start import start_linear
 from dtalk.training.objective import Grams, losses_of
+from dtalk.training.observer import Observer
 from dtalk.training.starting import load_compatible, new_model, standardise_features, statistics
+from dtalk.training.unlabelled import read_speech
 from dtalk.utils.files import atomic_path
 from dtalk.utils.types import Progress
 
@@ -42,18 +45,6 @@ STATE_FILE = "training.pt"
 LOG_FILE = "metrics.jsonl"
 FINAL_RATE = 0.02  # of the learning rate, at the last update
 WARM_UP = 100  # updates
-
-
-class Observer(Protocol):
-    """Who is told how training goes: the command line, a log, a test."""
-
-    def loading(self, done: int, total: int) -> None: ...
-
-    def updated(self, update: int, updates: int, loss: float, seconds: float) -> None: ...
-
-    def validated(self, update: int, tables: dict[str, Scores]) -> None: ...
-
-    def note(self, line: str) -> None: ...
 
 
 class _HeldInterrupts:
@@ -131,6 +122,8 @@ class Trainer:
         self.covariance = statistics(self.data.train)[2]
         torch.manual_seed(config.seed)
         self.model = self.build()
+        if config.linear_start:
+            self.model.encoder.requires_grad_(False)
         self.helpers = nn.ModuleDict(helpers)
         self._weigh_regions()
         self.average = Average(self.model, config.ema)
@@ -138,15 +131,21 @@ class Trainer:
         self.best = math.inf
         self.seconds = 0.0
         self.batches: Callable[[int], Generator[Batch, None, None]] = self.batch_maker()
-        weights = [*self.model.parameters(), *self.helpers.parameters()]
         self.optimizer = torch.optim.AdamW(
-            weights, config.learning_rate, weight_decay=config.weight_decay
+            self.weights(), config.learning_rate, weight_decay=config.weight_decay
         )
+
+    def weights(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        everything = (*self.model.parameters(), *self.helpers.parameters())
+        return [weight for weight in everything if weight.requires_grad]
 
     def build(self) -> DiffusionTalker:
         """The model as training starts."""
         train, config = self.data.train, self.config
         identities, emotions = labels_of([clip.clip for clip in train])
+        if config.model.get("open_set"):  # those whose faces were seen; all others are strangers
+            identities, _ = labels_of([c.clip for c in train if c.coefficients is not None])
         identities = () if "identity" in config.without else identities
         emotions = () if "emotion" in config.without else emotions
         model = new_model(ModelConfig(identities, emotions, **config.model), config)
@@ -154,6 +153,8 @@ class Trainer:
         model.mean.copy_(mean)
         model.std.copy_(std)
         standardise_features(model, train)
+        if config.linear_start:
+            start_linear(model, train, self.observer)
         if config.init is not None:
             source = load_model(config.init, model.device)
             source.name = config.init.name
@@ -214,8 +215,7 @@ class Trainer:
         parts = self.losses(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
         parts["total"].backward()
-        weights = [*self.model.parameters(), *self.helpers.parameters()]
-        nn.utils.clip_grad_norm_(weights, self.config.clip_gradient)
+        nn.utils.clip_grad_norm_(self.weights(), self.config.clip_gradient)
         self.optimizer.step()
         self.update += 1
         self.average.update(self.model, self.update)
@@ -348,12 +348,23 @@ def load_data(config: TrainingConfig, observer: Observer) -> Data:
     train = [piece for clip in loaded if clip.clip.split == "train" for piece in in_pieces(clip)]
     if not any(clip.coefficients is not None for clip in train):
         raise DataError(f"{config.data} has no clip with motion in its train split")
+    train += read_speech(config.voices, observer)
     return Data(train, [clip for clip in loaded if clip.clip.split == "val"])
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
     """The settings that shape the result: all but places and devices."""
-    places = {"data", "out", "teacher", "speech", "heard", "init", "cache", "encoder"}
+    places = {
+        "data",
+        "out",
+        "teacher",
+        "speech",
+        "voices",
+        "init",
+        "encoder_init",
+        "cache",
+        "encoder",
+    }
     left_out = {*places, "device", "resume", "save_minutes"}
     plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in left_out}
     return json.loads(json.dumps(plain))

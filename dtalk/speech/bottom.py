@@ -1,0 +1,247 @@
+"""The bottom of a published speech encoder, as the first part of a small one (section II-D2).
+
+The paper's student keeps the large encoder's own convolutions, with their weights, and puts a
+BiLSTM and a fully connected layer on them. Here it is the convolutional stem of Whisper's encoder
+and its first transformer blocks, or HuBERT's seven convolutions, in plain torch: a student needs
+no other library and no other file.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dtalk.nn.frames import resample_features
+from dtalk.speech.audio import SAMPLE_RATE, frame_count
+from dtalk.speech.features import level
+from dtalk.utils.types import Array
+
+WHISPER_BANDS, WHISPER_WINDOW, WHISPER_HOP = 80, 400, 160
+HEAD_WIDTH = 64  # channels of an attention head, in every published Whisper
+HOP = 320  # samples a feature, in Whisper and in HuBERT: 50 Hz
+RATE = SAMPLE_RATE / HOP
+SHORTEST = 1600  # samples; shorter sounds are followed by silence
+WINDOW, OVERLAP = 1400, 200  # features: 28 s, of which 4 s are cross-faded with the next window
+
+
+class Bottom(nn.Module, ABC):
+    """The first layers of a large encoder: samples to features at 50 Hz.
+
+    Attributes:
+        start: where the first feature's centre lies, in features; width: channels.
+    """
+
+    start: float
+    width: int
+
+    @abstractmethod
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Levelled samples ``[S]`` of 16 kHz, at most 28 s -> features ``[F, C]`` at 50 Hz."""
+
+
+class Block(nn.Module):
+    """One transformer block of Whisper's encoder: self-attention, then two linear layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = width // HEAD_WIDTH
+        self.attention_norm, self.linear_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.value = nn.Linear(width, width), nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.joined = nn.Linear(width, width)
+        self.inner, self.outer = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``[B, F, C]`` -> ``[B, F, C]``."""
+        seen = self.attention_norm(hidden)
+        query, key, value = (
+            part(seen).unflatten(-1, (self.heads, HEAD_WIDTH)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        hidden = hidden + self.joined(mixed.transpose(1, 2).flatten(2))
+        return hidden + self.outer(functional.gelu(self.inner(self.linear_norm(hidden))))
+
+
+class WhisperBottom(Bottom):
+    """Whisper's log-mel, its two convolutions and its first ``depth`` blocks.
+
+    Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022),
+    section 2.2. Whisper pads every sound to 30 s; here only the frames there are pass through.
+    """
+
+    start = 0.0
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        self.width = width
+        self.first = nn.Conv1d(WHISPER_BANDS, width, 3, padding=1)
+        self.second = nn.Conv1d(width, width, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        hidden = functional.gelu(self.first(whisper_mel(waveform)[None]))
+        hidden = functional.gelu(self.second(hidden)).transpose(1, 2)
+        hidden = hidden + positions(hidden.shape[1], self.width).to(hidden)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return hidden[0]
+
+    @classmethod
+    def copied(cls, weights: Mapping[str, Tensor], depth: int) -> WhisperBottom:
+        """A bottom with the weights of an encoder in transformers' names."""
+        bottom = cls(len(weights["conv1.weight"]), depth)
+        bottom.load_state_dict({name: _of_whisper(weights, name) for name in bottom.state_dict()})
+        return bottom
+
+
+_OF_WHISPER = {  # our names of its parts: those of transformers
+    "first": "conv1",
+    "second": "conv2",
+    "attention_norm": "self_attn_layer_norm",
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "joined": "self_attn.out_proj",
+    "linear_norm": "final_layer_norm",
+    "inner": "fc1",
+    "outer": "fc2",
+}
+
+
+def _of_whisper(weights: Mapping[str, Tensor], name: str) -> Tensor:
+    """The weight that one of our names stands for."""
+    *block, part, kind = name.split(".")
+    prefix = f"layers.{block[1]}." if block else ""
+    return weights[f"{prefix}{_OF_WHISPER[part]}.{kind}"]
+
+
+class HubertBottom(Bottom):
+    """HuBERT's seven convolutions over the waveform.
+
+    Source: Hsu et al., "HuBERT" (2021), section IV-B; the first is normalised over time, channel
+    by channel, as in the published base model.
+    """
+
+    start = 200 / HOP  # the first window is 400 samples wide
+    kernels, strides = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        channels = (1, *([width] * len(self.kernels)))
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(i, o, kernel, stride, bias=False)
+            for i, o, kernel, stride in zip(channels, channels[1:], self.kernels, self.strides)
+        )
+        self.norm = nn.GroupNorm(width, width)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        deviation = waveform - waveform.mean()
+        hidden = (deviation / torch.sqrt(waveform.var(correction=0) + 1e-7))[None, None]
+        for number, convolution in enumerate(self.convolutions):
+            hidden = convolution(hidden)
+            hidden = functional.gelu(self.norm(hidden) if number == 0 else hidden)
+        return hidden[0].T
+
+    @classmethod
+    def copied(cls, weights: Mapping[str, Tensor]) -> HubertBottom:
+        """A bottom with the weights of a feature extractor in transformers' names."""
+        bottom = cls(len(weights["conv_layers.0.conv.weight"]))
+        named = {
+            f"convolutions.{i}.weight": weights[f"conv_layers.{i}.conv.weight"]
+            for i in range(len(cls.kernels))
+        }
+        for kind in ("weight", "bias"):
+            named[f"norm.{kind}"] = weights[f"conv_layers.0.layer_norm.{kind}"]
+        bottom.load_state_dict(named)
+        return bottom
+
+
+def whisper_mel(waveform: Tensor) -> Tensor:
+    """Whisper's log-mel spectrogram ``[80, S // 160]`` of samples ``[S]``.
+
+    Source: Radford et al. (2022), section 2.2: 25 ms windows every 10 ms, Slaney's mel filters,
+    log10 of the power, at most 8 below its maximum, scaled to about [-1, 1].
+    """
+    window = torch.hann_window(WHISPER_WINDOW, device=waveform.device)
+    padded = functional.pad(waveform[None], (WHISPER_WINDOW // 2,) * 2, mode="reflect")[0]
+    frames = padded.unfold(0, WHISPER_WINDOW, WHISPER_HOP)[: len(waveform) // WHISPER_HOP]
+    spectrum = torch.fft.rfft(frames * window)
+    power = spectrum.real.square() + spectrum.imag.square()
+    energy = (power @ slaney_filters().to(power)).clamp(min=1e-10).log10()
+    return ((energy.clamp(min=energy.max() - 8) + 4) / 4).T
+
+
+@cache
+def slaney_filters() -> Tensor:
+    """Triangular mel filters ``[201, 80]`` of equal area, 0 to 8 kHz.
+
+    Mel scale of Slaney's Auditory Toolbox (1998): linear to 1 kHz, then logarithmic, 27 steps to a
+    factor of 6.4.
+    """
+    linear, step = 3 / 200, 27 / math.log(6.4)
+    top = 1000 * linear + step * math.log(SAMPLE_RATE / 2 / 1000)
+    mels = torch.linspace(0, top, WHISPER_BANDS + 2, dtype=torch.float64)
+    edges = torch.where(mels < 15, mels / linear, 1000 * torch.exp((mels - 15) / step))
+    bins = torch.linspace(0, SAMPLE_RATE / 2, WHISPER_WINDOW // 2 + 1, dtype=torch.float64)
+    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    return (torch.minimum(rising, falling).clamp(min=0) * 2 / (edges[2:] - edges[:-2])).float()
+
+
+def positions(frames: int, width: int) -> Tensor:
+    """Whisper's sinusoids ``[frames, width]``: sines, then cosines, of falling rates."""
+    half = width // 2
+    rates = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half))
+    angles = torch.arange(frames)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+def at_face_rate(
+    encode: Callable[[Array], Tensor],
+    waveform: Array,
+    start: float,
+    window: int = WINDOW,
+) -> Tensor:
+    """Features ``[T, C]`` at the face's 30 fps of 16 kHz samples ``[S]`` of any length and level.
+
+    Args:
+        encode, window: as in :func:`windowed`.
+        start: where the first feature's centre lies, in features.
+    """
+    sound = level(torch.from_numpy(waveform))
+    sound = functional.pad(sound, (0, max(0, SHORTEST - len(sound))))
+    features = windowed(encode, sound.numpy(), window)
+    lengths, frames = torch.tensor([len(features)]), torch.tensor([frame_count(len(waveform))])
+    return resample_features(features[None], lengths, frames, RATE, start)[0]
+
+
+def windowed(
+    encode: Callable[[Array], Tensor],
+    waveform: Array,
+    window: int = WINDOW,
+) -> Tensor:
+    """Features ``[F, C]`` of a sound of any length, in windows that are cross-faded.
+
+    Args:
+        encode: samples ``[S]``, at most 320 * ``window`` -> features ``[F, C]`` at 50 Hz.
+        window: features at once, of which a seventh is shared with the next window.
+    """
+    overlap = window * OVERLAP // WINDOW
+    whole, step = window * HOP, (window - overlap) * HOP
+    joined = encode(waveform[:whole])
+    rising = ((torch.arange(overlap) + 0.5) / overlap)[:, None]
+    for begin in range(step, len(waveform) - overlap * HOP, step):
+        part = encode(waveform[begin : begin + whole])
+        # HuBERT gives one feature less than a window has hops.
+        fade = min(len(joined) - begin // HOP, overlap)
+        mixed = torch.lerp(joined[begin // HOP :][:fade], part[:fade], rising[:fade])
+        joined = torch.cat([joined[: begin // HOP], mixed, part[fade:]])
+    return joined

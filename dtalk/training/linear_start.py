@@ -1,0 +1,212 @@
+"""Linear parts of a model in closed form: most of a face's motion is linear in speech features.
+
+Training starts from what ridge regression finds: the projection of a large encoder's features and
+the decoder's linear prior in a teacher, the linear filter of a small encoder in a student. What is
+left to the networks is what is not linear. (Not in the paper. On presenters' English the start
+alone has the figures that gradient descent from random weights has not reached in 1,000 updates.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dtalk.config import DistillationConfig
+from dtalk.data.clips import LoadedClip
+from dtalk.errors import CheckpointError, DataError
+from dtalk.heads.head import built_in
+from dtalk.model import COEFFICIENTS, DiffusionTalker
+from dtalk.motion.curves import FPS
+from dtalk.speech.audio import SAMPLE_RATE
+from dtalk.speech.encoders import AdaptedEncoder, BottomFeatures, CompressedEncoder
+from dtalk.speech.feature_cache import FeatureCache
+from dtalk.training.objective import Grams
+from dtalk.training.observer import Observer
+from dtalk.training.starting import statistics
+
+CONTEXT = (-4, -2, 0, 2, 4)  # frames around a frame that the projection is chosen by
+THINNED = 3  # of the frames every third is taken there: neighbours are alike
+RIDGE, PRIOR_RIDGE, FILTER_RIDGE = 0.3, 0.01, 0.03  # relative to features of unit variance
+FLOOR = 0.02  # of a variance, before its root is divided by
+KEPT = 0.75  # share of the features that is chosen for the motion; the others vary most
+FILTER_CLIPS = 2400  # on which a student's filter is fitted
+LONGEST = 8  # seconds of a clip without motion
+
+
+class NormalEquations:
+    """Ridge regression ``y = x B``, gathered part by part."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        self.gram, self.cross = torch.zeros(inputs, inputs), torch.zeros(inputs, outputs)
+        self.count = 0
+
+    def add(self, inputs: Tensor, outputs: Tensor) -> None:
+        """Rows ``[N, inputs]`` and ``[N, outputs]``."""
+        self.gram.addmm_(inputs.T, inputs)
+        self.cross.addmm_(inputs.T, outputs)
+        self.count += len(inputs)
+
+    def solve(self, ridge: float, free: int = 0) -> Tensor:
+        """B ``[inputs, outputs]``; the last ``free`` inputs are not held back."""
+        penalty = torch.full((len(self.gram),), ridge * self.count)
+        penalty[len(penalty) - free :] = 0
+        return torch.linalg.solve(self.gram + penalty.diag(), self.cross)
+
+
+def in_context(frames: Tensor, around: Sequence[int]) -> Tensor:
+    """Each frame of ``[T, C]`` beside those ``around`` it, 0 beyond the ends: ``[T, N * C]``."""
+    reach = max(map(abs, around))
+    padded = functional.pad(frames, (0, 0, reach, reach))
+    return torch.cat([padded[reach + k : reach + k + len(frames)] for k in around], -1)
+
+
+def _with_constant(inputs: Tensor) -> Tensor:
+    return functional.pad(inputs, (0, 1), value=1.0)
+
+
+def _parts(clips: Sequence[LoadedClip], size: int = 60) -> Iterable[Sequence[LoadedClip]]:
+    return (clips[start : start + size] for start in range(0, len(clips), size))
+
+
+@torch.no_grad()
+def start_linear(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: Observer) -> None:
+    """Set a teacher's projection and linear prior from the clips that have motion.
+
+    Raises:
+        DataError: the model's encoder is not a large one.
+    """
+    encoder = model.encoder
+    if not isinstance(encoder, AdaptedEncoder):
+        raise DataError("--linear-start is for a model with a large encoder")
+    observer.note("starting the linear parts from ridge regression")
+    moving = [clip for clip in clips if clip.coefficients is not None]
+    _start_projection(model, encoder, moving)
+    _start_prior(model, moving)
+
+
+def _start_projection(
+    model: DiffusionTalker, encoder: AdaptedEncoder, clips: Sequence[LoadedClip]
+) -> None:
+    """Reduced-rank regression: the directions of the features that say most about the face.
+
+    Source: Izenman, "Reduced-rank regression for the multivariate linear model" (1975).
+    """
+    width, outputs = len(encoder.mean), COEFFICIENTS
+    equations = NormalEquations(len(CONTEXT) * width, outputs)
+    for number, part in enumerate(_parts(clips)):
+        pairs = [_features_and_motion(model, encoder, clip) for clip in part]
+        thin = slice(number % THINNED, None, THINNED)
+        equations.add(
+            torch.cat([in_context(x, CONTEXT)[thin] for x, _ in pairs]),
+            torch.cat([y[thin] for _, y in pairs]),
+        )
+    by_frame = equations.solve(RIDGE).reshape(len(CONTEXT), width, outputs) @ _importance(
+        model, clips
+    )
+    centre = slice(CONTEXT.index(0) * width, (CONTEXT.index(0) + 1) * width)
+    covariance = equations.gram[centre, centre] / equations.count
+    root = matrix_power(covariance, lambda v: v.sqrt())
+    unroot = matrix_power(covariance, lambda v: (v + FLOOR).rsqrt())
+    kept = round(KEPT * len(encoder.output.bias))
+    said = torch.linalg.svd(root @ torch.cat(list(by_frame), 1), full_matrices=False)[0][:, :kept]
+    rest = root - said @ (said.T @ root)
+    others = torch.linalg.svd(rest)[0][:, : len(encoder.output.bias) - kept]
+    encoder.output.weight.copy_(torch.cat([said, others], 1).T @ unroot)
+    encoder.output.bias.zero_()
+
+
+def _features_and_motion(
+    model: DiffusionTalker, encoder: AdaptedEncoder, clip: LoadedClip
+) -> tuple[Tensor, Tensor]:
+    """Standardised large features and coefficients, as many frames as both have."""
+    assert clip.coefficients is not None
+    features = (encoder.prepare(torch.from_numpy(clip.waveform)) - encoder.mean) / encoder.std
+    frames = min(len(features), len(clip.coefficients))
+    return features[:frames], model.normalise(torch.from_numpy(clip.coefficients[:frames]))
+
+
+def _importance(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Tensor:
+    """A root ``[52, 52]`` of what errors of standardised coefficients cost on the head."""
+    grams = Grams.of(built_in(), model.mean, model.std, statistics(clips)[2], model.device)
+    cost = 2 * grams.lips + grams.upper_face + grams.opening
+    return matrix_power(cost + torch.eye(COEFFICIENTS) / COEFFICIENTS, lambda v: v.sqrt())
+
+
+def matrix_power(symmetric: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of the eigenvalues, none below 0, of a symmetric matrix."""
+    values, vectors = torch.linalg.eigh(symmetric)
+    return vectors @ of(values.clamp(min=0)).diag() @ vectors.T
+
+
+def _start_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
+    """Ridge regression from F_a, which is normalised in every frame, to the motion."""
+    guide = model.decoder.guide
+    around, width = range(-guide.edges[0], guide.edges[1] + 1), guide.heard.in_channels
+    equations = NormalEquations(len(around) * width + 1, COEFFICIENTS)
+    for clip in clips:
+        assert clip.coefficients is not None
+        length = torch.tensor([len(clip.coefficients)])
+        features = model.features([clip.waveform], length)[0]
+        motion = model.normalise(torch.from_numpy(clip.coefficients))
+        equations.add(_with_constant(in_context(features, around)), motion)
+    solution = equations.solve(PRIOR_RIDGE, free=1)
+    taps = solution[:-1].reshape(len(around), width, COEFFICIENTS)
+    guide.heard.weight.copy_(taps.permute(2, 1, 0))
+    guide.constant.weight.zero_()
+    guide.constant.bias.copy_(solution[-1])
+
+
+def copy_bottom(
+    encoder: CompressedEncoder, teacher: DiffusionTalker, config: DistillationConfig
+) -> None:
+    """Give a student the first layers of its teacher's large encoder, which then stay as they are.
+
+    Raises:
+        CheckpointError: the teacher has no large encoder, or one of another kind.
+    """
+    large = teacher.large_encoder
+    if large is None:
+        raise CheckpointError(f"front end {config.front_end} wants a teacher with a large encoder")
+    copied = large.bottom(config.encoder_depth).state_dict()
+    try:
+        encoder.bottom.load_state_dict(copied)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{large.name} is not the kind of encoder that front end {config.front_end} is for"
+        ) from error
+    encoder.source = FeatureCache(BottomFeatures(encoder), config.cache)
+
+
+@torch.no_grad()
+def fit_linear(
+    encoder: CompressedEncoder, teacher: DiffusionTalker, clips: Sequence[LoadedClip]
+) -> None:
+    """Set a student encoder's filter to what comes nearest to the teacher's features."""
+    order = np.random.default_rng(0).permutation(len(clips))[:FILTER_CLIPS]
+    chosen = [clips[index] for index in order]
+    sample = torch.cat([encoder.prepare(_sound(clip))[::4] for clip in chosen[: len(chosen) // 6]])
+    encoder.mean.copy_(sample.mean(0))
+    encoder.std.copy_(sample.std(0).clamp(min=1e-3))
+    reach = encoder.reach // 2
+    around = [step * encoder.dilation for step in range(-reach, reach + 1)]
+    width = len(encoder.mean)
+    equations = NormalEquations(len(around) * width + 1, encoder.output.out_features)
+    for number, clip in enumerate(chosen):
+        sound = _sound(clip)
+        length = torch.tensor([max(1, round(len(sound) / SAMPLE_RATE * FPS))])
+        wanted = teacher.features([sound.numpy()], length)[0]
+        found = encoder.standardised(encoder.prepare(sound)[None, : len(wanted)], length)[0]
+        thin = slice(number % 4, None, 4)
+        equations.add(_with_constant(in_context(found, around))[thin], wanted[: len(found)][thin])
+    solution = equations.solve(FILTER_RIDGE, free=1)
+    taps = solution[:-1].reshape(len(around), width, -1)
+    encoder.linear.weight.copy_(taps.permute(2, 1, 0))
+    encoder.linear.bias.copy_(solution[-1])
+
+
+def _sound(clip: LoadedClip) -> Tensor:
+    return torch.from_numpy(clip.waveform[: LONGEST * SAMPLE_RATE])
