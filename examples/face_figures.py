@@ -25,6 +25,7 @@ from dtalk.heads.head import built_in
 from dtalk.inference import model_path, predict, read_model
 from dtalk.model import DiffusionTalker
 from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.speech.audio import SAMPLE_RATE as RATE
 from dtalk.speech.audio import load_audio
 
 WANTED = {  # issue: what a named emotion should add to neutral, mean over the clips
@@ -103,9 +104,7 @@ def speech_clips(folder: Path, pattern: str, count: int) -> list[LoadedClip]:
     files = sorted(folder.glob(pattern))
     chosen = files[:: max(1, len(files) // count)][:count]
     return [
-        LoadedClip(
-            Clip(p.stem, "speech", "val", "", "", p, None), load_audio(p)[: 12 * 16000], None
-        )
+        LoadedClip(Clip(p.stem, "speech", "val", "", "", p, None), load_audio(p)[: 12 * RATE], None)
         for p in chosen
     ]
 

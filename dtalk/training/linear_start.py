@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from dtalk.config import DistillationConfig
@@ -34,6 +34,7 @@ RIDGE, PRIOR_RIDGE, FILTER_RIDGE = 0.3, 0.01, 0.03  # relative to features of un
 FLOOR = 0.02  # of a variance, before its root is divided by
 KEPT = 0.75  # share of the features that is chosen for the motion; the others vary most
 FILTER_CLIPS = 2400  # on which a student's filter is fitted
+FIRST_SHARE = 0.05  # of a network's usual first weights, where a linear part is there already
 LONGEST = 8  # seconds of a clip without motion
 
 
@@ -84,6 +85,7 @@ def start_linear(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: 
         raise DataError("--linear-start is for a model with a large encoder")
     observer.note("starting the linear parts from ridge regression")
     moving = [clip for clip in clips if clip.coefficients is not None]
+    model.eval()
     _start_projection(model, encoder, moving)
     _start_prior(model, moving)
 
@@ -158,6 +160,14 @@ def _start_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     guide.heard.weight.copy_(taps.permute(2, 1, 0))
     guide.constant.weight.zero_()
     guide.constant.bias.copy_(solution[-1])
+    _quieten(model.decoder.output[-1])
+
+
+def _quieten(last: nn.Module) -> None:
+    """Let a network begin with next to nothing beside the linear part it is added to."""
+    assert isinstance(last, nn.Linear)
+    last.weight.mul_(FIRST_SHARE)
+    last.bias.zero_()
 
 
 def copy_bottom(
@@ -206,6 +216,7 @@ def fit_linear(
     taps = solution[:-1].reshape(len(around), width, -1)
     encoder.linear.weight.copy_(taps.permute(2, 1, 0))
     encoder.linear.bias.copy_(solution[-1])
+    _quieten(encoder.output)
 
 
 def _sound(clip: LoadedClip) -> Tensor:

@@ -361,7 +361,6 @@ def _settings(config: TrainingConfig) -> dict[str, Any]:
         "speech",
         "voices",
         "init",
-        "encoder_init",
         "cache",
         "encoder",
     }
