@@ -181,10 +181,9 @@ def copy_bottom(
     large = teacher.large_encoder
     if large is None:
         raise CheckpointError(f"front end {config.front_end} wants a teacher with a large encoder")
-    copied = large.bottom(config.encoder_depth).state_dict()
     try:
-        encoder.bottom.load_state_dict(copied)
-    except RuntimeError as error:
+        encoder.bottom.load_state_dict(large.bottom(config.encoder_depth).state_dict())
+    except (RuntimeError, KeyError) as error:  # other names or other shapes
         raise CheckpointError(
             f"{large.name} is not the kind of encoder that front end {config.front_end} is for"
         ) from error

@@ -34,17 +34,13 @@ from transformers import (  # noqa: E402
 )
 
 from dtalk.errors import CheckpointError  # noqa: E402
+from dtalk.speech.bottom import HOP, OVERLAP, SHORTEST, WINDOW, windowed  # noqa: E402
 from dtalk.speech.features import level  # noqa: E402
 from dtalk.speech.pretrained import (  # noqa: E402
-    HOP,
-    OVERLAP,
-    SHORTEST,
-    WINDOW,
     Hubert,
     LargeEncoder,
     Whisper,
     load_large_encoder,
-    windowed,
 )
 
 DEPTH, WIDTH = 3, 16

@@ -41,13 +41,14 @@ from dtalk.evaluation.evaluate import without_nan
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.nn.frames import frame_mask
 from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
-from dtalk.training import distillation, losses, pseudo_labels, stages, starting
+from dtalk.training import distillation, losses, pseudo_labels, stages, starting, unlabelled
 from dtalk.training.distillation import TABLE_FILE, distil, halvings, student_config
 from dtalk.training.objective import EncodedSpeech, encode_speech
-from dtalk.training.pseudo_labels import GENERATED_FILE, PIECE_SECONDS, read_speech, with_unlabelled
+from dtalk.training.pseudo_labels import GENERATED_FILE, with_unlabelled
 from dtalk.training.stages import EncoderStage, Round, Stage, pairwise_different
 from dtalk.training.starting import load_compatible
 from dtalk.training.trainer import LOG_FILE, MODEL_FILE, STATE_FILE, Data, load_data
+from dtalk.training.unlabelled import PIECE_SECONDS, read_speech
 
 STEPS = 8  # of the teacher; its students have 4 and 2
 EVERY = 1000  # padded frames in a batch: all clips of the data there are
@@ -1051,7 +1052,7 @@ def spoken(tmp_path) -> Path:
 
 
 def test_speech_is_cut_into_pieces_and_unreadable_files_are_named(spoken, monkeypatch):
-    monkeypatch.setattr(pseudo_labels, "PIECE_SECONDS", 0.4)
+    monkeypatch.setattr(unlabelled, "PIECE_SECONDS", 0.4)
     observer = Recorder()
     pieces = read_speech([spoken], observer)
     assert [piece.clip.name for piece in pieces] == [
@@ -1149,16 +1150,15 @@ def test_nothing_is_drawn_where_all_have_motion(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_no_motion_is_drawn_for_speech_that_is_to_be_heard_only(tmp_path, spoken, labelled):
+def test_no_motion_is_drawn_for_voices_without_labels(tmp_path, spoken, labelled):
     data = few(labelled=labelled)
-    config = dataclasses.replace(drawing(tmp_path), heard=(spoken,))
+    voices = read_speech([spoken], Recorder())
+    data = Data([*data.train, *voices], data.validation)
     observer = Recorder()
-    found = with_unlabelled(config, observer, data, tiny_model(6))
-    heard = [clip for clip in found.train if clip.clip.set == "speech"]
-    assert [clip.clip.name for clip in heard] == ["deep/short.flac#0", "long.wav#0"]
-    assert all(clip.coefficients is None for clip in heard)
-    drawn = 2 if labelled else 0
-    assert len(found.train) == len(data.train) + drawn + 2
+    found = with_unlabelled(drawing(tmp_path), observer, data, tiny_model(6))
+    kept = [clip for clip in found.train if clip.clip.set == "speech"]
+    assert kept == voices
+    assert len(found.train) == len(data.train) + (2 if labelled else 0)
     assert ("drawing motion for 2 clips of speech" in observer.notes) is labelled
 
 

@@ -1462,10 +1462,8 @@ def conditioned(labels: list[int], choice: list[float], label_share=0.5, retriev
     torch.manual_seed(0)
     library = Library(("ann", "bob"), tiny_config())
     audio = torch.randn(len(labels), 16)
-    config = training_config(
-        Path("data"), Path("out"), label_share=label_share, retrieval_share=retrieval_share
-    )
-    found = condition(library, audio, torch.tensor(labels), torch.tensor(choice), config)
+    shares = label_share, retrieval_share
+    found = condition(library, audio, torch.tensor(labels), torch.tensor(choice), *shares)
     return found, torch.nn.functional.pad(library.match(audio), (0, 1))
 
 
@@ -1486,9 +1484,8 @@ def test_a_clip_without_a_label_is_matched_in_its_place():
 
 def test_condition_without_labels_in_the_library():
     library = Library((), tiny_config())
-    config = training_config(Path("data"), Path("out"))
     choice = torch.tensor([0.0, 0.6, 0.95])
-    found = condition(library, torch.randn(3, 16), torch.tensor([-1] * 3), choice, config)
+    found = condition(library, torch.randn(3, 16), torch.tensor([-1] * 3), choice, 0.5, 0.4)
     assert found.tolist() == [[1.0]] * 3
 
 

@@ -1,0 +1,127 @@
+"""The bottom of published encoders in plain torch, against transformers and by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dtalk.errors import CheckpointError
+from dtalk.speech.bottom import (
+    HubertBottom,
+    WhisperBottom,
+    at_face_rate,
+    positions,
+    slaney_filters,
+    whisper_mel,
+)
+
+transformers = pytest.importorskip("transformers")
+
+
+def noise(seconds: float, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(round(16000 * seconds), generator=generator)
+
+
+@pytest.fixture(scope="module")
+def whisper_folder(tmp_path_factory):
+    """A small encoder in Whisper's published format, with its own positions and head width."""
+    config = transformers.WhisperConfig(
+        d_model=128, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=512,
+        decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=128, vocab_size=20,
+        pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    model = transformers.WhisperModel(config)
+    for weight in model.encoder.layers.parameters():
+        torch.nn.init.normal_(weight, 0, 0.05)
+    folder = tmp_path_factory.mktemp("whisper")
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hubert_folder(tmp_path_factory):
+    config = transformers.HubertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        conv_dim=(24,) * 7, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    torch.manual_seed(4)
+    folder = tmp_path_factory.mktemp("hubert")
+    transformers.HubertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.0, 3.01])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@torch.no_grad()
+def test_the_bottom_of_whisper_gives_what_the_large_encoder_gives(whisper_folder, depth, seconds):
+    from dtalk.speech.pretrained import load_large_encoder
+
+    # The last layer is followed by a norm, which is none of its bottom.
+    large = load_large_encoder(str(whisper_folder), (min(depth, 2),))
+    bottom, sound = large.bottom(min(depth, 2)), noise(seconds)
+    wanted = large.encode(sound.numpy())
+    assert bottom(sound).shape == wanted.shape
+    torch.testing.assert_close(bottom(sound), wanted, rtol=1e-3, atol=2e-3)
+
+
+@torch.no_grad()
+def test_the_bottom_of_hubert_gives_what_its_feature_extractor_gives(hubert_folder):
+    from dtalk.speech.pretrained import load_large_encoder
+
+    large = load_large_encoder(str(hubert_folder))
+    sound = noise(1.3)
+    normalised = (sound - sound.mean()) / torch.sqrt(sound.var(correction=0) + 1e-7)
+    wanted = large.network.feature_extractor(normalised[None])[0].T
+    bottom = large.bottom(0)
+    assert isinstance(bottom, HubertBottom)
+    torch.testing.assert_close(bottom(sound), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_more_blocks_than_the_teacher_uses_are_refused(whisper_folder):
+    from dtalk.speech.pretrained import load_large_encoder
+
+    large = load_large_encoder(str(whisper_folder), (2,))
+    with pytest.raises(CheckpointError, match=r"uses 2 blocks of .*: no 3 can be copied"):
+        large.bottom(3)
+
+
+def test_whispers_mel_is_that_of_transformers():
+    extractor = transformers.WhisperFeatureExtractor()
+    sound = noise(1.0)
+    wanted = extractor(
+        sound.numpy(), sampling_rate=16000, padding="do_not_pad", return_tensors="pt"
+    ).input_features[0]
+    torch.testing.assert_close(whisper_mel(sound), wanted, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(slaney_filters().numpy(), extractor.mel_filters, atol=1e-6)
+
+
+def test_positions_by_hand():
+    found = positions(3, 4)
+    assert found[0].tolist() == [0, 0, 1, 1]
+    # Two rates: 1 and 1/10,000 radians a frame.
+    expected = [np.sin(2), np.sin(2e-4), np.cos(2), np.cos(2e-4)]
+    np.testing.assert_allclose(found[2].numpy(), expected, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40_000))
+def test_features_at_the_rate_of_the_face(samples):
+    """An encoder that tells the time: frame k of the face hears (k + 0.5) / 30 seconds."""
+
+    def encode(sound):
+        return torch.arange(len(sound) // 320, dtype=torch.float32)[:, None] / 50
+
+    found = at_face_rate(encode, np.ones(samples, np.float32), start=0.0)
+    assert len(found) == max(1, round(samples / 16000 * 30))
+    last = (max(samples, 1600) // 320 - 1) / 50
+    expected = ((torch.arange(len(found)) + 0.5) / 30).clamp(max=last)
+    torch.testing.assert_close(found[:, 0], expected, rtol=0, atol=1e-5)
+
+
+def test_a_whisper_bottom_has_the_parameters_of_its_blocks():
+    """Whisper-base: stem 0.91 M, a block 3.15 M; positions are computed."""
+    sizes = [sum(p.numel() for p in WhisperBottom(512, depth).parameters()) for depth in (0, 1)]
+    assert sizes == [910_336, 910_336 + 3_151_872]
