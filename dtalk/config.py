@@ -292,6 +292,9 @@ class DistillationConfig(TrainingConfig):
     encoder_width: int = setting(192, "channels inside the student's speech encoder", least=1)
     encoder_blocks: int = setting(3, "residual blocks in it")
     encoder_dropout: float | None = setting(None, "dropout in it [the teacher's]", most=0.99)
+    encoder_init: Path | None = setting(  # noqa: RUF009
+        None, "model whose small encoder to start from [ridge regression, or random weights]"
+    )
     encoder_updates: int = setting(1500, "updates of the small encoder alone, before all rounds")
     distillation_weight: float = setting(0.1, "lambda_3 of eq. 16, on eq. 11")
     encoder_weight: float = setting(1.0, "lambda_4, on eq. 12")

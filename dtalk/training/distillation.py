@@ -35,7 +35,7 @@ from dtalk.training.stages import (
     Stage,
     round_updates,
 )
-from dtalk.training.starting import load_compatible
+from dtalk.training.starting import load_compatible, load_encoder
 from dtalk.training.trainer import (
     MODEL_FILE,
     STATE_FILE,
@@ -109,7 +109,9 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config)
     load_compatible(student, teacher)
-    if isinstance(student.encoder, CompressedEncoder):
+    if config.encoder_init is not None:
+        load_encoder(student, config.encoder_init)
+    elif isinstance(student.encoder, CompressedEncoder):
         fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
         load_compatible(student, read_model(config.init, config.device))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dtalk.checkpoint import load_model
 from dtalk.config import ModelConfig, TrainingConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError
@@ -61,6 +63,21 @@ def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
         for index, label in enumerate(to.labels):
             if label in other.labels:
                 to.entries[index] = other.entries[other.labels.index(label)]
+
+
+def load_encoder(model: DiffusionTalker, path: Path) -> None:
+    """Take the small speech encoder of another model.
+
+    Raises:
+        CheckpointError: the file cannot be loaded, or its encoder is of another kind or size.
+    """
+    source = load_model(path, model.device)
+    if source.config.encoder_key != model.config.encoder_key:
+        raise CheckpointError(f"{path} has another kind of speech encoder")
+    try:
+        model.encoder.load_state_dict(source.encoder.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(f"the speech encoder in {path} has another size") from error
 
 
 def _shared_weights(model: DiffusionTalker) -> dict[str, Tensor]:

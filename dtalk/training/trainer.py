@@ -361,6 +361,7 @@ def _settings(config: TrainingConfig) -> dict[str, Any]:
         "speech",
         "voices",
         "init",
+        "encoder_init",
         "cache",
         "encoder",
     }
