@@ -286,6 +286,9 @@ class DistillationConfig(TrainingConfig):
     without: tuple[str, ...] = setting((), "parts to do without, repeatable (Table III)", PARTS)
     steps: int = setting(2, "denoising steps of the last student", least=1)
     speech: tuple[Path, ...] = setting((), "folders of unlabelled speech, repeatable")
+    drawn_steps: int | None = setting(
+        None, "denoising steps of the motion drawn for speech [the teacher's]", least=1
+    )
     encoder: str | None = setting(None, "the teacher's large encoder: folder or hub id")
     front_end: str = setting("mel", "of the student's speech encoder", SMALL_ENCODERS)
     encoder_depth: int = setting(2, "transformer blocks in a whisper front end")

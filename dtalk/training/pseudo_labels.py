@@ -59,7 +59,8 @@ def generate(
     place = {id(clip): index for index, clip in enumerate(clips)}
     motions: dict[int, np.ndarray] = {}
     with precision_of(teacher.device, config.precision):
-        for clip, samples in predict(teacher, clips, [config.seed], progress=observer.loading):
+        drawn = predict(teacher, clips, [config.seed], config.drawn_steps, observer.loading)
+        for clip, samples in drawn:
             motions[place[id(clip)]] = samples[0].astype(np.float16).astype(np.float32)
     return [motions[index] for index in range(len(clips))]
 
@@ -68,7 +69,9 @@ def _origin(
     teacher: DiffusionTalker, clips: Sequence[LoadedClip], config: DistillationConfig
 ) -> str:
     """A digest of all that the drawn motion depends on."""
-    digest = hashlib.sha256(f"{teacher.config} {config.seed} {config.precision}".encode())
+    digest = hashlib.sha256(
+        f"{teacher.config} {config.seed} {config.drawn_steps} {config.precision}".encode()
+    )
     for value in teacher.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())
     for clip in clips:
