@@ -25,17 +25,19 @@ def main() -> None:
     for name in ("temperature", "upper-temperature", "emotion-strength"):
         parser.add_argument(f"--{name}", type=float)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--close-in-silence", action=argparse.BooleanOptionalAction)
+    for name in ("close-in-silence", "blinks"):
+        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--half", action="store_true", help="16 bits a number in the file")
     parser.add_argument("--retrieval", choices=("soft", "hard"))
     asked = vars(parser.parse_args())
-    source, out, note = asked.pop("model"), asked.pop("out"), asked.pop("note")
+    source, out, note, half = (asked.pop(name) for name in ("model", "out", "note", "half"))
     model, about = load_model(source), read_description(source)
     changes = {name: value for name, value in asked.items() if value is not None}
     model.config = dataclasses.replace(model.config, **changes)
     kept: dict[str, Any] = {
         key: about[key] for key in ("settings", "update", "seconds") if key in about
     }
-    save_model(model, out, {**kept, "note": note, "licence": LICENCE})
+    save_model(model, out, {**kept, "note": note, "licence": LICENCE}, half)
 
 
 if __name__ == "__main__":

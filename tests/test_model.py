@@ -40,7 +40,7 @@ from dtalk.model import (
     pooled,
     step_embedding,
 )
-from dtalk.motion.arkit import ARKIT_NAMES, MOUTH_NAMES, UPPER_FACE_CHANNELS
+from dtalk.motion.arkit import ARKIT_NAMES, LIDS, MOUTH_NAMES, OPEN_LIDS, UPPER_FACE_CHANNELS
 from dtalk.nn.frames import frame_mask
 from dtalk.speech.audio import frame_count
 from dtalk.speech.encoders import AdaptedEncoder
@@ -988,3 +988,48 @@ def test_a_checkpoint_keeps_what_was_heard_through(tmp_path):
     first, second = (m.animate(sound).coefficients for m in (model, loaded))
     assert np.array_equal(first, second)
     assert read_description(path)["config"]["layer"] == [3, 5]
+
+
+# Lids, and voices that are nobody's --------------------------------------------------------------
+
+
+def blinking(seconds: int = 60, **changes):
+    """The lids of an untrained model that is made to blink."""
+    model = tiny_model(blinks=True, close_in_silence=False, **changes)
+    coefficients = model.animate(speech(16000 * seconds), steps=1).coefficients
+    return coefficients[:, LIDS]
+
+
+def test_lids_move_in_blinks_alone():
+    """Between blinks they are open, though this model would hold them half shut."""
+    lids = blinking()
+    assert np.array_equal(lids[:, 0], lids[:, 1])
+    shut = lids[:, 0] > 0.5
+    starts = np.flatnonzero(np.diff(shut.astype(int)) > 0)
+    assert 12 <= len(starts) <= 28  # in a minute
+    assert lids[:, 0].max() > 0.9
+    assert np.mean((lids[:, 0] > 0.15) & (lids[:, 0] < 0.6)) < 0.06
+    open_lids = lids[lids < 0.5]
+    assert np.median(open_lids) <= OPEN_LIDS + 1e-6
+
+
+def test_blinks_depend_on_the_seed_and_on_nothing_else_that_is_random():
+    model, sound = tiny_model(blinks=True), speech(16000 * 10)
+    first, again, other = (
+        model.animate(sound, seed=seed, steps=1).coefficients[:, LIDS] for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_an_open_library_may_find_nobody():
+    torch.manual_seed(0)
+    library = Library(("ann", "bob"), tiny_config(), is_open=True)
+    audio = torch.randn(5, 16)
+    match = library.match(audio)
+    assert match.shape == (5, 3)
+    torch.testing.assert_close(match.sum(-1), torch.ones(5))
+    assert torch.equal(library.weights_of_match(match, "soft"), match)
+    hard = library.weights_of_match(match, "hard")
+    assert torch.equal(hard.argmax(-1), match.argmax(-1))
+    assert library.label_of(torch.tensor([0.1, 0.2, 0.7])) == ""

@@ -158,7 +158,7 @@ def encode_speech(
     # A posed emotion cannot be found in the sound.
     is_posed = batch.posed >= 0
     labels = torch.where(is_posed, batch.posed, batch.emotion)
-    choice = torch.where(is_posed, 0.0, draw.choices[1])
+    choice = torch.where(is_posed, -1.0, draw.choices[1])
     shares = config.label_share, config.retrieval_share
     how = condition(personalizer.emotion, audio, labels, choice, *shares)
     return EncodedSpeech(features, audio, personalizer(who[:moving], how[:moving]))

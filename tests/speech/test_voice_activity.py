@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from dtalk.motion.arkit import ARKIT_NAMES, MOUTH_NAMES
+from dtalk.motion.arkit import ARKIT_NAMES, PARTING_CHANNELS
 from dtalk.speech.voice_activity import FADE, HOLD, close_in_silence, presence, speaking
 
 RATE = 16_000
 FRAME = RATE // 30
-MOUTH = [name in MOUTH_NAMES for name in ARKIT_NAMES]
+PARTING = [index in PARTING_CHANNELS for index in range(len(ARKIT_NAMES))]
 
 
 def tone(frames: int, amplitude: float = 0.2) -> np.ndarray:
@@ -75,5 +75,5 @@ def test_only_the_mouth_rests() -> None:
     face = torch.rand(90, 52, generator=torch.Generator().manual_seed(0))
     rested = close_in_silence(face, waveform)
     assert torch.equal(rested[:30], face[:30])
-    assert torch.equal(rested[:, ~torch.tensor(MOUTH)], face[:, ~torch.tensor(MOUTH)])
-    assert not rested[60:, torch.tensor(MOUTH)].any()
+    assert torch.equal(rested[:, ~torch.tensor(PARTING)], face[:, ~torch.tensor(PARTING)])
+    assert not rested[60:, torch.tensor(PARTING)].any()
