@@ -373,8 +373,9 @@ class DiffusionTalker(nn.Module):
         other = DiffusionTalker(dataclasses.replace(self.config, **changes)).to(self.device)
         if self.large_source is not None:
             other.attach(self.large_source)
-        if isinstance(self.encoder, CompressedEncoder):
-            other.encoder.source = self.encoder.source
+        mine, theirs = self.encoder, other.encoder
+        if isinstance(mine, CompressedEncoder) and isinstance(theirs, CompressedEncoder):
+            theirs.source = mine.source
         return other
 
     def with_config(self, **changes: Any) -> DiffusionTalker:

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dtalk.data.clips import LoadedClip, load_clips, select
-from dtalk.data.index import Clip, read_index
+from dtalk.data.clips import Clip, LoadedClip, load_clips, select
+from dtalk.data.index import read_index
 from dtalk.evaluation import metrics
 from dtalk.evaluation.scoring import Geometry
 from dtalk.heads.head import built_in

@@ -160,7 +160,8 @@ def _start_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     guide.heard.weight.copy_(taps.permute(2, 1, 0))
     guide.constant.weight.zero_()
     guide.constant.bias.copy_(solution[-1])
-    _quieten(model.decoder.output[-1])
+    *_, last = model.decoder.output
+    _quieten(last)
 
 
 def _quieten(last: nn.Module) -> None:
@@ -214,6 +215,7 @@ def fit_linear(
     solution = equations.solve(FILTER_RIDGE, free=1)
     taps = solution[:-1].reshape(len(around), width, -1)
     encoder.linear.weight.copy_(taps.permute(2, 1, 0))
+    assert encoder.linear.bias is not None
     encoder.linear.bias.copy_(solution[-1])
     _quieten(encoder.output)
 

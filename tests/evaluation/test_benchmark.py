@@ -84,7 +84,7 @@ def test_a_large_encoder_counts_and_works_every_time(tmp_path):
 
     model = tiny_model(encoder="large", layer=(2,), large_width=4, large_fingerprint="abc", steps=1)
     own, large = parameters(model), Large()
-    cache = FeatureCache(large, tmp_path / "cache")
+    cache = FeatureCache(large, tmp_path / "cache")  # type: ignore[type-var]
     model.attach(cache)
     path = tmp_path / "model.safetensors"
     save_model(model, path)

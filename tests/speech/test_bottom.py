@@ -1,5 +1,7 @@
 """The bottom of published encoders in plain torch, against transformers and by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,8 @@ def test_the_bottom_of_hubert_gives_what_its_feature_extractor_gives(hubert_fold
     large = load_large_encoder(str(hubert_folder))
     sound = noise(1.3)
     normalised = (sound - sound.mean()) / torch.sqrt(sound.var(correction=0) + 1e-7)
-    wanted = large.network.feature_extractor(normalised[None])[0].T
+    network: Any = large.network
+    wanted = network.feature_extractor(normalised[None])[0].T
     bottom = large.bottom(0)
     assert isinstance(bottom, HubertBottom)
     torch.testing.assert_close(bottom(sound), wanted, rtol=1e-4, atol=1e-5)

@@ -12,6 +12,7 @@ from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError, DataError
 from dtalk.model import DiffusionTalker
 from dtalk.speech.audio import frame_count
+from dtalk.speech.encoders import CompressedEncoder
 from dtalk.training.linear_start import (
     NormalEquations,
     copy_bottom,
@@ -133,7 +134,8 @@ def test_a_fitted_filter_finds_the_teachers_features():
     torch.manual_seed(1)
     student = DiffusionTalker(tiny_config(encoder="whisper", encoder_depth=0, bottom_width=16))
     encoder = student.eval().encoder
-    encoder.source = LikeTheTeacher(teacher, 16)
+    assert isinstance(encoder, CompressedEncoder)
+    encoder.source = LikeTheTeacher(teacher, 16)  # type: ignore[assignment]
     clips = linear_clips(30)
     fit_linear(encoder, teacher, clips[:24])
     for clip in clips[24:]:

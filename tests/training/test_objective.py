@@ -18,7 +18,7 @@ def batch() -> Batch:
     """Clips with motion, all alike: only what is drawn for them can differ."""
     unknown = torch.full((CLIPS,), -1)
     lengths = torch.full((CLIPS,), FRAMES)
-    return Batch([], [], lengths, torch.zeros(CLIPS, FRAMES, 52), unknown, unknown)
+    return Batch([], [], lengths, torch.zeros(CLIPS, FRAMES, 52), *[unknown] * 3)
 
 
 def steps_of(seed: int) -> Tensor:
