@@ -147,7 +147,8 @@ def matrix_power(symmetric: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
 def _start_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     """Ridge regression from F_a, which is normalised in every frame, to the motion."""
     guide = model.decoder.guide
-    around, width = range(-guide.edges[0], guide.edges[1] + 1), guide.heard.in_channels
+    reach, width = guide.reach // 2, guide.heard.in_channels
+    around = range(-reach, reach + 1)
     equations = NormalEquations(len(around) * width + 1, COEFFICIENTS)
     for clip in clips:
         assert clip.coefficients is not None
