@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 AUTO = "auto"
 MOST_STEPS = 1000  # of denoising; a handful is enough
@@ -23,6 +23,16 @@ CAMERAS = ("front", "three-quarter")
 LIBRARIES = ("identity", "emotion")
 PARTS = (*LIBRARIES, "enhancer", "distillation", "compression")
 
+# Groups of flags and commands in `--help`, in this order. Flags and commands that name none are
+# everyday ones.
+EVERYDAY, LOOK, HEAD, REPORTS = "Everyday", "Look", "Head", "Reports"
+DATA, NETWORK, LOSSES, OPTIMISATION = "Data", "Network", "Losses", "Optimisation"
+SAMPLING, RESEARCH, MACHINE = "Sampling", "Research", "Machine"
+GROUPS = (
+    *(EVERYDAY, LOOK, HEAD, REPORTS, DATA, NETWORK, LOSSES, OPTIMISATION),
+    *(SAMPLING, RESEARCH, MACHINE),
+)
+
 
 def setting(
     default: Any,
@@ -31,14 +41,16 @@ def setting(
     least: float | None = 0,
     most: float | None = None,
     was: str = "",
+    group: str = "",
 ) -> Any:
     """A dataclass field with a default and its documentation.
 
     ``choices`` are its values if they are few; a number may be ``least`` to ``most``; ``was`` is
-    its name in files and commands of earlier versions.
+    its name in files and commands of earlier versions; ``group`` is one of :data:`GROUPS`, where
+    it is not that of the class.
     """
-    about = {"help": text, "choices": choices, "least": least, "most": most, "was": was}
-    return field(default=default, metadata=about)
+    about = {"help": text, "choices": choices, "least": least, "most": most}
+    return field(default=default, metadata={**about, "was": was, "group": group})
 
 
 RETIRED = {"bidirectional": True}
@@ -65,13 +77,17 @@ class AnimationOptions:
         None, "how strongly a named emotion shows; 1 as learned [the model's own]", most=100
     )
     seed: int = setting(0, "seed of the noise; equal seeds give equal motion", most=2**63 - 1)
-    steps: int | None = setting(None, "denoising steps [the model's own]", least=1, most=MOST_STEPS)
-    sampler: str = setting("ddim", "ancestral adds new noise at every step", SAMPLERS)
+    steps: int | None = setting(
+        None, "denoising steps [the model's own]", least=1, most=MOST_STEPS, group=SAMPLING
+    )
+    sampler: str = setting(
+        "ddim", "ancestral adds new noise at every step", SAMPLERS, group=SAMPLING
+    )
     temperature: float = setting(
-        1.0, "scales how far a sample strays from the mean motion", most=100
+        1.0, "scales how far a sample strays from the mean motion", most=100, group=SAMPLING
     )
     close_in_silence: bool | None = setting(
-        None, "mouth closed where nobody speaks [the model's own]", was="rest"
+        None, "mouth closed where nobody speaks [the model's own]", was="rest", group=SAMPLING
     )
 
 
@@ -82,8 +98,10 @@ DEFAULT_OPTIONS = AnimationOptions()
 class Look:
     """How a picture of a head looks, whatever its size."""
 
+    group: ClassVar[str] = LOOK
+
     camera: str = setting("front", "where the camera stands: front or three-quarter", CAMERAS)
-    yaw: float = setting(0.0, "degrees to walk on around the head", least=None)
+    yaw: float = setting(0.0, "turn of the camera around the head, in degrees", least=None)
     background: str = setting("studio", "studio, a colour by name or #rrggbb, or an image file")
     wireframe: bool = setting(False, "show the triangles")
 
@@ -95,17 +113,19 @@ DEFAULT_LOOK = Look()
 class OutputOptions:
     """What is made of the inputs of ``dtalk render``."""
 
+    group: ClassVar[str] = LOOK
+
     labels: bool = setting(False, "all inputs next to each other in one video, with their names")
-    reference: Path | None = setting(  # noqa: RUF009
+    reference: Path | None = setting(
         None, "motion that the others are compared with, shown first; implies --labels"
     )
     still: tuple[str, ...] = setting(
         (), "PNGs of these moments instead of a video: seconds like 0.5,2; repeatable"
     )
     idle_motion: bool = setting(
-        False, "add blinks and small head motion, sampled from --seed", was="life"
+        False, "add blinks and small head motion, sampled from --seed", was="life", group=EVERYDAY
     )
-    jobs: int = setting(1, "inputs that are worked on at a time", least=1)
+    jobs: int = setting(1, "inputs that are worked on at a time", least=1, group=MACHINE)
 
     @property
     def side_by_side(self) -> bool:
@@ -117,23 +137,29 @@ class OutputOptions:
 class HeadChoice:
     """Whose head moves."""
 
-    head: Path | None = setting(  # noqa: RUF009
+    group: ClassVar[str] = HEAD
+
+    head: Path | None = setting(
         None, "FLAME model (pkl, npz) or mesh of a head (obj, ply, ...) [the built-in one]"
     )
     shape: str = setting("", "identity of a FLAME model: its first numbers, such as 0.5,-1,0.2")
-    masks: Path | None = setting(None, "FLAME_masks.pkl, for its regions")  # noqa: RUF009
+    masks: Path | None = setting(
+        None, "FLAME_masks.pkl: regions of lips and upper face, for scores"
+    )
 
 
 @dataclass(frozen=True)
 class RuntimeOptions:
     """Which model computes where, and with which large speech encoder."""
 
+    group: ClassVar[str] = MACHINE
+
     encoder: str | None = setting(None, "large speech encoder of a teacher: folder or hub id")
-    cache: Path | None = setting(None, "folder for its features [the user's cache]")  # noqa: RUF009
+    cache: Path | None = setting(None, "folder for features of large encoders [the user's cache]")
     device: str = setting("cpu", "cpu, cuda, mps or auto")
     threads: int | None = setting(None, "CPU threads [all]", least=1, most=MOST_THREADS)
-    weights: Path | None = setting(  # noqa: RUF009
-        None, "model file, or student or teacher for one that ships [student]"
+    weights: Path | None = setting(
+        None, "model file, or student or teacher for one that ships [student]", group=EVERYDAY
     )
 
 
@@ -141,17 +167,23 @@ class RuntimeOptions:
 class EvaluationConfig:
     """What is compared, and how."""
 
-    split: str = setting("val", "of the data", SPLITS)
+    split: str = setting("val", "split of the data that is scored", SPLITS)
     sets: tuple[str, ...] = setting((), "only these data sets; repeatable")
-    samples: int = setting(1, "samples a clip; above 1 their mean is judged too", least=1)
-    seed: int = setting(0, "seed of the first sample", most=2**62)
-    steps: int | None = setting(None, "denoising steps [the model's own]", least=1, most=MOST_STEPS)
-    sampler: str = setting("ddim", "ancestral adds new noise at every step", SAMPLERS)
-    close_in_silence: bool | None = setting(
-        None, "mouth closed where nobody speaks [the model's own]", was="rest"
+    samples: int = setting(1, "samples a clip; above 1 their mean is scored too", least=1)
+    seed: int = setting(0, "seed of the first sample", most=2**62, group=SAMPLING)
+    steps: int | None = setting(
+        None, "denoising steps [the model's own]", least=1, most=MOST_STEPS, group=SAMPLING
     )
-    speed: bool = setting(False, "also measure speed and size of models")
-    intervals: bool = setting(False, "95 % intervals over clips, and of differences to the first")
+    sampler: str = setting(
+        "ddim", "ancestral adds new noise at every step", SAMPLERS, group=SAMPLING
+    )
+    close_in_silence: bool | None = setting(
+        None, "mouth closed where nobody speaks [the model's own]", was="rest", group=SAMPLING
+    )
+    speed: bool = setting(False, "also measure speed and size of models", group=REPORTS)
+    intervals: bool = setting(
+        False, "95 % intervals over clips, and of differences from the first row", group=REPORTS
+    )
 
 
 @dataclass(frozen=True)
@@ -165,17 +197,23 @@ class ModelConfig:
     The other attributes are documented where they are defined.
     """
 
+    group: ClassVar[str] = NETWORK
+
     identities: tuple[str, ...]
     emotions: tuple[str, ...]
     encoder: str = setting(
         "mel", "speech encoder: mel, cnn, or the folder or hub id of a Whisper or HuBERT model"
     )
-    layer: tuple[int, ...] = setting((), "layers of a large speech encoder to take [the last]")
+    layer: tuple[int, ...] = setting(
+        (), "layers of a large speech encoder to take; repeatable [the last]"
+    )
     encoder_width: int = setting(192, "channels inside the speech encoder", least=1)
     encoder_blocks: int = setting(0, "residual blocks in a small speech encoder")
     encoder_depth: int = setting(2, "transformer blocks in a whisper encoder")
     bottom_width: int = setting(512, "channels of a whisper or hubert encoder's bottom", least=1)
-    encoder_dropout: float | None = setting(None, "dropout in it [as in the decoder]", most=0.99)
+    encoder_dropout: float | None = setting(
+        None, "dropout in the speech encoder [as in the decoder]", most=0.99
+    )
     feature_width: int = setting(128, "channels of the speech features", least=1)
     tokens: int = setting(4, "tokens of a library entry", least=1)
     token_width: int = setting(64, "width of a library token", least=1)
@@ -185,19 +223,32 @@ class ModelConfig:
     hidden_width: int = setting(192, "width of the decoder's GRU, each direction", least=1)
     layers: int = setting(3, "layers of the decoder's GRU", least=1)
     dropout: float = setting(0.1, "dropout in encoder and decoder", most=0.99)
-    steps: int = setting(8, "denoising steps the model is made for", least=1)
+    steps: int = setting(8, "denoising steps the model is made for", least=1, group=EVERYDAY)
     noise_shift: float = setting(
-        3.0, "noise of the steps, relative to the cosine schedule's", least=0.1
+        3.0, "noise of the steps, relative to the cosine schedule's", least=0.1, group=SAMPLING
     )
-    temperature: float = setting(1.0, "how far jaw, mouth and tongue stray from the mean motion")
-    upper_temperature: float = setting(1.0, "the same for the rest of the face")
-    emotion_strength: float = setting(1.0, "of an emotion that the user names; 1 is as learned")
+    temperature: float = setting(
+        1.0, "how far jaw, mouth and tongue stray from the mean motion", group=SAMPLING
+    )
+    upper_temperature: float = setting(
+        1.0, "how far the rest of the face strays from the mean motion", group=SAMPLING
+    )
+    emotion_strength: float = setting(
+        1.0, "strength of an emotion that the user names; 1 is as learned", group=SAMPLING
+    )
     close_in_silence: bool = setting(
-        True, "whether the mouth closes where nobody speaks", was="rest"
+        True, "whether the mouth closes where nobody speaks", was="rest", group=SAMPLING
     )
-    retrieval: str = setting("soft", "entries found in the sound: mixed or the best", RETRIEVALS)
-    open_set: bool = setting(False, "whether a voice may be none of the identities")
-    blinks: bool = setting(False, "lids close in blinks alone, which are drawn from the seed")
+    retrieval: str = setting(
+        "soft",
+        "library entries retrieved from the sound: mixed, or the best",
+        RETRIEVALS,
+        group=SAMPLING,
+    )
+    open_set: bool = setting(False, "whether a voice may be none of the identities", group=SAMPLING)
+    blinks: bool = setting(
+        False, "lids close in blinks alone, which are sampled from the seed", group=SAMPLING
+    )
     large_width: int = 0
     large_fingerprint: str = ""
 
@@ -216,60 +267,85 @@ class ModelConfig:
 class TrainingConfig:
     """Settings of one training run."""
 
+    group: ClassVar[str] = DATA
+
     data: Path
     out: Path
-    sets: tuple[str, ...] = setting((), "data sets to use; all if not given")
-    without_sets: tuple[str, ...] = setting((), "data sets to leave out")
-    without: tuple[str, ...] = setting((), "parts to do without, repeatable", LIBRARIES)
-    updates: int = setting(4000, "updates of the weights", least=1)
+    sets: tuple[str, ...] = setting((), "data sets to use; repeatable [all]")
+    without_sets: tuple[str, ...] = setting((), "data sets to leave out; repeatable")
+    without: tuple[str, ...] = setting(
+        (), "parts to leave out; repeatable", LIBRARIES, group=RESEARCH
+    )
+    updates: int = setting(4000, "updates of the weights", least=1, group=EVERYDAY)
     batch_frames: int = setting(2000, "padded frames in a batch of clips with motion", least=1)
     audio_only_batch: int = setting(4, "clips without motion beside each batch")
     voices: tuple[Path, ...] = setting(
-        (), "folders of neutral speech by voices that are none of the identities", was="heard"
+        (), "folders of neutral speech by voices that are no identities; repeatable", was="heard"
     )
-    neutral_sets: tuple[str, ...] = setting((), "sets whose unlabelled clips count as neutral")
+    neutral_sets: tuple[str, ...] = setting(
+        (), "sets whose clips without labels count as neutral; repeatable"
+    )
     posed: float = setting(0.0, "share of neutral clips posed in another emotion", most=1)
     mirror: bool = setting(False, "every second clip is mirrored, left and right")
     balance: float = setting(0.7, "a set of n clips is drawn like one of n ** balance")
-    augment: float = setting(1.0, "strength of speed, room, noise and band changes; 0 is none")
+    augment: float = setting(1.0, "strength of changes of speed, room, noise and band; 0 is none")
     variants: int | None = setting(
-        None, "changed versions of a clip, 0 for no end [8 with a large encoder, else 0]"
+        None,
+        "changed versions of a clip, 0 for a new one each time [8 with a large encoder, else 0]",
     )
-    learning_rate: float = setting(1e-3, "peak of the learning rate")
-    weight_decay: float = setting(0.02, "AdamW's weight decay")
-    clip_gradient: float = setting(1.0, "largest norm of the gradient")
-    ema: float = setting(0.998, "decay of the moving average of the weights")
-    reconstruction_weight: float = setting(1.0, "lambda_1 of eq. 15")
-    contrast_weight: float = setting(0.007, "lambda_2 of eq. 15")
-    lip_weight: float = setting(2.0, "weight of the lip vertices inside the reconstruction")
-    upper_weight: float = setting(1.0, "weight of the upper-face vertices, likewise")
-    velocity_weight: float = setting(2.0, "weight of the lip vertices' velocities, likewise")
+    learning_rate: float = setting(1e-3, "peak of the learning rate", group=OPTIMISATION)
+    weight_decay: float = setting(0.02, "AdamW's weight decay", group=OPTIMISATION)
+    clip_gradient: float = setting(1.0, "largest norm of the gradient", group=OPTIMISATION)
+    ema: float = setting(0.998, "decay of the moving average of the weights", group=OPTIMISATION)
+    reconstruction_weight: float = setting(
+        1.0, "lambda_1 of eq. 15, on the reconstruction", group=LOSSES
+    )
+    contrast_weight: float = setting(0.007, "lambda_2 of eq. 15, on eqs. 5 and 6", group=LOSSES)
+    lip_weight: float = setting(
+        2.0, "weight of the lip vertices inside the reconstruction", group=LOSSES
+    )
+    upper_weight: float = setting(
+        1.0, "weight of the upper-face vertices inside the reconstruction", group=LOSSES
+    )
+    velocity_weight: float = setting(
+        2.0, "weight of the lip vertices' velocities inside the reconstruction", group=LOSSES
+    )
     closure_weight: float = setting(
-        0.0, "weight of the mouth's opening where it should be closed, likewise"
+        0.0, "weight of the mouth's opening where the tracked lips are closed", group=LOSSES
     )
-    guide_weight: float = setting(1.0, "weight of predicting motion from the features alone")
+    guide_weight: float = setting(
+        1.0, "weight of predicting motion from the features alone", group=LOSSES
+    )
     label_share: float = setting(0.5, "share of clips conditioned on their labels")
     retrieval_share: float = setting(
-        0.4, "share conditioned on what is found in the sound", was="match_share"
+        0.4, "share of clips conditioned on what is retrieved from the sound", was="match_share"
     )
-    identity_label_share: float | None = setting(None, "label_share of identities [the same]")
+    identity_label_share: float | None = setting(
+        None, "--label-share of identities alone [the same]"
+    )
     identity_retrieval_share: float | None = setting(
-        None, "retrieval_share of identities [the same]", was="identity_match_share"
+        None, "--retrieval-share of identities alone [the same]", was="identity_match_share"
     )
     audio_dropout: float = setting(
         0.0, "share of clips whose motion is learned from labels alone", was="deaf_share"
     )
-    validate_every: int = setting(400, "updates between validations", least=1)
-    save_minutes: float = setting(3.0, "minutes between checkpoints")
-    seed: int = setting(0, "seed of everything random", most=2**40)
-    device: str = setting("cpu", "cpu, cuda, mps or auto")
-    precision: str = setting("float32", "of products in training", PRECISIONS)
-    cache: Path | None = setting(None, "folder for large features [the user's]")  # noqa: RUF009
-    init: Path | None = setting(None, "model to start from, to fine-tune it")  # noqa: RUF009
-    linear_start: bool = setting(
-        False, "linear parts start from ridge regression, and the features of a large encoder stay"
+    validate_every: int = setting(400, "updates between validations", least=1, group=OPTIMISATION)
+    save_minutes: float = setting(3.0, "minutes between checkpoints", group=MACHINE)
+    seed: int = setting(0, "seed of everything random", most=2**40, group=EVERYDAY)
+    device: str = setting("cpu", "cpu, cuda, mps or auto", group=MACHINE)
+    precision: str = setting(
+        "float32", "precision of products in training", PRECISIONS, group=MACHINE
     )
-    resume: bool = setting(False, "go on from the state in the output folder")
+    cache: Path | None = setting(
+        None, "folder for features of large encoders [the user's cache]", group=MACHINE
+    )
+    init: Path | None = setting(None, "model to start from, to fine-tune it", group=EVERYDAY)
+    linear_start: bool = setting(
+        False,
+        "linear parts start from ridge regression, and the features of a large encoder stay",
+        group=OPTIMISATION,
+    )
+    resume: bool = setting(False, "go on from the state in the output folder", group=EVERYDAY)
     model: dict[str, Any] = field(default_factory=dict)
 
 
@@ -278,34 +354,58 @@ class DistillationConfig(TrainingConfig):
     """Settings of a distillation: those of training, which hold in every round, and its own."""
 
     teacher: Path
-    init: Path | None = setting(  # noqa: RUF009
-        None, "student to go on from, in the last round alone [the teacher, through all rounds]"
+    init: Path | None = setting(
+        None,
+        "student to start from, in the last round alone [the teacher, in all rounds]",
+        group=EVERYDAY,
     )
-    updates: int = setting(1500, "updates of the weights in each round", least=1)
-    last_updates: int | None = setting(None, "in the last round [as in the others]", least=1)
-    without: tuple[str, ...] = setting((), "parts to do without, repeatable (Table III)", PARTS)
-    steps: int = setting(2, "denoising steps of the last student", least=1)
-    speech: tuple[Path, ...] = setting((), "folders of unlabelled speech, repeatable")
+    updates: int = setting(1500, "updates of the weights in each round", least=1, group=EVERYDAY)
+    last_updates: int | None = setting(
+        None, "updates in the last round [as in the others]", least=1, group=EVERYDAY
+    )
+    without: tuple[str, ...] = setting(
+        (), "parts to leave out (Table III); repeatable", PARTS, group=RESEARCH
+    )
+    steps: int = setting(2, "denoising steps of the last student", least=1, group=EVERYDAY)
+    speech: tuple[Path, ...] = setting(
+        (), "folders of speech without labels; repeatable", group=EVERYDAY
+    )
     drawn_steps: int | None = setting(
-        None, "denoising steps of the motion drawn for speech [the teacher's]", least=1
+        None, "denoising steps of the motion sampled for speech [the teacher's]", least=1
     )
-    encoder: str | None = setting(None, "the teacher's large encoder: folder or hub id")
-    front_end: str = setting("mel", "of the student's speech encoder", SMALL_ENCODERS)
-    encoder_depth: int = setting(2, "transformer blocks in a whisper front end")
-    encoder_width: int = setting(192, "channels inside the student's speech encoder", least=1)
-    encoder_blocks: int = setting(3, "residual blocks in it")
-    encoder_dropout: float | None = setting(None, "dropout in it [the teacher's]", most=0.99)
-    encoder_init: Path | None = setting(  # noqa: RUF009
-        None, "model whose small encoder to start from [ridge regression, or random weights]"
+    encoder: str | None = setting(
+        None, "the teacher's large encoder: folder or hub id", group=EVERYDAY
     )
-    encoder_updates: int = setting(1500, "updates of the small encoder alone, before all rounds")
-    distillation_weight: float = setting(0.1, "lambda_3 of eq. 16, on eq. 11")
-    encoder_weight: float = setting(1.0, "lambda_4, on eq. 12")
-    enhancer_weight: float = setting(0.05, "lambda_5, on eq. 14")
-    enhancer_temperature: float = setting(0.1, "tau of eq. 14", least=0.001)
+    front_end: str = setting(
+        "mel", "front end of the student's speech encoder", SMALL_ENCODERS, group=NETWORK
+    )
+    encoder_depth: int = setting(2, "transformer blocks in a whisper front end", group=NETWORK)
+    encoder_width: int = setting(
+        192, "channels inside the student's speech encoder", least=1, group=NETWORK
+    )
+    encoder_blocks: int = setting(
+        3, "residual blocks in the student's speech encoder", group=NETWORK
+    )
+    encoder_dropout: float | None = setting(
+        None, "dropout in the student's speech encoder [the teacher's]", most=0.99, group=NETWORK
+    )
+    encoder_init: Path | None = setting(
+        None,
+        "model whose small encoder to start from [ridge regression, or random weights]",
+        group=OPTIMISATION,
+    )
+    encoder_updates: int = setting(
+        1500, "updates of the small speech encoder alone, before all rounds", group=OPTIMISATION
+    )
+    distillation_weight: float = setting(0.1, "lambda_3 of eq. 16, on eq. 11", group=LOSSES)
+    encoder_weight: float = setting(1.0, "lambda_4 of eq. 16, on eq. 12", group=LOSSES)
+    enhancer_weight: float = setting(0.05, "lambda_5 of eq. 16, on eq. 14", group=LOSSES)
+    enhancer_temperature: float = setting(
+        0.1, "temperature tau of eq. 14", least=0.001, group=LOSSES
+    )
     pooled_weight: float = setting(
-        0.0, "weight of matching the pooled features of the large encoder"
+        0.0, "weight of matching the pooled features of the large encoder", group=LOSSES
     )
     match_weight: float = setting(
-        0.0, "of finding in the sound what the teacher finds, labels or not"
+        0.0, "weight of retrieving from the sound what the teacher retrieves", group=LOSSES
     )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtalk.config import (
+    LOOK,
+    RESEARCH,
     AnimationOptions,
     DistillationConfig,
     HeadChoice,
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
 
 from dtalk.cli.evaluate import evaluate
 from dtalk.cli.flags import Force, Settings, Threads, as_tuples, takes
+from dtalk.cli.help import App
 from dtalk.cli.loading import head_of, model_of, options_of, set_threads
+from dtalk.cli.recipes import Recipe
 
-app = typer.Typer(
+app = App(
     help="Speech in, a talking 3D face out.",
     no_args_is_help=True,
     add_completion=False,
@@ -136,7 +140,9 @@ def render(
     audio: Annotated[
         Path | None, typer.Option(help="the sound of a motion file [found beside it]")
     ] = None,
-    size: Annotated[str, typer.Option(help="pixels: 512, or 1280x720")] = "512",
+    size: Annotated[
+        str, typer.Option(help="pixels: 512, or 1280x720", rich_help_panel=LOOK)
+    ] = "512",
     force: Force = False,
     output_flags: Settings = {},  # noqa: B006
     look_flags: Settings = {},  # noqa: B006
@@ -185,14 +191,15 @@ def render(
     )
 
 
-app.command()(evaluate)
+app.command(rich_help_panel=RESEARCH)(evaluate)
 
 
-@app.command()
+@app.command(rich_help_panel=RESEARCH)
 @takes(TrainingConfig, ModelConfig)
 def train(
     data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for weights, state and log")],
+    config: Recipe = None,
     threads: Threads = None,
     training_flags: Settings = {},  # noqa: B006
     model_flags: Settings = {},  # noqa: B006
@@ -208,18 +215,19 @@ def train(
 
     set_threads(threads)
     model = as_tuples(model_flags)
-    config = TrainingConfig(data, out, model=model, **as_tuples(training_flags))
+    settings = TrainingConfig(data, out, model=model, **as_tuples(training_flags))
     command = shlex.join(["dtalk", *sys.argv[1:]])
     with TrainingProgress() as observer:
-        Trainer(config, observer, command).run()
+        Trainer(settings, observer, command).run()
 
 
-@app.command()
+@app.command(rich_help_panel=RESEARCH)
 @takes(DistillationConfig)
 def distill(
     teacher: Annotated[Path, typer.Option(help="model file of the teacher")],
     data: Annotated[Path, typer.Option(help="data folder: clips.csv, BEAT or 3D-ETF")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for students, states and logs")],
+    config: Recipe = None,
     threads: Threads = None,
     flags: Settings = {},  # noqa: B006
 ) -> None:
@@ -236,10 +244,10 @@ def distill(
         show_comparison("validation, one sample", rows)
 
     set_threads(threads)
-    config = DistillationConfig(data=data, out=out, teacher=teacher, **as_tuples(flags))
+    settings = DistillationConfig(data=data, out=out, teacher=teacher, **as_tuples(flags))
     command = shlex.join(["dtalk", *sys.argv[1:]])
     with TrainingProgress() as observer:
-        distil(config, observer, command, report)
+        distil(settings, observer, command, report)
 
 
 def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:

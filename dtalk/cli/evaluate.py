@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dtalk.config import MOST_STEPS, EvaluationConfig, HeadChoice, RuntimeOptions
+from dtalk.config import MOST_STEPS, REPORTS, EvaluationConfig, HeadChoice, RuntimeOptions
 from dtalk.errors import DtalkError
 
 if TYPE_CHECKING:
@@ -37,13 +37,19 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="folder of another system's predictions, a file a clip; repeatable"),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="write all figures to this file")] = None,
-    csv: Annotated[Path | None, typer.Option(help="write the tables to this file")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="write all figures to this file", rich_help_panel=REPORTS)
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="write the tables to this file", rich_help_panel=REPORTS)
+    ] = None,
     clips: Annotated[
-        Path | None, typer.Option(help="write each clip's figures to this csv")
+        Path | None,
+        typer.Option(help="write each clip's figures to this csv", rich_help_panel=REPORTS),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="draw curves and tables into this folder")
+        Path | None,
+        typer.Option(help="draw curves and tables into this folder", rich_help_panel=REPORTS),
     ] = None,
     flags: Settings = {},  # noqa: B006
     head_flags: Settings = {},  # noqa: B006

@@ -11,10 +11,13 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from dtalk.config import MOST_THREADS
+from dtalk.config import EVERYDAY, MACHINE, MOST_THREADS
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="replace outputs that exist")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads [all]", min=1, max=MOST_THREADS)]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="CPU threads [all]", min=1, max=MOST_THREADS, rich_help_panel=MACHINE),
+]
 Settings = dict[str, Any]
 """Values of flags by name."""
 
@@ -33,8 +36,8 @@ def _former(field: Field[Any], kind: Any) -> inspect.Parameter:
     return inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, option])
 
 
-def _flag(field: Field[Any], kind: Any) -> inspect.Parameter:
-    """A settings field as an option of type ``kind``, with its default and its help."""
+def _flag(settings: type, field: Field[Any], kind: Any) -> inspect.Parameter:
+    """A field of a settings class as an option of type ``kind``, with its default and its help."""
     default, choices = field.default, field.metadata["choices"]
     if isinstance(default, tuple):
         # Typer knows no lists of literals.
@@ -44,7 +47,8 @@ def _flag(field: Field[Any], kind: Any) -> inspect.Parameter:
         kind = Literal[choices]
     number = kind in (int, float, int | None, float | None)
     limits = {"min": field.metadata["least"], "max": field.metadata["most"]} if number else {}
-    option = typer.Option(help=field.metadata["help"], **limits)
+    group = field.metadata["group"] or getattr(settings, "group", EVERYDAY)
+    option = typer.Option(help=field.metadata["help"], rich_help_panel=group, **limits)
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(
         field.name, keyword, default=default, annotation=Annotated[kind, option]
@@ -63,7 +67,7 @@ def takes(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]
         taken = {p.name for p in own}
         chosen = {cls: [f for f in _flagged(cls) if f.name not in taken] for cls in classes}
         kinds = {cls: get_type_hints(cls) for cls in classes}
-        flags = [_flag(f, kinds[cls][f.name]) for cls in classes for f in chosen[cls]]
+        flags = [_flag(cls, f, kinds[cls][f.name]) for cls in classes for f in chosen[cls]]
         renamed = [(f, kinds[cls]) for cls in classes for f in chosen[cls] if f.metadata["was"]]
         former = [_former(f, kind[f.name]) for f, kind in renamed]
 

@@ -269,6 +269,8 @@ class Trainer:
             self.config.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"cannot write to {self.config.out}: {error.strerror}") from error
+        if self.command:
+            self.log({"update": self.update, "command": self.command})
 
     def _restore(self, path: Path) -> None:
         try:

@@ -932,7 +932,9 @@ def test_train_and_resume(
         f"run/{name}"
         for name in ("best.safetensors", "metrics.jsonl", "model.safetensors", "training.pt")
     ]
-    (entry,) = map(json.loads, Path("run/metrics.jsonl").read_text().splitlines())
+    start, entry = map(json.loads, Path("run/metrics.jsonl").read_text().splitlines())
+    assert start["update"] == 0
+    assert start["command"].startswith("dtalk train --data ")
     assert entry["update"] == 1
     assert entry["validation"]["all"]["lve"] > 0
 
@@ -980,7 +982,7 @@ def test_training_interrupted_for_real(data: Path) -> None:
             process.kill()
     assert process.returncode == 130, told
     assert "Traceback" not in told
-    assert files() == ["run/model.safetensors", "run/training.pt"]
+    assert files() == ["run/metrics.jsonl", "run/model.safetensors", "run/training.pt"]
 
 
 @pytest.mark.parametrize("command", [["train", "--out", "run"], ["evaluate"]], ids=lambda c: c[0])

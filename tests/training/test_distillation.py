@@ -129,7 +129,9 @@ def part_of(weights: dict[str, Tensor], *parts: str) -> dict[str, Tensor]:
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / LOG_FILE).read_text().splitlines()]
+    """The entries of a run's log, less the command that it begins with."""
+    entries = [json.loads(line) for line in (folder / LOG_FILE).read_text().splitlines()]
+    return [entry for entry in entries if "command" not in entry]
 
 
 def files(folder: Path) -> list[str]:

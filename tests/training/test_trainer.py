@@ -119,7 +119,8 @@ def test_a_run_tells_its_observer(finished):
 
 def test_metrics_are_logged_line_by_line(finished):
     _, observer, out = finished
-    entries = [json.loads(line) for line in (out / LOG_FILE).read_text().splitlines()]
+    start, *entries = [json.loads(line) for line in (out / LOG_FILE).read_text().splitlines()]
+    assert start == {"update": 0, "command": "dtalk train"}
     assert [entry["update"] for entry in entries] == [2, 3]
     assert entries[0]["losses"]["total"] == observer.losses[1]
     for entry, (_, tables) in zip(entries, observer.tables):
@@ -489,7 +490,7 @@ def undefined(tmp_path) -> Path:
 
 
 def test_undefined_figures_are_null_in_the_log(undefined):
-    entries = [strict_json(line) for line in (undefined / LOG_FILE).read_text().splitlines()]
+    _, *entries = [strict_json(line) for line in (undefined / LOG_FILE).read_text().splitlines()]
     assert entries[0]["validation"]["all"]["eve_of_static"] is None
     assert entries[0]["validation"]["all"]["lve"] > 0
 
@@ -1500,7 +1501,7 @@ def test_training_without_a_library(data, tmp_path, part):
     assert config.identities == (() if part == "identity" else ("ann", "bob", "cat"))
     assert config.emotions == (() if part == "emotion" else ("happy", "sad"))
     assert load_model(tmp_path / MODEL_FILE).config == config
-    entry = json.loads((tmp_path / LOG_FILE).read_text())
+    entry = json.loads((tmp_path / LOG_FILE).read_text().splitlines()[-1])
     assert entry["losses"][part] == 0
     assert entry["losses"][{"identity": "emotion", "emotion": "identity"}[part]] > 0
 
