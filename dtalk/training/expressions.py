@@ -19,11 +19,11 @@ from dtalk.utils.types import Array
 
 PROTOTYPES: dict[str, dict[str, float]] = {
     "happy": {"mouthSmile": 0.55, "cheekSquint": 0.4, "eyeSquint": 0.25, "mouthUpperUp": 0.08},
-    "sad": {"browInnerUp": 0.5, "browDown": 0.12, "mouthFrown": 0.4, "mouthShrugLower": 0.2,
+    "sad": {"browInnerUp": 0.7, "browDown": 0.12, "mouthFrown": 0.6, "mouthShrugLower": 0.2,
             "eyeSquint": 0.1},
     "fearful": {"browInnerUp": 0.5, "browOuterUp": 0.2, "browDown": 0.1, "eyeWide": 0.45,
                 "mouthStretch": 0.3},
-    "angry": {"browDown": 0.6, "eyeSquint": 0.2, "noseSneer": 0.2, "mouthPress": 0.2,
+    "angry": {"browDown": 0.7, "eyeSquint": 0.2, "noseSneer": 0.2, "mouthPress": 0.2,
               "mouthFrown": 0.12},
     "surprised": {"browInnerUp": 0.65, "browOuterUp": 0.65, "eyeWide": 0.45, "jawOpen": 0.05},
     "disgusted": {"noseSneer": 0.6, "mouthUpperUp": 0.25, "browDown": 0.3, "eyeSquint": 0.25,
@@ -59,6 +59,15 @@ def posed(
         strength = strength * np.clip(rise, 0, 1)
     share = np.clip(strength[:, None] * prototype(emotion), 0, 1)
     return (coefficients + share * (1 - coefficients)).astype(np.float32)
+
+
+def at_least_posed(
+    coefficients: Array, waveform: Array, emotion: str, generator: np.random.Generator
+) -> Array:
+    """Coefficients ``[T, 52]``, raised to where a neutral face posed in the emotion would be."""
+    return np.maximum(
+        coefficients, posed(np.zeros_like(coefficients), waveform, emotion, generator)
+    )
 
 
 def intensity(waveform: Array, frames: int) -> Array:

@@ -39,6 +39,7 @@ from dtalk.errors import CheckpointError, DataError, DtalkError
 from dtalk.evaluation import benchmark
 from dtalk.evaluation.evaluate import without_nan
 from dtalk.model import DiffusionTalker, Enhancer
+from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.nn.frames import frame_mask
 from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
 from dtalk.training import distillation, losses, pseudo_labels, stages, starting, unlabelled
@@ -1107,9 +1108,9 @@ def test_folders_without_speech_are_refused(tmp_path, name, message):
 def few(labelled: bool = True) -> Data:
     """A clip with motion and two without, not in the order of their lengths."""
     clips = [
-        loaded_clip("b", 14, 2, moving=False, speaker="bob"),
+        loaded_clip("b", 14, 2, moving=False, speaker="bob", emotion="calm"),
         loaded_clip("a", 10, 1),
-        loaded_clip("c", 11, 3, moving=False, speaker="cat"),
+        loaded_clip("c", 11, 3, moving=False, speaker="cat", emotion="calm"),
     ]
     return Data(clips if labelled else clips[1:2], [loaded_clip("v", 9, 4)])
 
@@ -1162,6 +1163,23 @@ def test_no_motion_is_drawn_for_voices_without_labels(tmp_path, spoken, labelled
     assert kept == voices
     assert len(found.train) == len(data.train) + (2 if labelled else 0)
     assert ("drawing motion for 2 clips of speech" in observer.notes) is labelled
+
+
+def test_drawn_motion_shows_the_emotion_a_clip_is_labelled_with(tmp_path):
+    calm, happy = (
+        with_unlabelled(
+            drawing(tmp_path / emotion),
+            Recorder(),
+            Data([loaded_clip("b", 14, 2, moving=False, emotion=emotion)], []),
+            tiny_model(6),
+        ).train[-1]
+        for emotion in ("calm", "happy")
+    )
+    raised = happy.coefficients - calm.coefficients
+    smile = ARKIT_NAMES.index("mouthSmileLeft")
+    assert raised.min() == 0  # never less than was drawn
+    assert raised[:, smile].mean() > 0.1
+    assert raised[:, ARKIT_NAMES.index("jawOpen")].max() == 0
 
 
 def test_drawn_motion_is_kept(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from dtalk.training.expressions import (
     CALM,
     EXCITED,
     PROTOTYPES,
+    at_least_posed,
     intensity,
     posed,
     prototype,
@@ -62,5 +63,14 @@ def test_a_pose_of_a_neutral_face_has_about_the_prototypes_strength():
         posed(np.zeros((90, 52), np.float32), sound, "sad", np.random.default_rng(seed))[-1, brow]
         for seed in range(40)
     ]
-    wanted = 0.5 * EXCITED
+    wanted = PROTOTYPES["sad"]["browInnerUp"] * EXCITED
     assert 0.84 * wanted <= min(last) < max(last) <= 1.16 * wanted
+
+
+def test_motion_that_shows_an_emotion_already_is_left_alone():
+    sound = np.full(48000, 0.1, np.float32)
+    shown = at_least_posed(np.zeros((90, 52), np.float32), sound, "sad", np.random.default_rng(3))
+    again = at_least_posed(shown, sound, "sad", np.random.default_rng(3))
+    assert np.array_equal(again, shown)
+    weak = at_least_posed(shown / 2, sound, "sad", np.random.default_rng(3))
+    np.testing.assert_allclose(weak, shown, atol=1e-6)
