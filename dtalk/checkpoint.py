@@ -32,7 +32,7 @@ def save_model(
     about: dict[str, Any] | None = None,
     half: bool = False,
 ) -> None:
-    """Write a model; ``about`` (json) says how it came to be: command, data, licence, figures.
+    """Write a model; ``about`` (json) is its provenance: command, data, licence, figures.
 
     ``half`` writes numbers of 16 bits, which take half the place; they are computed with in 32.
 
@@ -56,7 +56,7 @@ def save_model(
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The json in a checkpoint's metadata, checked for its version and its coefficients.
+    """Read the json in a checkpoint's metadata; check its version and its coefficients.
 
     Raises:
         CheckpointError: missing, unreadable, damaged, foreign or of another format version.
@@ -84,7 +84,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalker:
-    """The model in a checkpoint, in evaluation mode.
+    """Load the model of a checkpoint, in evaluation mode.
 
     Raises:
         CheckpointError: as :func:`read_description`, or tensors that do not fit its configuration.

@@ -1,4 +1,4 @@
-"""Settings of the model and of training, each with its default and what it means.
+"""Settings of inference, the model, training and evaluation, with defaults and meanings.
 
 The command line makes a flag of every setting here, so this module imports nothing heavy.
 """
@@ -43,7 +43,7 @@ def setting(
     was: str = "",
     group: str = "",
 ) -> Any:
-    """A dataclass field with a default and its documentation.
+    """Make a dataclass field with a default and its documentation.
 
     ``choices`` are its values if they are few; a number may be ``least`` to ``most``; ``was`` is
     its name in files and commands of earlier versions; ``group`` is one of :data:`GROUPS`, where
@@ -58,7 +58,7 @@ RETIRED = {"bidirectional": True}
 
 
 def with_new_names(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of settings of a class by name, where names of earlier versions are replaced.
+    """Replace names of settings from earlier versions by those of a class.
 
     Settings that are no longer any are left out; with a value that is no longer possible they stay.
     """
@@ -69,7 +69,7 @@ def with_new_names(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AnimationOptions:
-    """How a clip is to be animated."""
+    """How a clip is animated."""
 
     identity: str = setting(AUTO, "speaking style by name, or auto to infer it from the speech")
     emotion: str = setting(AUTO, "emotion by name, or auto to infer it from the speech")
@@ -96,7 +96,7 @@ DEFAULT_OPTIONS = AnimationOptions()
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture of a head looks, whatever its size."""
+    """The look of a rendered head, whatever the size of the picture."""
 
     group: ClassVar[str] = LOOK
 
@@ -111,7 +111,7 @@ DEFAULT_LOOK = Look()
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is made of the inputs of ``dtalk render``."""
+    """The outputs of ``dtalk render``."""
 
     group: ClassVar[str] = LOOK
 
@@ -135,7 +135,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class HeadChoice:
-    """Whose head moves."""
+    """The head to render, evaluate or fit."""
 
     group: ClassVar[str] = HEAD
 
@@ -150,7 +150,7 @@ class HeadChoice:
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """Which model computes where, and with which large speech encoder."""
+    """The model, its device and threads, and its large speech encoder."""
 
     group: ClassVar[str] = MACHINE
 
@@ -165,7 +165,7 @@ class RuntimeOptions:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is compared, and how."""
+    """The clips and samples of an evaluation."""
 
     split: str = setting("val", "split of the data that is scored", SPLITS)
     sets: tuple[str, ...] = setting((), "only these data sets; repeatable")
@@ -188,7 +188,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that fixes the network's shapes and how it is sampled by default.
+    """The network's shapes and its defaults in sampling.
 
     Attributes:
         identities, emotions: labels of the two libraries, in order.
@@ -259,7 +259,7 @@ class ModelConfig:
 
     @property
     def encoder_key(self) -> tuple[str, tuple[int, ...]]:
-        """The kind of speech encoder; a large one is known by its weights, not by its name."""
+        """What identifies the speech encoder; for a large one its weights, not its name."""
         return (self.large_fingerprint if self.uses_large_encoder else self.encoder), self.layer
 
 

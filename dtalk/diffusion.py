@@ -1,7 +1,7 @@
-"""The noise schedule and the steps of the diffusion, as pure functions.
+"""The noise schedule and the sampling steps of the diffusion, as pure functions.
 
 Time is continuous, t in [0, 1]; a sampler with N steps visits t = k / N for k = N ... 0. Every
-function takes coefficients ``[B, T, C]`` and times ``[B]`` (or scalars) and draws no noise of its
+function takes coefficients ``[B, T, C]`` and times ``[B]`` (or scalars) and samples no noise of its
 own: the caller passes it in, so that equal noise gives equal motion.
 """
 
@@ -20,7 +20,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 def schedule(time: Tensor) -> tuple[Tensor, Tensor]:
-    """Signal and noise scale (alpha_t, sigma_t) of the cosine schedule.
+    """Compute signal and noise scale (alpha_t, sigma_t) of the cosine schedule.
 
     alpha_t is the square root of the paper's alpha-bar (eq. 2), alpha^2 + sigma^2 = 1 and
     sigma_0 = 0. Source: Nichol and Dhariwal, "Improved DDPM" (2021), eq. 17, in continuous time.
@@ -32,26 +32,26 @@ def schedule(time: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _scales(time: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(alpha, sigma) shaped to multiply a [B, T, C] tensor."""
+    """Compute (alpha, sigma), shaped to multiply a [B, T, C] tensor."""
     time = torch.as_tensor(time, dtype=like.dtype, device=like.device)
     alpha, sigma = schedule(time)
     return alpha.reshape(-1, 1, 1), sigma.reshape(-1, 1, 1)
 
 
 def add_noise(clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-    """x_t = alpha_t x_0 + sigma_t eps (paper, eqs. 1 and 2)."""
+    """Compute x_t = alpha_t x_0 + sigma_t eps (eqs. 1 and 2)."""
     alpha, sigma = _scales(time, clean)
     return alpha * clean + sigma * noise
 
 
 def implied_noise(noisy: Tensor, clean: Tensor, time: Tensor) -> Tensor:
-    """The eps for which :func:`add_noise` of ``clean`` gives ``noisy`` (eq. 2 solved); t > 0."""
+    """Solve eq. 2 for eps: the noise with which ``clean`` becomes ``noisy``; t > 0."""
     alpha, sigma = _scales(time, noisy)
     return (noisy - alpha * clean) / sigma
 
 
 def ddim_step(noisy: Tensor, clean: Tensor, time: Tensor, earlier: Tensor) -> Tensor:
-    """One deterministic step from ``time`` to ``earlier``, given the predicted x_0.
+    """Take one deterministic step from ``time`` to ``earlier``, given the predicted x_0.
 
     The form of the paper's eqs. 8 and 9. Source: Song et al., "DDIM" (2021), eq. 12, eta = 0.
     """
@@ -61,7 +61,7 @@ def ddim_step(noisy: Tensor, clean: Tensor, time: Tensor, earlier: Tensor) -> Te
 def ancestral_step(
     noisy: Tensor, clean: Tensor, time: Tensor, earlier: Tensor, noise: Tensor
 ) -> Tensor:
-    """One random step x_t -> x_s, s < t, by the posterior q(x_s | x_t, x_0).
+    """Take one random step x_t -> x_s, s < t, by the posterior q(x_s | x_t, x_0).
 
     The paper's eq. 3, written for a network that predicts x_0 and for steps of any length.
     Source: Ho et al., "DDPM" (2020), eqs. 6 and 7.
@@ -77,7 +77,7 @@ def ancestral_step(
 def distillation_target(
     teacher: Denoiser, noisy: Tensor, time: Tensor, middle: Tensor, earlier: Tensor
 ) -> Tensor:
-    """The x_0 with which one step of the student lands where two steps of the teacher do.
+    """Compute the x_0 with which one step of the student lands where two of the teacher do.
 
     Eqs. 8, 9 and 10, read as in Salimans and Ho, "Progressive Distillation" (2022), algorithm 2
     (eq. 8 as printed conditions one evaluation on two steps). The teacher goes from ``time`` by
@@ -92,7 +92,7 @@ def distillation_target(
 
 
 def guided(denoise: Denoiser, baseline: Denoiser, strength: float) -> Denoiser:
-    """Classifier-free guidance: what a condition changes, ``strength`` times over.
+    """Classifier-free guidance: scale by ``strength`` what a condition changes.
 
     1 is the condition as it was learned, 0 the baseline without it. Source: Ho and Salimans
     (2022), eq. 6, in terms of x_0.
@@ -103,7 +103,7 @@ def guided(denoise: Denoiser, baseline: Denoiser, strength: float) -> Denoiser:
 
 
 def shifted(time: Tensor, shift: float) -> Tensor:
-    """Times moved towards noise: the ratio sigma / alpha at each becomes ``shift`` times larger.
+    """Shift times towards noise: sigma / alpha at each becomes ``shift`` times larger.
 
     Neighbouring frames are much alike, so a clip shows through the noise long before a single
     frame would; steps spread evenly over t spend themselves where all is known. Source: the same
@@ -119,7 +119,7 @@ def shifted(time: Tensor, shift: float) -> Tensor:
 
 
 def time_grid(steps: int, device: torch.device | str = "cpu", shift: float = 1.0) -> Tensor:
-    """The times a sampler with ``steps`` steps visits, 1 down to 0: ``[steps + 1]``.
+    """List the times of a sampler with ``steps`` steps, 1 down to 0: ``[steps + 1]``.
 
     Evenly spaced, then :func:`shifted`. The grid of half as many steps is every second time.
     """
@@ -132,7 +132,7 @@ def time_grid(steps: int, device: torch.device | str = "cpu", shift: float = 1.0
 def sample_ddim(
     denoise: Denoiser, noise: Tensor, steps: int, shift: float = 1.0, spread: Tensor | float = 1.0
 ) -> Tensor:
-    """x_0 ``[B, T, C]`` from x_1 = ``noise`` in ``steps`` deterministic steps.
+    """Sample x_0 ``[B, T, C]`` from x_1 = ``noise`` in ``steps`` deterministic steps.
 
     ``spread`` (a number, or ``[C]``) is how far the sample may stray from the mean: x_1 knows
     nothing of x_0, so the first prediction is the mean of all motions that suit the sound, and the
@@ -153,7 +153,7 @@ def sample_ancestral(
     shift: float = 1.0,
     spread: Tensor | float = 1.0,
 ) -> Tensor:
-    """:func:`sample_ddim` with new noise ``fresh`` ``[steps - 1, B, T, C]`` at every step."""
+    """Sample as :func:`sample_ddim`, with ``fresh`` noise ``[steps - 1, B, T, C]`` at each step."""
     return _sample(
         denoise,
         noise,

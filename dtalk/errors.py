@@ -1,4 +1,4 @@
-"""The errors dtalk raises on purpose, drawn as a tree.
+"""The errors dtalk raises on purpose.
 
 ::
 
@@ -9,7 +9,7 @@
     ├── CheckpointError        a model file that is broken, foreign or of another version
     ├── HeadError              a head model (built in or FLAME) that cannot be used
     ├── PickleError            a pickle that is damaged, or asks for more than arrays
-    ├── RenderError            no renderer, or a frame that could not be drawn
+    ├── RenderError            no renderer, or a frame that failed
     ├── VideoError             an mp4 that could not be written
     └── OutputExistsError      an output that is there already and must not be overwritten
 
@@ -49,7 +49,7 @@ class PickleError(DtalkError):
 
 
 class RenderError(DtalkError):
-    """No renderer could be started, or a frame could not be drawn."""
+    """No renderer could be started, or a frame could not be rendered."""
 
 
 class VideoError(DtalkError):
@@ -61,6 +61,6 @@ class OutputExistsError(DtalkError):
 
 
 def one_line(error: BaseException | None) -> str:
-    """What an error says, in one line of at most 200 characters; its kind if it says nothing."""
+    """Format an error as one line of at most 200 characters; its type if it has no message."""
     text = " ".join(str(error).split())
     return text[:200] if text else type(error).__name__

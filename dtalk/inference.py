@@ -1,4 +1,4 @@
-"""Speech files to motion: what ``dtalk animate`` does, and ``dtalk.animate`` in Python."""
+"""Inference: speech files to motion, for ``dtalk animate`` and ``dtalk.animate``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(
     encoder: str | None = None,
     cache: Path | None = None,
 ) -> DiffusionTalker:
-    """A model, ready to animate; the one that ships with dtalk if ``weights`` is None.
+    """Load a model, ready to animate; the one that ships with dtalk if ``weights`` is None.
 
     Args:
         weights: model file, or ``student`` or ``teacher`` for one that ships.
@@ -52,7 +52,7 @@ def load(
 
 
 def model_path(weights: str | Path | None) -> Path:
-    """The file of a model: that named, or of the shipped model of that name; None: the default.
+    """Find the file of a model: that named, or the shipped model of that name; None: the default.
 
     Raises:
         CheckpointError: the shipped weights are missing.
@@ -80,7 +80,7 @@ def read_model(
     cache: Path | None = None,
     precision: str = "float32",
 ) -> DiffusionTalker:
-    """A model from its file, with its large encoder attached if it has one; see :func:`load`."""
+    """Read a model from its file and attach its large encoder, if any; see :func:`load`."""
     model = load_model(path, device_of(device))
     model.name = path.stem
     config = model.config
@@ -88,7 +88,7 @@ def read_model(
         return model
     if encoder is None:
         raise CheckpointError(
-            f"{path} hears through {config.encoder}, which is not in its file: "
+            f"{path} uses the speech encoder {config.encoder}, which is not in its file: "
             "name its folder or hub id with --encoder"
         )
     large = load_large_encoder(encoder, config.layer, model.device, precision)
@@ -102,7 +102,7 @@ def animate_waveform(
     options: AnimationOptions = DEFAULT_OPTIONS,
     audio: str = "",
 ) -> Motion:
-    """Motion for 16 kHz mono float32 samples ``[S]``; ``audio`` is the name to note in it.
+    """Animate 16 kHz mono float32 samples ``[S]``; ``audio`` is the name to note in the motion.
 
     Raises:
         DataError: a label that the model does not know.
@@ -132,7 +132,7 @@ def animate_waveform(
 def animate_file(
     model: DiffusionTalker, path: Path, options: AnimationOptions = DEFAULT_OPTIONS
 ) -> Motion:
-    """Motion for a speech file.
+    """Animate a speech file.
 
     Raises:
         AudioError: the file cannot be read as sound.
@@ -148,7 +148,7 @@ def animate(
     device: str = "cpu",
     **options: Any,
 ) -> Motion:
-    """52 ARKit curves at 30 frames/s for speech: a file, or 16 kHz mono float32 samples ``[S]``.
+    """Animate speech, a file or 16 kHz mono float32 samples ``[S]``: 52 ARKit curves, 30 frames/s.
 
     Args:
         speech: the file or the samples.
@@ -174,7 +174,7 @@ def animate(
 
 
 def weights_folder() -> Path:
-    """The folder of the models that ship with dtalk.
+    """Find the folder of the models that ship with dtalk.
 
     In an installed package it lies inside it, in a source checkout beside it.
 
@@ -191,7 +191,7 @@ def weights_folder() -> Path:
 
 
 def weights_path(name: str) -> Path:
-    """The shipped model file ``name``, such as ``student.safetensors``.
+    """Find the shipped model file ``name``, such as ``student.safetensors``.
 
     Raises:
         CheckpointError: there is no such file; the message lists those there are.
@@ -215,7 +215,7 @@ def predict(
     progress: Progress | None = None,
     sampler: str = "ddim",
 ) -> Iterator[tuple[LoadedClip, Array]]:
-    """Samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
+    """Predict samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
 
     Equal to :meth:`DiffusionTalker.animate` with the same seed, but batched by length.
     """
@@ -239,7 +239,7 @@ def predict(
 
 
 def by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
-    """Groups of clips of about equal length, of at most ``BATCH_FRAMES`` frames each."""
+    """Group clips of about equal length, at most ``BATCH_FRAMES`` padded frames a group."""
     group: list[LoadedClip] = []
     for clip in sorted(clips, key=lambda clip: clip.frames):
         if group and clip.frames * (len(group) + 1) > BATCH_FRAMES:
@@ -251,7 +251,7 @@ def by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
 
 
 def _padded_noise(clips: Sequence[LoadedClip], seed: int, steps: int, sampler: str) -> torch.Tensor:
-    """The clips' own noise ``[N, B, T, 52]``, followed by zeros."""
+    """Sample the clips' own noise ``[N, B, T, 52]``, padded with zeros."""
     noises = [clip_noise(clip.waveform, clip.frames, seed, steps, sampler) for clip in clips]
     frames_first = [noise.transpose(0, 1) for noise in noises]
     padded = torch.nn.utils.rnn.pad_sequence(frames_first)  # [T, B, N, 52]

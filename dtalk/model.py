@@ -1,4 +1,4 @@
-"""The core: contrastive personalizer, motion decoder, and DiffusionTalker that joins them.
+"""The network: contrastive personalizer, motion decoder, and DiffusionTalker that joins them.
 
     waveform -> encoder -> F_a [B, T, C] -> personalizer -> p [B, P]
     noise x_1 [B, T, 52] -> decoder(x_t, t, F_a, p), n steps -> x_0 [B, T, 52]
@@ -56,9 +56,9 @@ _MINIMUM_TEMPERATURE, _MAXIMUM_TEMPERATURE = 0.01, 1.0
 def cross_attention(
     query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """softmax(q k^T / sqrt(d_k)) v (eqs. 7 and 13): ``[B, Q, D]``, ``[B, K, D]``, ``[B, K, E]``.
+    """Compute softmax(q k^T / sqrt(d_k)) v of ``[B, Q, D]``, ``[B, K, D]``, ``[B, K, E]``.
 
-    Keys where ``mask`` ``[B, K]`` is false take no part.
+    Keys where ``mask`` ``[B, K]`` is false take no part. Eqs. 7 and 13.
     """
     scores = query @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
     if mask is not None:
@@ -67,7 +67,7 @@ def cross_attention(
 
 
 def pooled(features: Tensor, lengths: Tensor) -> Tensor:
-    """Mean and standard deviation over the real frames: ``[B, T, C]`` -> ``[B, 2C]``."""
+    """Compute mean and standard deviation over the real frames: ``[B, T, C]`` -> ``[B, 2C]``."""
     mask = frame_mask(lengths, features.shape[1])[..., None]
     count = lengths[:, None].to(features.dtype)
     mean = (features * mask).sum(1) / count
@@ -76,7 +76,7 @@ def pooled(features: Tensor, lengths: Tensor) -> Tensor:
 
 
 def step_embedding(time: Tensor, width: int) -> Tensor:
-    """Sinusoids of the continuous time t ``[B]`` -> ``[B, width]``.
+    """Embed the continuous time t ``[B]`` in sinusoids ``[B, width]``.
 
     Source: Vaswani et al. (2017), section 3.5, with 1000 t for the position.
     """
@@ -87,12 +87,12 @@ def step_embedding(time: Tensor, width: int) -> Tensor:
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two linear layers with a GELU between."""
+    """Make two linear layers with a GELU between."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 
 class Library(nn.Module):
-    """A few learned tokens per label, one more set for "unknown", and the contrast with sound.
+    """Library of labels: learned tokens for each, and their contrast with the sound.
 
     ``contrast`` features come from an encoder of the entries (F_id or F_e of section II-C) and from
     the pooled audio features; both are L2-normalised.
@@ -115,7 +115,7 @@ class Library(nn.Module):
         return self.log_temperature.exp().clamp(_MINIMUM_TEMPERATURE, _MAXIMUM_TEMPERATURE)
 
     def contrast_features(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled audio ``[B, 2C]`` -> unit vectors of audio ``[B, D]`` and entries ``[M, D]``."""
+        """Encode pooled audio ``[B, 2C]`` and entries as unit vectors ``[B, D]``, ``[M, D]``."""
         known = self.entries if self.is_open else self.entries[:-1]
         entries = self.encode_entry(known.flatten(1))
         return (
@@ -124,17 +124,17 @@ class Library(nn.Module):
         )
 
     def match(self, audio: Tensor) -> Tensor:
-        """Probability of every label given the sound: ``[B, 2C]`` -> ``[B, M]``."""
+        """Compute the probability of every label given the sound: ``[B, 2C]`` -> ``[B, M]``."""
         features, entries = self.contrast_features(audio)
         return (features @ entries.T / self.temperature).softmax(-1)
 
     def weights_of(self, labels: Tensor) -> Tensor:
-        """Labels ``[B]``, -1 for unknown -> one-hot weights over all entries ``[B, M + 1]``."""
+        """Convert labels ``[B]``, -1 for unknown, to one-hot weights of entries ``[B, M + 1]``."""
         rows = torch.where(labels < 0, len(self.labels), labels)
         return functional.one_hot(rows, len(self.labels) + 1).float()
 
     def weights_of_match(self, match: Tensor, retrieval: str) -> Tensor:
-        """Probabilities ``[B, M]`` -> weights over all entries ``[B, M + 1]``, soft or one-hot."""
+        """Convert probabilities ``[B, M]`` to entry weights ``[B, M + 1]``, soft or one-hot."""
         if not self.labels:
             return match.new_ones(len(match), 1)
         if retrieval == "hard":
@@ -152,16 +152,16 @@ class Library(nn.Module):
             raise DataError(f"unknown {kind} {label!r}; this model knows: {known}")
 
     def label_of(self, weights: Tensor) -> str:
-        """The label of the largest of the weights ``[M + 1]``; empty for "unknown"."""
+        """Get the label of the largest of the weights ``[M + 1]``; empty for "unknown"."""
         return (*self.labels, "")[int(weights.argmax())]
 
     def tokens(self, weights: Tensor) -> Tensor:
-        """Weighted entries: ``[B, M + 1]`` -> ``[B, K, D]``."""
+        """Average entries by weights: ``[B, M + 1]`` -> ``[B, K, D]``."""
         return torch.einsum("bm,mkd->bkd", weights, self.entries)
 
 
 class Integrator(nn.Module):
-    """Identity tokens attend to emotion tokens; the result is one embedding p (eq. 7).
+    """Cross-attention of identity tokens over emotion tokens, giving one embedding p (eq. 7).
 
     With one vector a side the softmax would run over a single key and p could not depend on the
     identity; with a few tokens it does, and the queries are added so that identity reaches p
@@ -176,13 +176,13 @@ class Integrator(nn.Module):
         self.output = nn.Linear(config.tokens * width, config.embedding_width)
 
     def forward(self, identity: Tensor, emotion: Tensor) -> Tensor:
-        """Tokens ``[B, K, D]`` of both -> p ``[B, P]``."""
+        """Map tokens ``[B, K, D]`` of both to p ``[B, P]``."""
         mixed = cross_attention(identity, self.keys(emotion), self.values(emotion))
         return self.output((identity + mixed).flatten(1))
 
 
 class Enhancer(nn.Module):
-    """What the upper face shows of a person: p asks, the frames of a motion answer (eq. 13).
+    """Cross-attention of p over the upper-face channels of a motion (eq. 13).
 
     Used in distillation only, with the same weights for teacher and student.
     """
@@ -194,14 +194,14 @@ class Enhancer(nn.Module):
         self.values = mlp(channels, width, width)
 
     def forward(self, embedding: Tensor, motion: Tensor, mask: Tensor) -> Tensor:
-        """p ``[M, P]``, x_0 ``[M, T, 52]``, mask ``[M, T]`` -> features ``[M, P]``."""
+        """Map p ``[M, P]``, x_0 ``[M, T, 52]``, mask ``[M, T]`` to features ``[M, P]``."""
         upper = motion[..., UPPER_FACE_CHANNELS]
         asked = embedding[:, None]
         return cross_attention(asked, self.keys(upper), self.values(upper), mask)[:, 0]
 
 
 class Personalizer(nn.Module):
-    """Who speaks and how they feel, from labels or from the sound (section II-C)."""
+    """Contrastive personalizer: identity and emotion, from labels or the sound (section II-C)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -210,19 +210,19 @@ class Personalizer(nn.Module):
         self.integrator = Integrator(config)
 
     def forward(self, identity_weights: Tensor, emotion_weights: Tensor) -> Tensor:
-        """Weights over library entries ``[B, M + 1]`` each -> p ``[B, P]``."""
+        """Map weights over library entries ``[B, M + 1]`` each to p ``[B, P]``."""
         return self.integrator(
             self.identity.tokens(identity_weights), self.emotion.tokens(emotion_weights)
         )
 
 
 def around(reach: int) -> tuple[int, int]:
-    """Frames of padding before and after, for a filter over an odd number of frames."""
+    """Compute the padding before and after, for a filter over an odd number of frames."""
     return reach // 2, reach // 2
 
 
 class LinearPrior(nn.Module):
-    """Motion from p and F_a alone, linear: a filter over :attr:`reach` frames of F_a."""
+    """Linear prediction of motion from p and F_a: a filter over :attr:`reach` frames of F_a."""
 
     reach = 9
 
@@ -233,14 +233,14 @@ class LinearPrior(nn.Module):
         self.heard = nn.Conv1d(config.feature_width, COEFFICIENTS, self.reach, bias=False)
 
     def forward(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Tensor:
-        """F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` -> mu ``[B, T, 52]``."""
+        """Map F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` to mu ``[B, T, 52]``."""
         real = features * frame_mask(lengths, features.shape[1])[..., None]
         filtered = self.heard(functional.pad(real.transpose(1, 2), around(self.reach)))
         return filtered.transpose(1, 2) + self.constant(embedding)[:, None]
 
 
 class LinearDenoiser(nn.Module):
-    """What a linear filter can tell of x_0 from x_t: a start that the GRU corrects.
+    """Linear estimate of x_0 from x_t, which the GRU corrects.
 
     The deviation of x_t from what the guide mu leads to expect, x_t - alpha_t mu, is smoothed over
     :attr:`reach` frames, mixed across channels, and scaled per channel and step (a Wiener filter
@@ -263,7 +263,7 @@ class LinearDenoiser(nn.Module):
             )
 
     def forward(self, deviation: Tensor, step: Tensor) -> Tensor:
-        """Deviation ``[B, T, 52]``, 0 in padded frames, and step embedding ``[B, S]``."""
+        """Filter the deviation ``[B, T, 52]``, 0 in padded frames, by step embedding ``[B, S]``."""
         padded = functional.pad(deviation.transpose(1, 2), around(self.reach))
         smooth = self.smooth(padded).transpose(1, 2)
         of_smooth, of_sharp = self.gains(step)[:, None].chunk(2, -1)
@@ -300,7 +300,7 @@ class MotionDecoder(nn.Module):
     def forward(
         self, noisy: Tensor, time: Tensor, features: Tensor, embedding: Tensor, lengths: Tensor
     ) -> Tensor:
-        """x_t ``[B, T, 52]``, t ``[B]``, F_a ``[B, T, C]``, p ``[B, P]`` -> x_0 ``[B, T, 52]``."""
+        """Predict x_0 ``[B, T, 52]`` from x_t, t ``[B]``, F_a ``[B, T, C]`` and p ``[B, P]``."""
         step = self.embed_step(step_embedding(time, self.step_width))
         guide = self.guide(features, embedding, lengths)
         real = frame_mask(lengths, noisy.shape[1])[..., None]
@@ -313,8 +313,12 @@ class MotionDecoder(nn.Module):
 
 @dataclass(frozen=True)
 class Animation:
-    """What :meth:`DiffusionTalker.animate` found: coefficients float32 ``[T, 52]`` in [0, 1], and
-    the identity and emotion they were drawn with."""
+    """The result of :meth:`DiffusionTalker.animate`.
+
+    Attributes:
+        coefficients: float32 ``[T, 52]`` in [0, 1].
+        identity, emotion: labels that they were sampled with; empty for "unknown".
+    """
 
     coefficients: Array
     identity: str
@@ -343,7 +347,7 @@ class DiffusionTalker(nn.Module):
 
     @property
     def large_source(self) -> LargeEncoder | FeatureCache | None:
-        """What is attached, if the model hears through a large encoder."""
+        """The attached large encoder or its cache; None for a small encoder."""
         return self.encoder.source if isinstance(self.encoder, AdaptedEncoder) else None
 
     @property
@@ -353,7 +357,7 @@ class DiffusionTalker(nn.Module):
         return source.encoder if isinstance(source, FeatureCache) else source
 
     def attach(self, source: LargeEncoder | FeatureCache) -> None:
-        """Give the model the large encoder that it hears through.
+        """Attach the large encoder that the model was made with.
 
         Raises:
             CheckpointError: the model has a small one of its own, or was made with another.
@@ -385,11 +389,11 @@ class DiffusionTalker(nn.Module):
         return other
 
     def normalise(self, coefficients: Tensor) -> Tensor:
-        """Coefficients in [0, 1] -> standardised, any shape ending in 52."""
+        """Standardise coefficients in [0, 1], of any shape ending in 52."""
         return (coefficients - self.mean) / self.std
 
     def denormalise(self, standardised: Tensor) -> Tensor:
-        """Standardised -> coefficients, held to [0, 1]."""
+        """Convert standardised values to coefficients, clamped to [0, 1]."""
         return (standardised * self.std + self.mean).clamp(0, 1)
 
     def finish(self, standardised: Tensor, waveform: Array, seeds: Sequence[int]) -> Tensor:
@@ -411,11 +415,11 @@ class DiffusionTalker(nn.Module):
         return coefficients
 
     def features(self, waveforms: Sequence[Array], lengths: Tensor) -> Tensor:
-        """F_a ``[B, T, C]`` of 16 kHz waveforms, for clips of ``lengths`` ``[B]`` face frames."""
+        """Compute F_a ``[B, T, C]`` of 16 kHz waveforms of ``lengths`` ``[B]`` frames."""
         return self.encoder(self.prepare(waveforms), lengths)
 
     def prepare(self, waveforms: Sequence[Array]) -> list[Tensor]:
-        """The speech encoder's inputs, one ``[F, C]`` for each 16 kHz waveform."""
+        """Compute the speech encoder's inputs, one ``[F, C]`` for each 16 kHz waveform."""
         return [
             self.encoder.prepare(torch.from_numpy(waveform).to(self.device))
             for waveform in waveforms
@@ -424,7 +428,7 @@ class DiffusionTalker(nn.Module):
     def infer_weights(
         self, features: Tensor, lengths: Tensor, retrieval: str | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Library weights ``[B, M + 1]`` of identity and emotion, retrieved from the sound."""
+        """Infer library weights ``[B, M + 1]`` of identity and emotion from the sound."""
         audio = pooled(features, lengths)
         kind = retrieval or self.config.retrieval
         identity, emotion = self.personalizer.identity, self.personalizer.emotion
@@ -434,11 +438,11 @@ class DiffusionTalker(nn.Module):
         )
 
     def denoiser(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Denoiser:
-        """DT_theta(a, i, e, x_t, t) of eq. 4 with all but x_t and t given."""
+        """Make DT_theta(a, i, e, x_t, t) of eq. 4 with all but x_t and t given."""
         return lambda noisy, time: self.decoder(noisy, time, features, embedding, lengths)
 
     def spread(self) -> Tensor:
-        """The configuration's temperatures per channel ``[52]``: of the mouth, of all the rest."""
+        """Get the temperatures per channel ``[52]``: of the mouth, of all the rest."""
         scales = torch.full((COEFFICIENTS,), self.config.upper_temperature, device=self.device)
         scales[MOUTH_CHANNELS] = self.config.temperature
         return scales
@@ -455,7 +459,7 @@ class DiffusionTalker(nn.Module):
         emotion_strength: float | None = None,
         sampler: str = "ddim",
     ) -> Animation:
-        """Coefficients for one speech clip.
+        """Predict coefficients for one speech clip.
 
         Args:
             waveform: 16 kHz mono float32 ``[S]``, S >= 1.
@@ -531,7 +535,7 @@ def _layers(numbers: Sequence[int]) -> str:
 
 
 def noise_generator(waveform: Array, seed: int) -> torch.Generator:
-    """The source of a clip's noise: the seed and the sound decide.
+    """Seed a generator with the seed and a digest of the sound.
 
     With the seed alone, all clips of a folder would move alike.
     """
@@ -551,7 +555,7 @@ def _digest(waveform: Array, seed: int, start: int) -> int:
 
 
 def clip_noise(waveform: Array, frames: int, seed: int, steps: int, sampler: str) -> Tensor:
-    """Standard normal ``[N, frames, 52]``: N is 1, or ``steps`` for ancestral sampling.
+    """Sample standard normal noise ``[N, frames, 52]``: N is 1, or ``steps`` if ancestral.
 
     Sampled on the CPU, so that a seed means the same everywhere.
     """

@@ -956,7 +956,7 @@ def test_a_model_with_a_small_encoder_takes_no_large_one(kind):
 
 
 def test_without_its_large_encoder_a_model_says_what_is_missing():
-    with pytest.raises(CheckpointError, match=r"hears through a large .* with --encoder") as error:
+    with pytest.raises(CheckpointError, match=r"uses a large .* with --encoder") as error:
         large_model(attached=False).animate(speech(800))
     assert "\n" not in str(error.value)
 

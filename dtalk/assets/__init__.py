@@ -1,1 +1,1 @@
-"""Files that ship with dtalk: the built-in head, and the script that builds it."""
+"""The built-in head, which ships with dtalk."""

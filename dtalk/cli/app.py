@@ -1,4 +1,4 @@
-"""The command line: parses, prints, and leaves the work to the modules it imports when needed."""
+"""The command line: parses and prints; other modules, imported when needed, do the work."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def render(
     animation_flags: Settings = {},  # noqa: B006
     runtime_flags: Settings = {},  # noqa: B006
 ) -> None:
-    """Draw a talking head: mp4 with sound, or PNGs.
+    """Render a talking head: mp4 with sound, or PNGs.
 
     Inputs are motion, or speech, which is animated first.
     """
@@ -167,8 +167,8 @@ def render(
     from dtalk.video.render_job import RenderJob, planned
 
     jobs, moments, panels = planned(found, out, output)
-    speaks = any(not is_motion(path) for path, _ in found)
-    model = model_of(**runtime_flags) if speaks else None
+    from_speech = any(not is_motion(path) for path, _ in found)
+    model = model_of(**runtime_flags) if from_speech else None
     render_job = RenderJob(
         audio,
         pixels,
@@ -251,7 +251,7 @@ def distill(
 
 
 def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:
-    """The suffixes to write: of the formats asked for, else of the output file, else npz."""
+    """Choose the suffixes to write: of the formats asked for, else of the output file, else npz."""
     from dtalk.motion.files import FLAME_SUFFIX, FORMATS
 
     suffixes = {name: f".{name}" for name in FORMATS} | {"flame": FLAME_SUFFIX}

@@ -1,4 +1,4 @@
-"""What the command line shows: progress bars, tables, messages."""
+"""Terminal output: progress bars, tables, messages."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ TABLE_WIDTH = 150  # columns; a narrower page wraps lines rather than cut figure
 
 
 def fail(message: str) -> None:
-    """One line about what went wrong."""
+    """Print one line about an error."""
     err.print(f"error: {message}", style="red", markup=False, highlight=False)
 
 
 def warn(message: str) -> None:
-    """One line about something odd that did not stop the work."""
+    """Print one line about something odd that did not stop the work."""
     err.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
 
 
 def progress() -> Progress:
-    """A bar with count, rate, elapsed and remaining time."""
+    """Make a bar with count, rate, elapsed and remaining time."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -64,19 +64,19 @@ class Bars:
         self._current = bar.add_task("", total=None, rate="", visible=False)
 
     def file_done(self, done: int) -> None:
-        """``done`` files are finished."""
+        """Show that ``done`` files are finished."""
         self._bar.update(self._files, completed=done)
         self._bar.reset(self._current, visible=False, total=None)
 
     def frame_done(self, name: str, done: int, total: int) -> None:
-        """``done`` of ``total`` frames of the file ``name`` are made."""
+        """Show that ``done`` of ``total`` frames of the file ``name`` are made."""
         rate = _rate(self._bar, self._current, done, "frames")
         self._bar.update(
             self._current, description=name, completed=done, total=total, rate=rate, visible=True
         )
 
     def note(self, line: str) -> None:
-        """One line about what was made, above the bars."""
+        """Print one line about what was made, above the bars."""
         err.print(line, markup=False, highlight=False)
 
 
@@ -89,7 +89,7 @@ def batch_bars(what: str, files: int) -> Iterator[Bars]:
 
 @contextmanager
 def counting(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told how many are done, and of how many."""
+    """Show a bar that is called with the number done and the number in all."""
     with progress() as bar:
         task = bar.add_task(description, total=None, rate="")
 
@@ -105,7 +105,7 @@ def _rate(bar: Progress, task: TaskID, done: int, unit: str) -> str:
 
 
 class TrainingProgress:
-    """Shows training as it goes: loading, loss and rate, a table at every validation."""
+    """The observer of training on the terminal: loading, loss and rate, validation tables."""
 
     def __init__(self) -> None:
         self._bar = progress()
@@ -120,32 +120,32 @@ class TrainingProgress:
         self._bar.stop()
 
     def loading(self, done: int, total: int) -> None:
-        """Clips are read."""
+        """Show how many clips are read."""
         if self._loading is None:
             self._loading = self._bar.add_task("reading clips", total=total, rate="")
         self._bar.update(self._loading, completed=done, visible=done < total)
 
     def updated(self, update: int, updates: int, loss: float, seconds: float) -> None:
-        """One update of the weights took ``seconds``."""
+        """Show an update of the weights, the mean time of one being ``seconds``."""
         if self._task is None:
             self._task = self._bar.add_task("training", total=updates, rate="", completed=update)
         rate = f"loss {loss:.3f}  {1 / max(seconds, 1e-9):.2f} updates/s"
         self._bar.update(self._task, completed=update, rate=rate)
 
     def validated(self, update: int, tables: dict[str, dict[str, float]]) -> None:
-        """Scores on the validation split."""
+        """Print the scores on the validation split."""
         show(score_table(f"validation after update {update}", tables))
         suffix = "_top1"
         found = {k.removesuffix(suffix): v for k, v in tables["all"].items() if suffix in k}
         out.print(retrieval_line("all", found), highlight=False)
 
     def note(self, line: str) -> None:
-        """Anything else worth a line."""
+        """Print any other line."""
         out.print(line, markup=False, highlight=False)
 
 
 def report(outcomes: Sequence[Outcome], base: Path) -> int:
-    """Say how a batch went, as a table if it had several files; the exit status."""
+    """Print a summary of a batch, as a table if it had several files; return the exit status."""
     failed = [outcome for outcome in outcomes if outcome.error]
     if len(outcomes) > 1:
         out.print(_summary(outcomes, base))
@@ -174,13 +174,13 @@ def _short(path: Path, base: Path) -> str:
 
 
 def show(table: Table) -> None:
-    """Print a table in full, however narrow the page is."""
+    """Print a table in full, whatever the terminal's width."""
     width = max(out.width, TABLE_WIDTH)
     Console(file=out.file, width=width, force_terminal=out.is_terminal).print(table)
 
 
 def show_system(name: str, tables: Mapping[str, Any], split: str, samples: int) -> None:
-    """Print one system's tables: :func:`dtalk.evaluation.evaluate.summary_tables`."""
+    """Print one system's tables: :func:`.summary_tables`."""
     titles = {"sample": "one sample", "mean": f"mean of {samples} samples"}
     for kind in [kind for kind in titles if kind in tables]:
         show(score_table(f"{name}, {split}, {titles[kind]}", tables[kind]))
@@ -189,6 +189,6 @@ def show_system(name: str, tables: Mapping[str, Any], split: str, samples: int) 
 
 
 def show_comparison(title: str, systems: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print a row a system: the paper's columns, then all the others."""
+    """Print two tables with a row a system: the paper's columns, then all others."""
     show(paper_table(title, systems))
     show(comparison_table(title, systems))

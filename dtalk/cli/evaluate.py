@@ -79,7 +79,7 @@ def evaluate(
         add_intervals(systems)
     _show_systems(systems, config)
     if plot is not None:
-        for path in report.draw(systems, plot, f"{data.resolve().name}, {config.split}"):
+        for path in report.write_plots(systems, plot, f"{data.resolve().name}, {config.split}"):
             typer.echo(str(path))
     if json is not None:
         report.write_report(systems, json, data, config)
@@ -101,7 +101,7 @@ def _systems(
     config: EvaluationConfig,
     runtime_flags: Settings,
 ) -> list[System]:
-    """All rows of the comparison, models first."""
+    """Evaluate all systems, models first."""
     models = [model_of(path, **runtime_flags) for path, _ in specs]
     if config.close_in_silence is not None:
         models = [model.with_config(close_in_silence=config.close_in_silence) for model in models]
@@ -134,7 +134,7 @@ def _show_systems(systems: Sequence[System], config: EvaluationConfig) -> None:
 def _clips_to_compare(
     data: Path, head: Head, config: EvaluationConfig
 ) -> tuple[list[LoadedClip], tuple[str, ...]]:
-    """The clips, and the speakers that systems which do not say have seen: those trained on."""
+    """Load the clips, and the speakers seen in training, for systems that do not say theirs."""
     from dtalk.cli.console import counting, warn
     from dtalk.data.clips import few, labels_of, load_clips, select
     from dtalk.data.index import read_index
@@ -203,7 +203,7 @@ def _evaluated_folder(
 
 
 def _folder_names(folders: Sequence[Path], taken: Sequence[str]) -> list[str]:
-    """The folders' own names, or their whole paths where those are not their own alone."""
+    """Name folders by their own names, or by their paths where those are not unique."""
     names = [folder.resolve().name for folder in folders]
     return [
         str(folder) if [*names, *taken].count(name) > 1 else name
@@ -219,7 +219,7 @@ def _cost(model: DiffusionTalker, path: Path | None, steps: int | None) -> dict[
 
 
 def _model_and_steps(text: str, steps: int | None) -> Spec:
-    """``FILE@STEPS`` as the file and the number of steps; without ``@``, ``steps``."""
+    """Parse ``FILE@STEPS`` into the file and the number of steps; without ``@``, ``steps``."""
     place, _, count = text.rpartition("@")
     if place and count.isdecimal() and not Path(text).exists():
         if not 1 <= int(count) <= MOST_STEPS:
@@ -229,7 +229,7 @@ def _model_and_steps(text: str, steps: int | None) -> Spec:
 
 
 def _names(models: Sequence[DiffusionTalker], specs: Sequence[Spec]) -> list[str]:
-    """A name for each row: the file's, or its whole path where several are called alike."""
+    """Name each row by its file, or by its path where several files have one name."""
     stems = [model.name for model in models]
     paths = {path for path, _ in specs}
     alike = len({path.stem for path in paths if path}) < len([path for path in paths if path])

@@ -1,4 +1,4 @@
-"""Flags made of the settings' fields, so that each has one name, default and limit."""
+"""Flags made from the fields of settings: one name, default and limit for both."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Settings = dict[str, Any]
 
 
 def _flagged(settings: type) -> list[Field[Any]]:
-    """The fields of a settings class that become flags."""
+    """List the fields of a settings class that become flags."""
     return [f for f in fields(settings) if f.metadata and f.default is not MISSING]
 
 
 def _former(field: Field[Any], kind: Any) -> inspect.Parameter:
-    """The option by its name in earlier versions, hidden; None where it is not given."""
+    """Make the hidden option by a setting's earlier name; None where it is not given."""
     new = field.name.replace("_", "-")
     option = typer.Option(hidden=True, help=f"the earlier name of --{new}")
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -88,7 +88,7 @@ def takes(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]
 
 
 def as_tuples(flags: Settings) -> Settings:
-    """Repeatable flags as tuples, as the settings have them."""
+    """Turn the lists of repeatable flags into tuples, as the settings have them."""
 
     def plain(value: Any) -> Any:
         return value.value if isinstance(value, Enum) else value

@@ -1,4 +1,4 @@
-"""What flags name, loaded: heads, models and how to animate."""
+"""Load what flags name: heads, models and animation options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def set_threads(threads: int | None) -> None:
 
 
 def head_of(head: Path | None, shape: str, masks: Path | None) -> Head:
-    """The head that the flags name; a bar shows while shapes are carried to it."""
+    """Load the head that the flags name; a bar shows the transfer of shapes."""
     from dtalk.heads.head import built_in
 
     if head is None and not shape and masks is None:
@@ -50,7 +50,7 @@ def model_of(
 
 
 def options_of(model: DiffusionTalker | None, flags: Settings) -> AnimationOptions:
-    """The flags as options; a label the model does not know stops everything at once."""
+    """Make animation options of flags; a label that the model does not know is refused at once."""
     options = AnimationOptions(**flags)
     for kind, label in (("identity", options.identity), ("emotion", options.emotion)):
         if model is not None and label != AUTO:

@@ -1,4 +1,4 @@
-"""Figures as tables, as the paper prints them: a row a system, best bold, second underlined."""
+"""Tables of figures in the paper's style: a row a system, best bold, second underlined."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tables = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A figure: where it lies in the tables, its heading, what is better, and how it is printed."""
+    """A column: the figure's place in the tables, heading, direction and format."""
 
     key: str
     heading: str
@@ -28,7 +28,7 @@ class Column:
     table: str = "sample"
 
     def value(self, tables: Tables) -> float:
-        """The figure of one system; not a number where it has none."""
+        """Get the figure of one system; NaN where it has none."""
         found = tables.get(self.table, {})
         if self.table != "cost":
             found = found.get("all", {})  # nothing without clips to compare with
@@ -73,17 +73,17 @@ SURE = ("lve_of_static", "eve_of_static", "fdd_mm_of_static", "opening_r", "clos
 
 
 def paper_table(title: str, systems: Mapping[str, Tables]) -> Table:
-    """Table I: EVE, LVE and the absolute FDD of one sample; speed and size where measured."""
+    """Make Table I: EVE, LVE and the absolute FDD of one sample; speed and size where measured."""
     return _table(title, systems, PAPER)
 
 
 def comparison_table(title: str, systems: Mapping[str, Tables]) -> Table:
-    """All that tells systems apart but the paper's columns: see :data:`DETAILS`."""
+    """Make the table of all other columns: see :data:`DETAILS`."""
     return _table(title, systems, DETAILS)
 
 
 def _table(title: str, systems: Mapping[str, Tables], columns: Sequence[Column]) -> Table:
-    """A row a system; columns that nobody has a figure for are left out."""
+    """Make a table with a row a system; columns without any figure are left out."""
     table = plain_table(title)
     cells = []
     for column in columns:
@@ -98,7 +98,7 @@ def _table(title: str, systems: Mapping[str, Tables], columns: Sequence[Column])
 
 
 def marked(values: Sequence[float], column: Column) -> list[str]:
-    """A column's figures as printed: the best bold, the second underlined, of two or more.
+    """Format a column: the best figure bold, the second underlined, of two or more.
 
     Equals are marked alike; what is not known is a dash.
     """
@@ -114,12 +114,12 @@ def marked(values: Sequence[float], column: Column) -> list[str]:
 
 
 def printed(value: float, form: str = ".3f") -> str:
-    """A figure as text; what is not known is a dash."""
+    """Format a figure; an unknown one is a dash."""
     return "–" if math.isnan(value) else format(value, form)
 
 
 def interval_table(title: str, systems: Mapping[str, Tables]) -> Table:
-    """95 % intervals; a star where the difference to the first system is one."""
+    """Make the table of 95 % intervals; a star marks a difference to the first system."""
     table = plain_table(f"{title}: 95 % over clips; *: differs from {next(iter(systems))}")
     columns = [column for column in FIGURES if column.key in SURE]
     for column in columns:
@@ -139,7 +139,7 @@ def _interval_cell(tables: Tables, column: Column) -> str:
 
 
 def score_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
-    """A table of scores, a row a name, with the number of clips where it is known."""
+    """Make a table of scores, a row a name, with the number of clips where it is known."""
     table = plain_table(title)
     for column in FIGURES:
         table.add_column(column.heading, justify="right", no_wrap=True)
@@ -150,12 +150,12 @@ def score_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def retrieval_line(group: str, found: Mapping[str, float]) -> str:
-    """What the personalizer finds right, as one line."""
+    """Format the personalizer's accuracy as one line."""
     return f"retrieval, top-1, {group}: " + ", ".join(f"{k} {printed(v)}" for k, v in found.items())
 
 
 def plain_table(title: str) -> Table:
-    """An empty table with a title and a column for names."""
+    """Make an empty table with a title and a column for names."""
     table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     return table

@@ -1,1 +1,1 @@
-"""Data sets: what there is, and clips in memory."""
+"""Data sets: indices of clips, and clips in memory."""

@@ -1,4 +1,4 @@
-"""Data sets of speech with motion: clips, their labels and splits, and batches.
+"""Clips of speech and motion: labels, splits, loading.
 
 The native layout is a folder with ``clips.csv`` (columns ``clip, set, split, speaker, emotion,
 seconds, frames, audio, motion``) beside the audio and motion files it names. An empty ``speaker``
@@ -37,7 +37,7 @@ class DataWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the index; empty labels are unknown, ``motion`` is None for sound only.
+    """One clip of a data set; empty labels are unknown, ``motion`` is None for sound only.
 
     ``read`` reads the motion; clips of published data sets have a reader of their own.
     """
@@ -67,19 +67,19 @@ class LoadedClip:
 
     @property
     def tracked(self) -> bool:
-        """Whether there is a face to compare with."""
+        """Whether there is tracked motion to compare with."""
         return self.coefficients is not None
 
     @property
     def frames(self) -> int:
-        """Frames of the face: those of the motion, else as many as the sound lasts."""
+        """Number of frames: those of the motion, else as many as the sound lasts."""
         if self.coefficients is not None:
             return len(self.coefficients)
         return frame_count(len(self.waveform))
 
 
 def warn(line: str) -> None:
-    """A ``Note`` for callers that have nobody to tell."""
+    """Emit a line as a :class:`DataWarning`."""
     warnings.warn(line, DataWarning, stacklevel=3)
 
 
@@ -90,7 +90,7 @@ def select(
     without: Sequence[str] = (),
     motion: bool | None = None,
 ) -> list[Clip]:
-    """The clips of a split, of some sets or without some, with or without motion.
+    """Select the clips of a split, of some sets or without some, with or without motion.
 
     Raises:
         DataError: a set that no clip belongs to.
@@ -111,7 +111,7 @@ def select(
 
 
 def load_clip(clip: Clip) -> LoadedClip:
-    """Sound and motion of a clip, at 30 frames a second.
+    """Load sound and motion of a clip, at 30 frames a second.
 
     Motion at another rate, and all of published data sets, is resampled and made as long as its
     sound: the longer is cut at its end, for both start together. Native motion at 30 frames a
@@ -132,22 +132,22 @@ def load_clip(clip: Clip) -> LoadedClip:
 
 
 def common_frames(waveform: Array, seconds: float, what: str) -> int:
-    """Frames at 30 a second that sound ``[S]`` and motion of ``seconds`` have in common.
+    """Count the frames at 30 a second that sound ``[S]`` and motion of ``seconds`` have in common.
 
     Raises:
         DataError: they differ by more than a second, or a tenth of the longer one and a frame.
     """
-    heard = len(waveform) / SAMPLE_RATE
-    allowed = min(TOLERANCE, TOLERANCE_SHARE * max(heard, seconds) + 1 / FPS)
-    if abs(heard - seconds) > allowed:
+    sound = len(waveform) / SAMPLE_RATE
+    allowed = min(TOLERANCE, TOLERANCE_SHARE * max(sound, seconds) + 1 / FPS)
+    if abs(sound - seconds) > allowed:
         raise DataError(
-            f"{what} lasts {seconds:.2f} s, its sound {heard:.2f} s: no pair, or drifted apart"
+            f"{what} lasts {seconds:.2f} s, its sound {sound:.2f} s: no pair, or drifted apart"
         )
     return min(frame_count(len(waveform)), max(1, round(seconds * FPS)))
 
 
 def cut_to(waveform: Array, frames: int) -> Array:
-    """The part of the sound ``[S]`` that lasts as long as the first ``frames`` frames."""
+    """Cut sound ``[S]`` to the length of the first ``frames`` frames."""
     if frame_count(len(waveform)) <= frames:
         return waveform
     return waveform[: round(frames * SAMPLE_RATE / FPS)]
@@ -156,7 +156,7 @@ def cut_to(waveform: Array, frames: int) -> Array:
 def load_clips(
     clips: Sequence[Clip], progress: Progress | None = None
 ) -> tuple[list[LoadedClip], list[str]]:
-    """All clips that can be read, and one line for each that cannot.
+    """Load all clips that can be read; return them and one line for each that cannot.
 
     Warnings about single files are passed on up to a few, with a count of the others.
     """
@@ -177,14 +177,14 @@ def load_clips(
 
 
 def few(lines: Sequence[str]) -> list[str]:
-    """The lines, but of many only the first, and how many more there are."""
+    """Keep only the first of many lines, and say how many more there are."""
     if len(lines) <= SHOWN + 1:
         return list(lines)
     return [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"]
 
 
 def in_pieces(clip: LoadedClip) -> list[LoadedClip]:
-    """A long recording of a published data set in equal pieces of at most 10 s; else the clip."""
+    """Split a long recording of a published data set into equal pieces of at most 10 s."""
     count = -(-clip.frames // PIECE_FRAMES)
     if clip.clip.native or clip.coefficients is None or count == 1:
         return [clip]
@@ -200,7 +200,7 @@ def in_pieces(clip: LoadedClip) -> list[LoadedClip]:
 
 
 def labels_of(clips: Iterable[Clip]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The speakers and the emotions that occur, each sorted."""
+    """List the speakers and the emotions that occur, each sorted."""
     clips = list(clips)
     speakers = sorted({clip.speaker for clip in clips} - {""})
     emotions = sorted({clip.emotion for clip in clips} - {""})

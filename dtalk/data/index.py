@@ -15,9 +15,9 @@ _COLUMNS = ("clip", "set", "split", "speaker", "emotion", "audio", "motion")
 
 
 def read_index(folder: Path, note: Note = warn) -> list[Clip]:
-    """All clips of a data set: native, or else what :func:`.published_clips` finds.
+    """List all clips of a data set: native, or else what :func:`.published_clips` finds.
 
-    ``note`` is told, in one line a kind, which files of a published data set have no partner.
+    ``note`` is called, with one line a kind, with which files of a published data set have no partner.
 
     Raises:
         DataError: no index, a missing column, an unknown split, or no clip at all.

@@ -1,6 +1,6 @@
-"""BEAT and 3D-ETF in the folders in which they are published.
+"""Layouts of published data sets: BEAT and 3D-ETF.
 
-Which data set a file belongs to is told by its name; folders may be nested in any way, and several
+A file's name says which data set it belongs to; folders may be nested in any way, and several
 data sets may lie in one. A motion file and the sound of the same name are a clip; of several such
 sounds the nearest in the tree is taken.
 
@@ -57,7 +57,7 @@ _NAMED = 3  # of many files without a partner
 
 @dataclass(frozen=True)
 class Labels:
-    """What a file's name says; an empty emotion is unknown."""
+    """Labels from a file's name; an empty emotion is unknown."""
 
     speaker: str
     emotion: str
@@ -66,7 +66,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set: how its motion files are called, what that says, and how they are read."""
+    """The layout of a data set: names of its motion files, their labels, and how to read them."""
 
     set: str
     suffix: str
@@ -76,9 +76,9 @@ class Layout:
 
 
 def published_clips(folder: Path, note: Note) -> list[Clip]:
-    """All pairs of sound and motion below a folder, sorted by path; none if it holds no such set.
+    """List all pairs of sound and motion below a folder, by path; none if it holds no such set.
 
-    ``note`` is told which files have no partner: a line for motions and one for sounds.
+    ``note`` is called with the files that have no partner: a line for motions and one for sounds.
 
     Raises:
         DataError: the folder cannot be read, or it is VOCASET, which has no curves.
@@ -111,7 +111,7 @@ def _by_stem(files: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def _recognised(file: Path) -> tuple[Layout, Labels] | None:
-    """The data set of a motion file and what its name says."""
+    """Find the data set of a motion file and the labels in its name."""
     for layout in LAYOUTS:
         match = layout.stem.fullmatch(file.stem)
         if match and file.suffix.lower() == layout.suffix:
@@ -120,12 +120,12 @@ def _recognised(file: Path) -> tuple[Layout, Labels] | None:
 
 
 def _any(stem: str) -> bool:
-    """Whether a file of some data set may be called so."""
+    """Whether a file of some data set may have this name."""
     return any(layout.stem.fullmatch(stem) for layout in LAYOUTS)
 
 
 def _nearest(file: Path, sounds: Sequence[Path]) -> Path:
-    """The sound that shares most of the way with a file; of several, the one least deep."""
+    """Choose the sound that shares most of a file's path; of several, the one least deep."""
     return min(sounds, key=lambda s: (-len(os.path.commonpath([file, s])), len(s.parts), s))
 
 
@@ -144,7 +144,7 @@ def _tell(note: Note, what: str, files: Sequence[Path]) -> None:
 
 
 def _by_hash(key: str) -> str:
-    """One tenth to val, one to test, by the key alone."""
+    """Assign a split by a hash of the key: one tenth to val, one to test."""
     number = int.from_bytes(hashlib.sha256(key.encode()).digest(), "big") % 10
     return {0: "val", 1: "test"}.get(number, "train")
 
@@ -180,7 +180,7 @@ def _beat_labels(match: re.Match[str]) -> Labels:
 
 
 def _beat_split(four_hours: bool, conversation: bool, part: int) -> str:
-    """The split of one English part, as published."""
+    """Get the published split of an English part of BEAT."""
     if conversation:
         return {1: "test", 12: "val" if four_hours else "train"}.get(part, "train")
     if part in _BEAT_STARTS or part <= (8 if four_hours else 4):
@@ -190,7 +190,7 @@ def _beat_split(four_hours: bool, conversation: bool, part: int) -> str:
 
 
 def read_beat(path: Path) -> Motion:
-    """The curves of a BEAT file: by name, at the rate that its time stamps tell.
+    """Read a BEAT file: curves by name, at the rate of its time stamps.
 
     Frames that the recorder dropped are filled in by straight lines. ``tongueOut`` stays 0.
 
@@ -216,7 +216,7 @@ def read_beat(path: Path) -> Motion:
 
 
 def _arkit_name(name: str) -> str:
-    """``eyeBlink_L`` and ``EyeBlinkLeft`` are the same, in lower case."""
+    """Normalise a name: ``eyeBlink_L`` and ``EyeBlinkLeft`` are the same, in lower case."""
     name = name.strip().lower()
     return re.sub("_l$", "left", re.sub("_r$", "right", name))
 
@@ -230,7 +230,7 @@ def _weights(frame: object, width: int, number: int) -> list[float]:
 
 
 def _evenly(values: Array, stamps: list[Any]) -> tuple[Array, float]:
-    """Frames ``[T, 52]`` with time stamps in seconds, as evenly spaced frames and their rate."""
+    """Resample frames ``[T, 52]`` with time stamps, s, to even spacing; also return their rate."""
     if len(values) == 1 or all(stamp is None for stamp in stamps):
         return values, BEAT_FPS
     try:
@@ -278,7 +278,7 @@ def _ravdess_labels(match: re.Match[str]) -> Labels:
 
 
 def read_etf(path: Path) -> Motion:
-    """The curves of a 3D-ETF file: ``[T, 52]`` in alphabetical order, 30 fps.
+    """Read a 3D-ETF file: curves ``[T, 52]`` in alphabetical order, 30 fps.
 
     Raises:
         MotionError: the file is missing, damaged, of another shape, or holds a value that is not

@@ -1,4 +1,4 @@
-"""VOCASET in its published files: speech with meshes in FLAME's topology, to evaluate against.
+"""VOCASET in its published files: speech with meshes in FLAME's topology, for evaluation.
 
 A folder holds
 
@@ -77,12 +77,12 @@ class MeshClip:
 
     @property
     def name(self) -> str:
-        """Unique within the data set."""
+        """A name that is unique within the data set."""
         return f"{self.subject}/{self.sequence}"
 
     @property
     def frames(self) -> int:
-        """Frames of the face, T."""
+        """Number of frames, T."""
         return len(self.vertices)
 
 
@@ -92,9 +92,9 @@ def is_vocaset(folder: Path) -> bool:
 
 
 def read_vocaset(folder: Path, split: str = "test", note: Note = warn) -> Vocaset:
-    """The sentences of a split, ``train``, ``val`` or ``test``; see :class:`Vocaset`.
+    """Open the sentences of a split, ``train``, ``val`` or ``test``; see :class:`Vocaset`.
 
-    ``note`` is told what is left out. Meshes are read when they are asked for; of the sound, which
+    ``note`` is called with what is left out. Meshes are read when they are asked for; of the sound, which
     is one pickle, only the split's is kept.
 
     Raises:
@@ -124,7 +124,7 @@ def read_vocaset(folder: Path, split: str = "test", note: Note = warn) -> Vocase
 
 
 class Vocaset:
-    """Sentences one after another; each is read anew whenever it is come to.
+    """An iterable of sentences; each is read anew in every pass.
 
     Those that cannot be used are left out, and named when all have been gone through.
     """
@@ -140,7 +140,7 @@ class Vocaset:
         self.templates, self._note = templates, note
 
     def __len__(self) -> int:
-        """Sentences, those included that will prove to be damaged."""
+        """Number of sentences, damaged ones included."""
         return len(self._places)
 
     def __iter__(self) -> Iterator[MeshClip]:
@@ -170,7 +170,7 @@ class Vocaset:
 
 
 def _waveform(sound: Any, name: str) -> Array:
-    """An entry of the sounds at 16 kHz."""
+    """Read an entry of the sounds as 16 kHz samples."""
     samples, rate = (
         (sound.get("audio"), sound.get("sample_rate")) if isinstance(sound, dict) else (None, None)
     )
@@ -182,7 +182,7 @@ def _waveform(sound: Any, name: str) -> Array:
 
 
 def _every_second(frames: Any, count: int, name: str) -> tuple[list[int], float]:
-    """Rows of every second frame, and how long all last; a neighbour stands in for a lost frame."""
+    """Rows of every second frame, and seconds of all; a neighbour replaces a lost frame."""
     if not isinstance(frames, dict) or not frames:
         raise DataError(f"{name}: its frames are no table {{frame: row}}")
     numbers = [*frames, *frames.values()]
@@ -219,7 +219,7 @@ def _templates(path: Path) -> dict[str, Array]:
 
 
 def _vertices(path: Path) -> npt.NDArray[np.floating]:
-    """All meshes, on disk."""
+    """Map all meshes from disk."""
     try:
         vertices = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:

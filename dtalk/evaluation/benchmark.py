@@ -1,4 +1,4 @@
-"""What a model costs: speed and size, by a protocol that is stated beside every figure.
+"""Speed and size of a model, by a protocol that is stated beside every figure.
 
 Speed: waveform in memory to coefficients in float32, speech encoder included once, three runs to
 warm up, then the median of twenty, of a clip of 10 s and of one of 1 s alone; and the median of
@@ -38,7 +38,7 @@ MEGA = 1_000_000
 
 @dataclass(frozen=True)
 class Cost:
-    """What one animation takes, and the model.
+    """Time of one animation, and size of the model.
 
     frames_per_second, seconds: of the 10 s clip; short_seconds: of 1 s; batch_frames_per_second: of
     eight clips at once; megabytes: 10^6 bytes.
@@ -84,7 +84,7 @@ def cost(
 def animation_seconds(
     model: DiffusionTalker, waveform: Array, steps: int | None = None
 ) -> tuple[float, int]:
-    """Median seconds of one animation, and its frames."""
+    """Measure the median seconds of one animation; also return its frames."""
     frames = 0
 
     def animate() -> None:
@@ -96,7 +96,7 @@ def animation_seconds(
 
 
 def batch_seconds(model: DiffusionTalker, waveform: Array, steps: int | None = None) -> float:
-    """Median seconds for :data:`BATCH` such clips in one batch."""
+    """Measure the median seconds of :data:`BATCH` such clips in one batch."""
     unknown = Clip("", "", "test", "", "", Path(), None)
     clips = [LoadedClip(unknown, waveform, None)] * BATCH
     with _uncached(model):
@@ -104,7 +104,7 @@ def batch_seconds(model: DiffusionTalker, waveform: Array, steps: int | None = N
 
 
 def median_seconds(work: Callable[[], object], runs: int | None = None) -> float:
-    """Median wall time of ``runs`` calls (:data:`RUNS` if None), after some to warm up."""
+    """Measure the median wall time of ``runs`` calls (:data:`RUNS` if None), after a warm-up."""
     measured = []
     for _ in range(WARM_UP + (RUNS if runs is None else runs)):
         started = time.perf_counter()
@@ -114,7 +114,7 @@ def median_seconds(work: Callable[[], object], runs: int | None = None) -> float
 
 
 def machine() -> dict[str, str | int]:
-    """What a speed was measured on."""
+    """Describe the machine of a measurement."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 0,
@@ -129,7 +129,7 @@ def machine() -> dict[str, str | int]:
 
 
 def _processor() -> str:
-    """The CPU's name; Linux tells it in a file alone."""
+    """Get the CPU's name, which Linux has in a file alone."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -139,17 +139,17 @@ def _processor() -> str:
 
 
 def parameters(model: DiffusionTalker) -> int:
-    """How many numbers animating takes, those of an attached large encoder included."""
+    """Count the parameters used in animation, an attached large encoder's included."""
     return sum(value.numel() for value in model.parameters()) + large_parameters(model)
 
 
 def large_parameters(model: DiffusionTalker) -> int:
-    """How many of them are those of an attached large encoder."""
+    """Count the parameters of an attached large encoder."""
     return 0 if model.large_encoder is None else model.large_encoder.parameters
 
 
 def made_up_speech(seconds: float) -> Array:
-    """Noise that swells like syllables, 16 kHz: what is said does not change the time it takes."""
+    """Make 16 kHz noise that swells like syllables; the time taken does not depend on the words."""
     samples = round(seconds * SAMPLE_RATE)
     noise = np.random.default_rng(0).standard_normal(samples)
     swell = 1 + np.sin(2 * np.pi * 4 * np.arange(samples) / SAMPLE_RATE)
@@ -158,7 +158,7 @@ def made_up_speech(seconds: float) -> Array:
 
 @contextmanager
 def _uncached(model: DiffusionTalker) -> Iterator[None]:
-    """A large encoder has to work for every animation, not just for the first."""
+    """Bypass the feature cache, so that a large encoder runs for every animation."""
     encoder, source = model.encoder, model.large_source
     if isinstance(encoder, AdaptedEncoder):
         encoder.source = model.large_encoder

@@ -1,4 +1,4 @@
-"""Bootstrap over clips: how far a table's figures could lie from these by the choice of clips.
+"""Bootstrap over clips: confidence intervals of a table's figures.
 
 Percentile intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13) from
 means over resampled clips. Two systems are compared on the same resamples of their common clips, so
@@ -25,14 +25,14 @@ Interval = tuple[float, float]
 
 
 def resamples(clips: int, count: int = RESAMPLES, seed: int = 0) -> IntArray:
-    """Indices of clips drawn with replacement, ``[count, clips]``; always the same."""
+    """Sample indices of clips with replacement, ``[count, clips]``; always the same."""
     return np.random.default_rng(seed).integers(clips, size=(count, clips))
 
 
 def resampled_means(
     values: Values, still: Values | None, chosen: IntArray
 ) -> npt.NDArray[np.float64]:
-    """Means over the clips of each resample ``[count]``.
+    """Average over the clips of each resample: ``[count]``.
 
     values ``[clips]``: one figure, NaN where it is not defined, which is left out. With ``still``
     (the same figure of a static face) it is the fraction of the two means.
@@ -47,7 +47,7 @@ def resampled_means(
 
 
 def interval(means: npt.NDArray[np.float64], coverage: float = COVERAGE) -> Interval:
-    """The middle ``coverage`` of resampled figures; not a number where none is defined."""
+    """Compute the central interval of resampled figures; NaN where none is defined."""
     defined = means[np.isfinite(means)]
     if not len(defined):
         return float("nan"), float("nan")
@@ -75,7 +75,7 @@ def add_intervals(systems: Sequence[System]) -> None:
 
 
 def difference(first: System, other: System) -> dict[str, Interval]:
-    """How much more ``other``'s figures are than ``first``'s: 95 % over resampled common clips."""
+    """Compute 95 % intervals of ``other``'s figures minus ``first``'s, over common clips."""
     pairs = _common(first, other)
     ours = _resampled(first, [a for a, _ in pairs])
     theirs = _resampled(other, [b for _, b in pairs])
@@ -92,7 +92,7 @@ def _common(first: System, other: System) -> list[tuple[int, int]]:
 
 
 def _resampled(system: System, members: Sequence[int]) -> dict[str, np.ndarray]:
-    """Every figure of :func:`.summarise` on the resamples of some clips."""
+    """Compute every figure of :func:`.summarise` on the resamples of some clips."""
     results = [system.results[index] for index in members]
     if not results:
         return {}

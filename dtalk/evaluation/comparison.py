@@ -1,4 +1,4 @@
-"""Systems side by side: models and other systems' predictions on the same clips, in one table.
+"""Comparison of systems, models and others' predictions, on the same clips.
 
 A system's ``tables`` are those of :func:`.summary_tables` (``sample``, ``mean`` and
 ``retrieval``), beside them ``cost`` where speed and size were measured, and ``intervals`` and
@@ -30,7 +30,7 @@ from dtalk.utils.types import Array, Progress
 
 @dataclass(frozen=True)
 class System:
-    """A row of the comparison: results in the order of the data's clips, and their tables."""
+    """One system: its results in the order of the data's clips, and its tables."""
 
     name: str
     results: list[ClipResult]
@@ -49,7 +49,7 @@ def evaluate_model(
     progress: Progress | None = None,
     sampler: str = "ddim",
 ) -> System:
-    """A model of ours on the clips, everything inferred from the sound."""
+    """Evaluate a model on the clips, everything inferred from the sound."""
     scored = evaluate(model, clips, head, samples, seed, steps, progress, sampler)
     results = _in_order(scored, clips)
     return System(name, results, summary_tables(model, clips, results))
@@ -64,7 +64,7 @@ def evaluate_folder(
     head: Head,
     progress: Progress | None = None,
 ) -> System:
-    """Another system's predictions on the clips; ``failures`` has a line a clip left out.
+    """Evaluate another system's predictions; ``failures`` has a line for each clip left out.
 
     ``seen``: speakers to count as seen.
 
@@ -78,8 +78,8 @@ def evaluate_folder(
     found = _read_all(folder, moving, data, head, failures, progress)
     results = _in_order(score_predictions(found, head), clips)
     if not results:
-        told = failures[0] if failures else "there is no clip with motion"
-        raise DataError(f"{folder} predicts no clip of {data}: {told}")
+        reason = failures[0] if failures else "there is no clip with motion"
+        raise DataError(f"{folder} predicts no clip of {data}: {reason}")
     return System(name, results, tables_of_groups(groups(results, seen)), failures)
 
 
@@ -91,7 +91,7 @@ def _read_all(
     failures: list[str],
     progress: Progress | None,
 ) -> Iterator[tuple[LoadedClip, Array]]:
-    """Clips with their one prediction ``[1, T, ...]``; what cannot be read goes to ``failures``."""
+    """Read clips' predictions ``[1, T, ...]``; those that cannot be read go to ``failures``."""
     for done, clip in enumerate(clips, 1):
         try:
             path = find_prediction(folder, clip.clip, data)
@@ -107,7 +107,6 @@ def _read_all(
 
 
 def _in_order(results: Sequence[ClipResult], clips: Sequence[LoadedClip]) -> list[ClipResult]:
-    """In the order of the data, whatever order the work was done in: tables and resamples of two
-    systems then go through the clips alike."""
+    """Sort results in the order of the data, so that tables and resamples of systems agree."""
     place = {id(clip): index for index, clip in enumerate(clips)}
     return sorted(results, key=lambda result: place[id(result.clip)])

@@ -1,4 +1,4 @@
-"""Predicted motion against tracked faces: per clip, then means by group.
+"""Evaluation of predicted motion against tracked faces: per clip, then means by group.
 
 LVE, EVE and FDD-mm are given as fractions of a static face's too.
 """
@@ -35,7 +35,7 @@ OF_STATIC = {
 
 @dataclass(frozen=True)
 class ClipResult:
-    """One clip's figures: of one sample, of the mean of several, and of a static face.
+    """The scores of one clip: of one sample, of the mean of several, and of a static face.
 
     Of the sample also its coefficients ``[T, 52]`` (None if it came as vertices) and the largest
     error of a lip vertex in each frame ``[T]``, mm, for pictures.
@@ -59,7 +59,7 @@ def evaluate(
     progress: Progress | None = None,
     sampler: str = "ddim",
 ) -> list[ClipResult]:
-    """Scores of all clips with motion; ``samples`` above 1 also judges their mean."""
+    """Predict and score all clips with motion; several ``samples`` also score their mean."""
     with_motion = [clip for clip in clips if clip.tracked]
     seeds = range(seed, seed + samples)
     return score_predictions(predict(model, with_motion, seeds, steps, progress, sampler), head)
@@ -68,7 +68,7 @@ def evaluate(
 def score_predictions(
     predictions: Iterable[tuple[LoadedClip, Array]], head: Head
 ) -> list[ClipResult]:
-    """Scores of clips with their predicted samples ``[N, T, 52]`` or ``[N, T, V, 3]``.
+    """Score predicted samples ``[N, T, 52]`` or ``[N, T, V, 3]`` of clips.
 
     Of several samples the first is judged, their mean, and in ``diversity`` how far apart their
     lips are.
@@ -95,7 +95,7 @@ def _scored(clip: LoadedClip, samples: Array, common: Geometry) -> ClipResult:
 
 
 def mean_scores(scores: Iterable[Scores]) -> Scores:
-    """Mean over clips of every figure; clips in which a figure is not defined are left out."""
+    """Average every figure over the clips in which it is defined."""
     scores = list(scores)
     return {key: _defined_mean([s[key] for s in scores]) for key in (scores[0] if scores else ())}
 
@@ -106,7 +106,7 @@ def _defined_mean(values: Sequence[float]) -> float:
 
 
 def summarise(results: Sequence[ClipResult], mean_of_samples: bool = False) -> Scores:
-    """Means over clips, with LVE, EVE and FDD-mm also as fractions of a static neutral face."""
+    """Average over clips, with LVE, EVE and FDD-mm also as fractions of a static neutral face."""
     chosen = [r.mean if mean_of_samples and r.mean is not None else r.sample for r in results]
     means, static = mean_scores(chosen), mean_scores(r.static for r in results)
     for name, of in OF_STATIC.items():
@@ -116,7 +116,7 @@ def summarise(results: Sequence[ClipResult], mean_of_samples: bool = False) -> S
 
 
 def groups(results: Sequence[ClipResult], seen: Iterable[str]) -> dict[str, list[ClipResult]]:
-    """All clips, each data set, seen and unseen speakers (clips of unknown speakers in neither)."""
+    """Group results: all, by data set, seen and unseen speakers (unknown ones in neither)."""
     seen = set(seen)
     named: dict[str, list[ClipResult]] = {"all": list(results)}
     for name in sorted({r.clip.clip.set for r in results}):
@@ -129,7 +129,7 @@ def groups(results: Sequence[ClipResult], seen: Iterable[str]) -> dict[str, list
 
 @torch.inference_mode()
 def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, Scores]:
-    """Top-1 accuracy of the personalizer over ``all`` clips and for each data set.
+    """Measure the personalizer's top-1 accuracy over ``all`` clips and for each data set.
 
     Identity is judged on clips of seen speakers, emotion on clips of unseen ones.
     """
@@ -159,7 +159,7 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, 
 def summary_tables(
     model: DiffusionTalker, clips: Sequence[LoadedClip], results: Sequence[ClipResult]
 ) -> dict[str, dict[str, Scores]]:
-    """Tables of one model: ``sample``, ``mean`` (of several, if drawn) and ``retrieval``.
+    """Make the tables of one model: ``sample``, ``mean`` (of several) and ``retrieval``.
 
     The first two have a row of :func:`summarise` for each of :func:`groups`, with the number of
     ``clips`` in it; no row where no clip has motion. The third is :func:`retrieval`'s.
@@ -169,7 +169,7 @@ def summary_tables(
 
 
 def tables_of_groups(named: Mapping[str, Sequence[ClipResult]]) -> dict[str, dict[str, Scores]]:
-    """``sample`` and, if several were drawn, ``mean``: :func:`summarise` of each group."""
+    """Make ``sample`` and, of several samples, ``mean``: :func:`summarise` of each group."""
     several = any(result.mean is not None for members in named.values() for result in members)
     kinds = ("sample", "mean") if several else ("sample",)
     return {
@@ -192,7 +192,7 @@ def write_figures(figures: Mapping[str, Any], path: Path) -> None:
 
 
 def without_nan(value: Any) -> Any:
-    """Undefined figures as None, for json."""
+    """Replace undefined figures by None, for json."""
     if isinstance(value, Mapping):
         return {key: without_nan(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

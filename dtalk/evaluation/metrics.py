@@ -21,12 +21,12 @@ CLOSED, NEARLY_CLOSED = 1.0, 2.0  # mm
 
 
 def squared_distance(predicted: Floats, reference: Floats) -> Floats:
-    """e(t, v): ``[T, V, 3]`` twice -> ``[T, V]`` mm^2."""
+    """Compute e(t, v) of ``[T, V, 3]`` twice: ``[T, V]`` mm^2."""
     return np.square(predicted - reference).sum(-1)
 
 
 def maximum_vertex_error(predicted: Floats, reference: Floats) -> float:
-    """Mean over frames of the largest e over the vertices, mm^2.
+    """Compute LVE: the mean over frames of the largest e over the vertices, mm^2.
 
     LVE on lip vertices (FaceFormer's line of work; torchmetrics' ``lip_vertex_error``), EVE-v on
     upper-face vertices.
@@ -35,18 +35,20 @@ def maximum_vertex_error(predicted: Floats, reference: Floats) -> float:
 
 
 def maximum_vertex_distance(predicted: Floats, reference: Floats) -> float:
-    """:func:`maximum_vertex_error` with the distance itself, mm (LVE-mm)."""
+    """Compute LVE-mm: :func:`maximum_vertex_error` with the distance itself, mm."""
     return float(np.sqrt(squared_distance(predicted, reference).max(-1)).mean())
 
 
 def emotional_vertex_error(predicted: Floats, reference: Floats) -> float:
-    """EVE as the paper measures it, on upper-face coefficients ``[T, C]``: mean over frames of the
-    largest squared error."""
+    """Compute EVE: the mean over frames of the largest squared error of upper-face ``[T, C]``.
+
+    On coefficients, as the paper measures it.
+    """
     return float(np.square(predicted - reference).max(-1).mean())
 
 
 def facial_dynamics_deviation(predicted: Floats, reference: Floats, neutral: Floats) -> float:
-    """FDD, mm^2, signed: reference minus prediction of each vertex' motion, mean over vertices.
+    """Compute FDD, mm^2, signed: reference minus prediction of each vertex' motion, averaged.
 
     A vertex' motion is the standard deviation over time of its squared displacement from
     ``neutral`` ``[V, 3]``. Source: CodeTalker (Xing et al., 2023), equation of FDD and its code.
@@ -58,14 +60,14 @@ def facial_dynamics_deviation(predicted: Floats, reference: Floats, neutral: Flo
 
 
 def facial_dynamics_deviation_mm(predicted: Floats, reference: Floats, neutral: Floats) -> float:
-    """FDD with the distance instead of its square, mm, signed."""
+    """Compute FDD with the distance instead of its square, mm, signed."""
     reference_std = np.sqrt(squared_distance(reference, neutral)).std(0)
     predicted_std = np.sqrt(squared_distance(predicted, neutral)).std(0)
     return float((reference_std - predicted_std).mean())
 
 
 def correlation(predicted: Floats, reference: Floats, moving: float = MOVING_OPENING) -> float:
-    """Pearson r over time of two distances ``[T]``; NaN where the reference hardly moves.
+    """Compute Pearson's r over time of two distances ``[T]``; NaN if the reference hardly moves.
 
     A prediction that does not move at all has r = 0.
     """
@@ -79,7 +81,7 @@ def correlation(predicted: Floats, reference: Floats, moving: float = MOVING_OPE
 
 
 def closure_recall(predicted: Floats, reference: Floats) -> float:
-    """Of the frames whose reference opening ``[T]`` is closed, the share predicted nearly closed.
+    """Compute the share of closed frames of the reference ``[T]`` that are predicted nearly closed.
 
     NaN where the reference never closes.
     """
@@ -88,12 +90,12 @@ def closure_recall(predicted: Floats, reference: Floats) -> float:
 
 
 def closure_precision(predicted: Floats, reference: Floats) -> float:
-    """:func:`closure_recall` the other way round: of predicted closures, those nearly true."""
+    """Compute the share of predicted closures that are nearly closed in the reference."""
     return closure_recall(reference, predicted)
 
 
 def acceleration_ratio(predicted: Floats, reference: Floats) -> float:
-    """Mean length of the second difference over time, prediction over reference.
+    """Compute the mean length of the second difference over time, prediction over reference.
 
     1 is natural, less is over-smoothed, more is jitter; NaN where the reference does not
     accelerate or the clip has fewer than three frames.
@@ -109,12 +111,12 @@ def _mean_acceleration(vertices: Floats) -> float:
 
 
 def diversity(samples: Floats) -> float:
-    """Mean distance between the same vertex in two samples: ``[N, T, V, 3]`` -> mm, N >= 2."""
+    """Compute the mean distance of a vertex between two samples: ``[N, T, V, 3]``, mm, N >= 2."""
     pairs = [(a, b) for a in range(len(samples)) for b in range(a)]
     distances = [np.sqrt(squared_distance(samples[a], samples[b])).mean() for a, b in pairs]
     return float(np.mean(distances))
 
 
 def loss(value: float, better: Better) -> float:
-    """What is less for a better value of a figure."""
+    """A key that sorts better values first."""
     return {"lower": value, "higher": -value, "one": abs(value - 1)}[better]

@@ -1,7 +1,7 @@
-"""Pictures of an evaluation: curves and errors over time, and a table as bars. PNG, by matplotlib.
+"""Plots of an evaluation: curves and errors over time, and tables as bars. PNG, by matplotlib.
 
-``curves_figure``, ``errors_figure`` and ``table_figure`` draw; ``plot_curves``, ``plot_errors`` and
-``plot_table`` write what they draw, whole or not at all, the same bytes for the same input. Nothing
+``curves_figure``, ``errors_figure`` and ``table_figure`` plot; ``plot_curves``, ``plot_errors`` and
+``plot_table`` write what they plot, whole or not at all, the same bytes for the same input. Nothing
 of matplotlib's global state is used, and nothing of the user's settings.
 """
 
@@ -65,7 +65,7 @@ _HINTS = {"lower": "lower is better", "higher": "higher is better", "one": "1 is
 
 @contextmanager
 def _styled() -> Iterator[None]:
-    """Our style, whatever the user's own settings."""
+    """Apply dtalk's style, whatever the user's own settings are."""
     try:
         from matplotlib import style
     except ImportError as error:
@@ -116,7 +116,7 @@ def plot_table(
 def curves_figure(
     reference: Floats, predictions: Mapping[str, Floats], title: str, fps: float = FPS
 ) -> Figure:
-    """Predicted over tracked curves, coefficients ``[T, 52]``; a panel for each of CHANNELS."""
+    """Plot predicted and tracked curves, coefficients ``[T, 52]``, a panel for each of CHANNELS."""
     figure, panels = _panels(len(CHANNELS), 2, (11.0, 1.7), sharex=True)
     for axes, channel in zip(panels, CHANNELS):
         column = ARKIT_NAMES.index(channel)
@@ -135,7 +135,7 @@ def curves_figure(
 
 @_styled()
 def errors_figure(errors: Mapping[str, Floats], title: str, unit: str, fps: float = FPS) -> Figure:
-    """Errors ``[T]`` over time, a line for each model; the legend tells their means."""
+    """Plot errors ``[T]`` over time, a line for each model; the legend has their means."""
     figure, [axes] = _panels(1, 1, (11.0, 3.6))
     lines = [_over_time(axes, e, fps, **_look(number)) for number, e in enumerate(errors.values())]
     _time_axis(axes, lines, fps)
@@ -154,7 +154,7 @@ def table_figure(
     high: Table | None = None,
     title: str = "",
 ) -> Figure:
-    """A bar for each model, a panel for each metric, the best bar darker.
+    """Plot a bar for each model, a panel for each metric, the best bar darker.
 
     A value that is NaN or not there leaves a dash; ``low`` and ``high`` give the ends of error
     bars, for as many values as they hold.
@@ -174,7 +174,7 @@ def table_figure(
 
 
 def _column(rows: Table, table: Table, key: str) -> Floats:
-    """One metric of every row, NaN where the table lacks it."""
+    """Get one metric of every row, NaN where the table lacks it."""
     return np.array([table.get(name, {}).get(key, math.nan) for name in rows], np.float64)
 
 
@@ -203,7 +203,7 @@ def _bars(axes: Axes, values: Floats, ends: Sequence[Floats], better: Better) ->
 
 
 def _best(values: Floats, better: Better) -> int | None:
-    """Where the best of the known values is."""
+    """Find the best of the known values."""
     losses = [loss(value, better) for value in values]
     return None if np.isnan(losses).all() else int(np.nanargmin(losses))
 
@@ -211,7 +211,7 @@ def _best(values: Floats, better: Better) -> int | None:
 def _panels(
     count: int, columns: int, size: tuple[float, float], **shared: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` panels; ``size`` in inches, the whole width and a row's height."""
+    """Make a figure with ``count`` panels; ``size`` in inches: the whole width, a row's height."""
     from matplotlib.figure import Figure
 
     rows = -(-count // columns)
@@ -228,27 +228,27 @@ def _over_time(axes: Axes, values: Floats, fps: float, **look: Any) -> Any:
 
 
 def _time_axis(axes: Axes, lines: Sequence[Any], fps: float) -> None:
-    """From the start of the first frame to the end of the last."""
+    """Set limits from the start of the first frame to the end of the last."""
     axes.set_xlim(0, max((len(line.get_xdata()) for line in lines), default=1) / fps)
 
 
 def _look(number: int) -> dict[str, Any]:
-    """Colour and dashes of the model with this number."""
+    """Choose colour and dashes of the model with this number."""
     dashes = _DASHES[number // len(COLORS) % len(_DASHES)]
     return {"color": COLORS[number % len(COLORS)], "linestyle": dashes, "linewidth": 1.4}
 
 
 def _head(figure: Figure, title: str, names: Sequence[str], lines: Sequence[Any]) -> None:
-    """Title above, legend below the panels."""
+    """Put the title above and the legend below the panels."""
     shown = [f" {name}" if name.startswith("_") else name for name in names]  # else left out
     figure.suptitle(title, x=0.01, ha="left")
     columns = max(1, min(len(shown), 130 // (max(map(len, shown), default=0) + 9)))  # that fit
     figure.legend(lines, shown, loc="outside lower left", ncols=columns)
 
 
-def _write(path: Path, draw: Callable[[], Figure]) -> None:
+def _write(path: Path, plot: Callable[[], Figure]) -> None:
     with _styled():
-        figure = draw()
+        figure = plot()
         with atomic_path(Path(path)) as temporary:
             # Without the name and version of the program, which matplotlib would write.
             figure.savefig(temporary, format="png", metadata={"Software": None})

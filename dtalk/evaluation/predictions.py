@@ -1,4 +1,4 @@
-"""Other systems' output: a folder of predictions, one file a clip, read for comparison.
+"""Predictions of other systems: a folder with one file a clip.
 
 Curves as npz, csv or json by channel name, or vertices as npy, ``[T, V, 3]`` or ``[T, V * 3]`` in
 metres on the head that is compared on. A file is found by the name of its clip (``/`` may be
@@ -28,7 +28,7 @@ _COORDINATES = 3
 
 
 def find_prediction(folder: Path, clip: Clip, data: Path) -> Path | None:
-    """The file in ``folder`` that predicts a clip of the data set in ``data``."""
+    """Find the file in ``folder`` that predicts a clip of the data set in ``data``."""
     try:
         sound = clip.audio.relative_to(data)
     except ValueError:
@@ -43,7 +43,7 @@ def find_prediction(folder: Path, clip: Clip, data: Path) -> Path | None:
 
 
 def read_prediction(path: Path, frames: int) -> Array:
-    """Coefficients ``[frames, 52]`` or vertices ``[frames, V, 3]`` from a file.
+    """Read coefficients ``[frames, 52]`` or vertices ``[frames, V, 3]`` from a file.
 
     Motion at another rate is resampled to 30 frames a second; vertices, whose file tells no rate,
     must have it. One that is up to :data:`FRAMES_OFF` frames shorter holds its last frame, a
@@ -60,7 +60,7 @@ def read_prediction(path: Path, frames: int) -> Array:
 
 
 def check_fits(face: Array, path: Path, head: Head) -> None:
-    """Whether vertices ``[T, V, 3]`` can be the head's; coefficients fit any.
+    """Check that vertices ``[T, V, 3]`` fit the head; coefficients fit any.
 
     Raises:
         DataError: there are more or fewer of them, or they are not in metres.

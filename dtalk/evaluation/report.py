@@ -1,4 +1,4 @@
-"""A comparison as files: pictures, json and csv."""
+"""Files of a comparison: plots, json and csv."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ PLOTTED: tuple[Metric, ...] = (
 )
 
 
-def draw(systems: Sequence[System], folder: Path, title: str) -> list[Path]:
-    """Draw ``table.png`` into a folder, and for the first clip of each data set that all systems
-    have its curves and its errors over time; the files.
+def write_plots(systems: Sequence[System], folder: Path, title: str) -> list[Path]:
+    """Plot ``table.png`` into a folder, and curves and errors over time of some clips.
+
+    Those are the first of each data set that all systems have. Returns the files.
 
     Raises:
         DtalkError: matplotlib is missing, or the place cannot be written.
@@ -46,15 +47,15 @@ def draw(systems: Sequence[System], folder: Path, title: str) -> list[Path]:
         }
         for end in (0, 1)
     )
-    drawn = [folder / "table.png"]
-    plot_table(drawn[0], rows, PLOTTED, low, high, title)
+    written = [folder / "table.png"]
+    plot_table(written[0], rows, PLOTTED, low, high, title)
     for results in _examples(systems):
-        drawn += _draw_clip(results, folder)
-    return drawn
+        written += _plot_clip(results, folder)
+    return written
 
 
 def _examples(systems: Sequence[System]) -> list[dict[str, ClipResult]]:
-    """Results by system, for the first clip of each data set that all have."""
+    """Choose the first clip of each data set that all systems have; results by system."""
     tables = [{id(result.clip): result for result in system.results} for system in systems]
     chosen: dict[str, dict[str, ClipResult]] = {}
     for place, result in tables[0].items():
@@ -64,17 +65,17 @@ def _examples(systems: Sequence[System]) -> list[dict[str, ClipResult]]:
     return list(chosen.values())
 
 
-def _draw_clip(results: Mapping[str, ClipResult], folder: Path) -> list[Path]:
+def _plot_clip(results: Mapping[str, ClipResult], folder: Path) -> list[Path]:
     clip = next(iter(results.values())).clip
     name = clip.clip.name.replace("/", "-")
-    drawn = [folder / f"errors-{name}.png"]
+    written = [folder / f"errors-{name}.png"]
     errors = {key: result.errors for key, result in results.items() if result.errors is not None}
-    plot_errors(drawn[0], errors, clip.clip.name, "largest error of a lip vertex, mm")
+    plot_errors(written[0], errors, clip.clip.name, "largest error of a lip vertex, mm")
     curves = {key: result.curves for key, result in results.items() if result.curves is not None}
     if clip.coefficients is not None and curves:
-        drawn.append(folder / f"curves-{name}.png")
-        plot_curves(drawn[1], clip.coefficients, curves, clip.clip.name)
-    return drawn
+        written.append(folder / f"curves-{name}.png")
+        plot_curves(written[1], clip.coefficients, curves, clip.clip.name)
+    return written
 
 
 # Files --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One clip's figures: what a predicted face differs in from the tracked one, on a given head."""
+"""Scores of one clip: predicted face against tracked face, on a given head."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Region:
         self.basis = head.basis(indices)
 
     def __call__(self, face: Array) -> Array:
-        """Coefficients ``[T, 52]``, or vertices ``[T, V, 3]`` in metres -> ``[T, N, 3]``, mm."""
+        """Compute positions ``[T, N, 3]``, mm, of ``[T, 52]`` or of vertices ``[T, V, 3]``, m."""
         if face.ndim == 3:
             return face[:, self.indices] * np.float32(MILLIMETRES)
         return self.neutral + np.tensordot(face, self.basis, axes=1)
@@ -33,7 +33,7 @@ class Region:
 
 @dataclass(frozen=True)
 class FaceMeasurements:
-    """What the metrics look at in one clip.
+    """Measurements of one clip that the metrics need.
 
     lips and upper_face ``[T, N, 3]`` mm; opening and width ``[T]`` mm; coefficients of the upper
     face ``[T, C]``, None where a face is known by its vertices alone.
@@ -47,7 +47,7 @@ class FaceMeasurements:
 
 
 class Geometry:
-    """What the metrics need of a head: lips, upper face, mouth opening and width.
+    """Geometry of a head that the metrics need: lips, upper face, mouth opening and width.
 
     A face is given as coefficients ``[T, 52]`` or as the head's vertices ``[T, V, 3]`` in metres.
     """
@@ -59,17 +59,17 @@ class Geometry:
         self._landmarks = Region(head, [*head.opening, *head.corners])
 
     def opening(self, face: Array) -> Array:
-        """Vertical distance of the inner-lip midpoints ``[T]``, mm; below 0 they overlap."""
+        """Measure the vertical distance of the inner lips ``[T]``, mm; negative if they overlap."""
         points = self._landmarks(face)
         return points[:, 0, 1] - points[:, 1, 1]
 
     def width(self, face: Array) -> Array:
-        """Distance of the mouth corners ``[T]``, mm."""
+        """Measure the distance of the mouth corners ``[T]``, mm."""
         points = self._landmarks(face)
         return np.linalg.norm(points[:, 2] - points[:, 3], axis=-1)
 
     def measure(self, face: Array) -> FaceMeasurements:
-        """What is to be looked at in ``face``.
+        """Measure a face given as coefficients ``[T, 52]`` or vertices ``[T, V, 3]``.
 
         Raises:
             DataError: neither 52 coefficients nor as many vertices as the head has.
@@ -91,7 +91,7 @@ class Geometry:
 
 
 def score(predicted: Array, reference: Array | FaceMeasurements, geometry: Geometry) -> Scores:
-    """Every metric of one clip, from two faces of as many frames.
+    """Compute every metric of one clip, from two faces of as many frames.
 
     EVE is not a number where either is known by its vertices alone.
     """
@@ -120,13 +120,13 @@ def score(predicted: Array, reference: Array | FaceMeasurements, geometry: Geome
 
 
 def static_scores(reference: Array | FaceMeasurements, geometry: Geometry) -> Scores:
-    """:func:`score` of a face that stays neutral."""
+    """Compute :func:`score` of a face that stays neutral."""
     frames = len(_measured(reference, geometry).opening)
     return score(np.zeros((frames, len(ARKIT_NAMES)), np.float32), reference, geometry)
 
 
 def lip_errors(predicted: Array, reference: Array | FaceMeasurements, geometry: Geometry) -> Array:
-    """The largest distance of a lip vertex from its place in each frame ``[T]``, mm."""
+    """Compute the largest distance of a lip vertex from its place in each frame ``[T]``, mm."""
     true = _measured(reference, geometry).lips
     return np.sqrt(metrics.squared_distance(geometry.lips(predicted), true).max(-1))
 

@@ -1,4 +1,4 @@
-"""VOCASET's sentences as clips to evaluate on: the face is known by FLAME's vertices alone.
+"""VOCASET's sentences as clips for evaluation: faces known by FLAME's vertices alone.
 
 Predicted coefficients move the user's FLAME head with the subject's own neutral face (zero-shot: no
 mesh was ever trained on). Of a tracked mesh only what the metrics look at is kept.
@@ -25,7 +25,7 @@ SET = "vocaset"
 def vertex_clips(
     folder: Path, split: str, head: Head, note: Callable[[str], None], progress: Progress
 ) -> list[LoadedClip]:
-    """The sentences of a split, on ``head``, which must be a FLAME model.
+    """Load the sentences of a split, on ``head``, which must be a FLAME model.
 
     Raises:
         DtalkError: the data cannot be read, or the head has other vertices.

@@ -1,4 +1,4 @@
-"""Heads whose eyeballs turn about their centres, and whose lids slide over them and close.
+"""Heads with eyes: eyeballs turn about their centres, lids slide over them and close.
 
 FLAME models and other meshes that the built-in head's shapes were transferred to are such heads.
 A blink comes from another head, whose eyes may be less wide open: it is lengthened until it closes.
@@ -30,7 +30,7 @@ _LIDS = ("eyeBlink", "eyeLook", "eyeSquint", "eyeWide")
 
 @dataclass(frozen=True, eq=False)
 class Eye:
-    """An eyeball that turns.
+    """An eyeball, and the lids that slide over it.
 
     Attributes:
         vertices: which turn, [N], and ``shares``: how far each does, [N].
@@ -45,13 +45,13 @@ class Eye:
     floors: Array
 
     def turn(self, moved: Array, turns: Array) -> None:
-        """Turn it in ``moved`` [T, V, 3], in place, by rotations [T, 3, 3]."""
+        """Turn the eyeball in ``moved`` [T, V, 3], in place, by rotations [T, 3, 3]."""
         apart = moved[:, self.vertices] - self.centre
         turned = apart @ np.swapaxes(turns, 1, 2) - apart
         moved[:, self.vertices] += self.shares[:, None] * turned
 
     def slide(self, moved: Array) -> None:
-        """Push lids in ``moved`` [T, V, 3] out of the eyeball, in place."""
+        """Push the lids in ``moved`` [T, V, 3] out of the eyeball, in place."""
         apart = moved[:, self.lids] - self.centre
         length = np.sqrt((apart * apart).sum(axis=-1))
         stretch = np.maximum(self.floors / np.maximum(length, 1e-9), 1)
@@ -59,7 +59,7 @@ class Eye:
 
 
 def gaze(coefficients: npt.ArrayLike) -> Array:
-    """Rotation vectors of the left and right eye, radians: [T, 52] -> [T, 2, 3]."""
+    """Compute rotation vectors of the left and right eye, radians: [T, 52] -> [T, 2, 3]."""
     weights = np.asarray(coefficients, dtype=np.float64)
 
     def channel(name: str) -> npt.NDArray[np.float64]:
@@ -101,7 +101,7 @@ def eye_about(
     shares: Array,
     centre: npt.NDArray[np.floating],
 ) -> Eye:
-    """An eye of the vertices that turn about a centre, and of the lids that slide over it."""
+    """Make the eye of vertices that turn about a centre, and of the lids over it."""
     apart = np.linalg.norm(vertices - centre, axis=1)
     ball = turning[shares > 0.5]
     radius = apart[ball].max()
@@ -121,7 +121,7 @@ _EDGE = 1e-9
 
 
 def close_lids(head: AnyHead) -> AnyHead:
-    """The head with each eyeBlink made as much longer as it takes to hide the eyeball."""
+    """Lengthen each eyeBlink until it hides the eyeball."""
     factors = np.ones(len(ARKIT_NAMES), dtype=np.float32)
     for eye, side in zip(head.eyes, ("Left", "Right")):
         channel = ARKIT_NAMES.index(f"eyeBlink{side}")
@@ -138,7 +138,7 @@ def close_lids(head: AnyHead) -> AnyHead:
 
 
 def seen(vertices: Array, faces: IntArray, ball: IntArray) -> int:
-    """How many points of an eyeball (corners, middles of edges and faces) the front shows."""
+    """Count the points of an eyeball (corners, middles of edges and faces) that the front shows."""
     own = np.isin(faces, ball)
     if not own.all(axis=1).any():
         return 0  # no surface, nothing to see

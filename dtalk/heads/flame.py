@@ -1,4 +1,4 @@
-"""FLAME, the user's own copy: read from pkl or npz, skinned as published.
+"""FLAME models, the user's own copies: read from pkl or npz, skinned as published.
 
 Source: Li, Bolkart, Black, Li and Romero, "Learning a model of facial shape and expression from
 4D scans" (2017). Nothing of it ships with dtalk. Joints: root, neck, jaw, left eye, right eye.
@@ -36,7 +36,7 @@ _KEYS = (
 
 @dataclass(frozen=True, eq=False)
 class Flame:
-    """FLAME's arrays, V vertices.
+    """FLAME's arrays, with V vertices.
 
     Attributes:
         template: float32 [V, 3], metres.
@@ -60,7 +60,7 @@ class Flame:
     weights: Array
 
     def shaped(self, betas: Sequence[float]) -> Array:
-        """The template of an identity: as many numbers as wanted, the others are 0.
+        """Compute the template of an identity; betas that are not given are 0.
 
         Raises:
             HeadError: more numbers than the model has, or one that no head has.
@@ -74,7 +74,7 @@ class Flame:
         return self.template + self.shapes[:, :, : len(chosen)] @ chosen
 
     def joints(self, vertices: Array) -> Array:
-        """Where the joints of an unposed head are: [V, 3] -> [5, 3]."""
+        """Compute the joints of an unposed head: [V, 3] -> [5, 3]."""
         return self.regressor @ vertices
 
     @cached_property
@@ -91,7 +91,7 @@ class Flame:
 
 
 def pose_matrices(pose: npt.ArrayLike) -> Array:
-    """Rotation vectors [..., 3], radians, as matrices [..., 3, 3]."""
+    """Convert rotation vectors [..., 3], radians, to matrices [..., 3, 3]."""
     from scipy.spatial.transform import Rotation
 
     vectors = np.asarray(pose, dtype=np.float64)
@@ -100,7 +100,7 @@ def pose_matrices(pose: npt.ArrayLike) -> Array:
 
 
 def read_flame(path: Path) -> Flame:
-    """A FLAME file: pkl (with chumpy's objects or without) or npz; 2017 to 2023 Open.
+    """Read a FLAME file: pkl (with chumpy's objects or without) or npz; 2017 to 2023 Open.
 
     Raises:
         HeadError: missing, damaged, or an array is missing or of another shape.

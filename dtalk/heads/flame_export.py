@@ -1,4 +1,4 @@
-"""Motion as FLAME's own parameters: expression and jaw fitted to the transferred shapes.
+"""Export of motion as FLAME's own parameters: expression and jaw, fitted to the shapes.
 
 Nobody has published a map from the 52 shapes to FLAME's expressions, so each frame's vertices are
 fitted: the jaw's rotation that lays the chin on its place (Kabsch 1976, about the joint), and the
@@ -38,7 +38,7 @@ BLOCK = 32  # frames at a time
 
 @dataclass(frozen=True)
 class Fit:
-    """FLAME's parameters of T frames and how far they are from the transferred shapes.
+    """FLAME's parameters of T frames, and their errors.
 
     Attributes:
         expression: float32 [T, 100].
@@ -57,13 +57,13 @@ class Fit:
 
     @property
     def accuracy(self) -> str:
-        """The errors in words."""
+        """Describe the errors in words."""
         mean, most = self.mean_error, self.max_error
         return f"FLAME's parameters come within {mean:.2f} mm (mean), {most:.2f} mm (largest)"
 
 
 def fit_flame(head: Head, motion: Motion, progress: Progress = lambda done, total: None) -> Fit:
-    """FLAME's expression and pose for a motion on this head.
+    """Fit FLAME's expression and pose to a motion on this head.
 
     Raises:
         HeadError: the head is no FLAME model, or one without expressions.
@@ -91,7 +91,7 @@ def fit_flame(head: Head, motion: Motion, progress: Progress = lambda done, tota
 
 
 class _Fitter:
-    """What is computed once a head."""
+    """Matrices that are computed once a head."""
 
     def __init__(self, head: FlameHead) -> None:
         flame = head.flame
@@ -111,7 +111,7 @@ class _Fitter:
         self._chin = np.flatnonzero(chin & (self._share > 0))
 
     def fit(self, vertices: Array) -> tuple[Array, Array, Array]:
-        """Vertices [T, V, 3] -> expression [T, E], jaw [T, 3], errors [T, skin] in metres."""
+        """Fit vertices [T, V, 3]: expression [T, E], jaw [T, 3], errors [T, skin] in metres."""
         wanted = vertices[:, self._skin].astype(np.float64)
         expression = np.zeros((len(wanted), self._basis.shape[1]))
         rotation = np.tile(np.eye(3), (len(wanted), 1, 1))
@@ -123,7 +123,7 @@ class _Fitter:
         return expression.astype(np.float32), _vectors(rotation), error.astype(np.float32)
 
     def _jaw(self, wanted: Any, expression: Any, rotation: Any) -> npt.NDArray[np.float64]:
-        """The rotations about the joint that take the chin at rest to where it is wanted."""
+        """Find the rotations about the joint that take the chin from rest to where it is wanted."""
         here = self._rest(expression, rotation)[:, self._chin] - self._joint
         there = wanted[:, self._chin] - self._joint
         left, _, right = np.linalg.svd(np.swapaxes(there, 1, 2) @ here)
@@ -132,14 +132,14 @@ class _Fitter:
         return (left * flip) @ right
 
     def _expression(self, wanted: Any, rotation: Any) -> npt.NDArray[np.float64]:
-        """The ridge regression on what the jaw, undone, leaves."""
+        """Solve the ridge regression for what the jaw, undone, leaves."""
         blend = np.eye(3) + self._share[:, None, None] * (rotation - np.eye(3))[:, None]
         rest = np.linalg.solve(blend, (wanted - self._joint)[..., None])[..., 0] + self._joint
         left = rest - self._template - self._corrections(rotation)
         return cho_solve(self._solver, self._basis.T @ left.reshape(len(left), -1).T).T
 
     def _rest(self, expression: Any, rotation: Any) -> npt.NDArray[np.float64]:
-        """The skin before the jaw turns, corrections for the turn included."""
+        """Undo the jaw's turn, corrections for the turn included."""
         moved = (expression @ self._basis.T).reshape(len(expression), -1, 3)
         return self._template + moved + self._corrections(rotation)
 
@@ -158,7 +158,7 @@ def _vectors(rotations: npt.ArrayLike) -> Array:
 
 
 def checked_flame(head: Head) -> FlameHead:
-    """The head, if it is one whose parameters can be fitted.
+    """Check that the head is one whose parameters can be fitted.
 
     Raises:
         HeadError: it is no FLAME model, or one without expressions.

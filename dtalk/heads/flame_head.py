@@ -33,7 +33,7 @@ class FlameHead(RiggedHead):
     betas: tuple[float, ...] = field(default=(), kw_only=True)
 
     def with_template(self, vertices: npt.ArrayLike) -> FlameHead:
-        """The same head for a subject whose neutral face is ``vertices`` [V, 3], metres.
+        """Replace the neutral face by a subject's, ``vertices`` [V, 3], metres.
 
         Shapes are turned and scaled by what the change does around each vertex.
 
@@ -66,14 +66,14 @@ class FlameHead(RiggedHead):
         return self.joints[NECK], 1 - self.flame.weights[:, ROOT]
 
     def _turned(self, vertices: Array, rotations: Array) -> Array:
-        """As FLAME's neck joint turns them, its corrections included."""
+        """Turn vertices as FLAME's neck joint does, its corrections included."""
         change = (rotations - np.eye(3, dtype=np.float32)).reshape(*rotations.shape[:-2], 9)
         corrections = change @ self.flame.pose[:, :, :9].reshape(-1, 9).T
         return super()._turned(vertices + corrections.reshape(vertices.shape), rotations)
 
 
 def flame_head(flame: Flame, transferred: Transfer, betas: Sequence[float] = ()) -> FlameHead:
-    """A FLAME model with what was transferred to its template."""
+    """Make a head of a FLAME model and what was transferred to its template."""
     fields = transferred.fields.copy()
     fields[:, np.concatenate(flame.eyeballs)] = 0
     open_head = FlameHead(
@@ -89,7 +89,7 @@ def flame_head(flame: Flame, transferred: Transfer, betas: Sequence[float] = ())
 
 
 def flame_eyes(flame: Flame, vertices: Array, fields: Array) -> tuple[Eye, ...]:
-    """Both eyes of an unposed FLAME head, turning about their joints."""
+    """Make both eyes of an unposed FLAME head, turning about their joints."""
     joints = flame.joints(vertices)
     eyes = []
     for joint in (LEFT_EYE, RIGHT_EYE):

@@ -90,7 +90,7 @@ class Head:
             raise HeadError(f"head: parts must be below {len(PARTS)}, found {self.parts.max()}")
 
     def deform(self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None) -> Array:
-        """Vertices in metres: [52] -> [V, 3], [T, 52] -> [T, V, 3].
+        """Compute vertices in metres: [52] -> [V, 3], [T, 52] -> [T, V, 3].
 
         ``rotation`` turns the head on its neck: yaw, pitch and roll in radians, [3] or [T, 3], as
         `turns` has them. The lower end of the neck stays where it is.
@@ -110,12 +110,12 @@ class Head:
         return self._turned(deformed, turns(angles))
 
     def _moved(self, weights: Array) -> Array:
-        """The vertices before the head turns, [..., 52] -> [..., V, 3]."""
+        """Compute the vertices before the head turns, [..., 52] -> [..., V, 3]."""
         moved: Array = (self.shapes @ weights.T).T
         return self.vertices + moved.reshape(*weights.shape[:-1], len(self.vertices), 3)
 
     def _turned(self, vertices: Array, rotations: Array) -> Array:
-        """Vertices [..., V, 3] turned about the neck's joint by rotations [..., 3, 3]."""
+        """Turn vertices [..., V, 3] about the neck's joint by rotations [..., 3, 3]."""
         joint, share = self._neck
         apart = vertices - joint
         turned: Array = apart @ np.swapaxes(rotations, -1, -2) - apart
@@ -123,7 +123,7 @@ class Head:
 
     @cached_property
     def _neck(self) -> tuple[Array, Array]:
-        """The joint that the head turns about, [3], and the share of a turn each vertex takes."""
+        """Compute the joint that the head turns about, [3], and each vertex' share of a turn."""
         mouth = self.vertices[list(self.corners)].mean(axis=0)
         above = self.vertices[self.vertices[:, 1] >= mouth[1]]
         depth = np.ptp(above[:, 2])
@@ -134,7 +134,7 @@ class Head:
         return joint, (place * place * (3 - 2 * place)).astype(np.float32)
 
     def basis(self, indices: npt.ArrayLike) -> Array:
-        """Displacements of some vertices, millimetres at weight 1: [N] -> [52, N, 3]."""
+        """Get displacements of some vertices, millimetres at weight 1: [N] -> [52, N, 3]."""
         chosen = np.asarray(indices, dtype=np.int64)
         _check_indices("basis", chosen, len(self.vertices))
         rows = (3 * chosen[:, None] + np.arange(3)).ravel()
@@ -163,7 +163,7 @@ class Head:
 
 @cache
 def built_in() -> Head:
-    """The head that ships with dtalk (CC0; see ``assets/LICENSE.md``), loaded once.
+    """Load the head that ships with dtalk (CC0; see ``assets/LICENSE.md``), once.
 
     Raises:
         HeadError: the installed file is damaged.
@@ -173,7 +173,7 @@ def built_in() -> Head:
 
 
 def turns(rotation: npt.ArrayLike) -> Array:
-    """Yaw, pitch and roll in radians, [..., 3], as rotation matrices [..., 3, 3].
+    """Convert yaw, pitch and roll in radians, [..., 3], to rotation matrices [..., 3, 3].
 
     Right-handed about y, x and z, rolled first and yawed last: a head with positive angles looks
     to its own left, looks down, and leans to its right shoulder.
@@ -186,7 +186,7 @@ def turns(rotation: npt.ArrayLike) -> Array:
 
 
 def shapes_from_fields(fields: npt.ArrayLike) -> sparse.csr_array:
-    """Displacement fields [52, V, 3] in metres -> the sparse [3 V, 52] that `Head` takes."""
+    """Convert displacement fields [52, V, 3] in metres to the sparse [3 V, 52] of `Head`."""
     dense = np.asarray(fields, dtype=np.float32)
     return sparse.csr_array(dense.reshape(len(dense), -1).T)
 
@@ -214,7 +214,7 @@ def _to_arrays(head: Head) -> dict[str, npt.NDArray[Any]]:
 
 
 def _pack_fields(head: Head) -> tuple[npt.NDArray[np.int32], IntArray, Array]:
-    """Per shape the vertices that move noticeably and how far: [53], [N], [N, 3]."""
+    """List per shape the vertices that move noticeably and how far: [53], [N], [N, 3]."""
     vertices, deltas, start = [], [], [0]
     for k in range(len(head.names)):
         dense = head.shapes[:, [k]].toarray().reshape(-1, 3)
@@ -261,7 +261,7 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]], source: str) -> Head:
 
 
 def _unpack_shapes(arrays: dict[str, npt.NDArray[Any]], count: int) -> sparse.csr_array:
-    """The file's fields as [3 V, 52], sorted into ARKIT_NAMES' order by name."""
+    """Convert the file's fields to [3 V, 52], sorted by name into ARKIT_NAMES' order."""
     names = [str(name) for name in arrays["names"]]
     if sorted(names) != sorted(ARKIT_NAMES):
         raise HeadError("names are not the 52 ARKit names")

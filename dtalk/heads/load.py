@@ -1,4 +1,4 @@
-"""Heads by file: the built-in one, the user's FLAME model, or any mesh of a head."""
+"""Loading of heads: the built-in one, the user's FLAME model, or any mesh of a head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MASKED_EYES = ("left_eyeball", "right_eyeball")
 
 
 def parse_shape(text: str) -> tuple[float, ...]:
-    """The numbers of a FLAME identity, written like ``0.5,-1,0.2``.
+    """Parse the numbers of a FLAME identity, written like ``0.5,-1,0.2``.
 
     Raises:
         HeadError: it is something else.
@@ -42,14 +42,14 @@ def load_head(
     progress: Progress = lambda done, total: None,
     cache: Path | None = None,
 ) -> Head:
-    """A head that the 52 coefficients deform.
+    """Load a head that the 52 coefficients deform.
 
     Args:
         path: a FLAME model (pkl or npz), or a mesh of a head in any format that trimesh reads; the
             built-in head if None.
         shape: the first numbers of a FLAME identity; the others are 0.
         masks: FLAME_masks.pkl, whose regions replace those that are transferred.
-        progress: told how many steps are done, and of how many, while shapes are transferred.
+        progress: called with the steps done and all steps, while shapes are transferred.
         cache: folder for transferred shapes, `default_folder` if None.
 
     Raises:
@@ -80,7 +80,7 @@ def _flame_head(
 
 
 def with_masks(head: Head, path: Path) -> Head:
-    """The head with regions of FLAME_masks.pkl, a dictionary of names and vertices.
+    """Replace a head's regions by those of FLAME_masks.pkl, a dictionary of vertices by name.
 
     Raises:
         HeadError: the file cannot be used, or does not belong to this head.

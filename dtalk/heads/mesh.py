@@ -1,4 +1,4 @@
-"""Any mesh of a head or face, in the formats that trimesh reads, set upright and to scale.
+"""Heads of any mesh that trimesh reads: put upright and to scale, then rigged.
 
 What a file does not say (its unit, which way is up, where the eyes are) is found by laying the
 built-in face onto it: closest points from many starts (Besl and McKay 1992, with scale after
@@ -39,7 +39,7 @@ EYE_PLACE, EYE_SIZES, ROUND = 0.02, (0.006, 0.025), 0.08  # metres, metres, shar
 
 @dataclass(frozen=True)
 class Similarity:
-    """``scale * rotation @ point + shift``."""
+    """The similarity ``scale * rotation @ point + shift``."""
 
     scale: float
     rotation: Points
@@ -49,13 +49,13 @@ class Similarity:
         return self.scale * points @ self.rotation.T + self.shift
 
     def inverse(self) -> Similarity:
-        """The way back."""
+        """Invert the similarity."""
         rotation = self.rotation.T
         return Similarity(1 / self.scale, rotation, -(rotation @ self.shift) / self.scale)
 
 
 def load_mesh_head(path: Path, folder: Path, progress: Progress) -> RiggedHead:
-    """A head of a mesh file; see `dtalk.heads.load.load_head`.
+    """Load the head of a mesh file; see `dtalk.heads.load.load_head`.
 
     Raises:
         HeadError: missing, damaged, of no known format, or no face can be found in it.
@@ -91,7 +91,7 @@ def _read(path: Path) -> tuple[Points, IntArray]:
 
 
 def place_face(vertices: Points, faces: IntArray) -> Similarity | None:
-    """How the built-in head comes to lie on a mesh; None where it nowhere fits."""
+    """Find the similarity that lays the built-in head onto a mesh; None if none fits."""
     middle = vertices.mean(axis=0)
     spread = np.sqrt(((vertices - middle) ** 2).sum(axis=1).mean())
     if not spread > 0:
@@ -113,7 +113,7 @@ def place_face(vertices: Points, faces: IntArray) -> Similarity | None:
 
 
 def _front() -> tuple[Points, Points]:
-    """Points of the built-in face's front in random order, with normals."""
+    """Get points of the built-in face's front in random order, with normals."""
     face = face_of(built_in())
     places, normals = face.skin.vertices, face.skin.normals()
     middle = face.eyes.mean(axis=0)
@@ -124,7 +124,7 @@ def _front() -> tuple[Points, Points]:
 
 
 class _Search:
-    """Closest points from one start."""
+    """Iterative closest points (ICP) from one start."""
 
     def __init__(self, mesh: Skin, points: tuple[int, int, int]) -> None:
         face, front, self._steps = points
@@ -135,7 +135,7 @@ class _Search:
         self._tree = cKDTree(np.concatenate((self._there, normals), axis=1))
 
     def run(self, way: Similarity) -> tuple[float, Similarity]:
-        """How well it fits in the end, metres on the built-in head, and the way there."""
+        """Iterate; return the final error, metres on the built-in head, and the similarity."""
         for _ in range(self._steps):
             apart, found = self._partners(way)
             close = np.argsort(apart, kind="stable")[: int(KEPT * len(apart))]
@@ -153,7 +153,7 @@ class _Search:
 
 
 def umeyama(before: Points, after: Points) -> Similarity:
-    """The similarity that takes points [N, 3] closest to others."""
+    """Find the similarity that takes points [N, 3] closest to others."""
     here, there = before.mean(axis=0), after.mean(axis=0)
     left, stretch, right = np.linalg.svd((after - there).T @ (before - here))
     flip = np.array([1, 1, np.sign(np.linalg.det(left @ right))])
@@ -164,7 +164,7 @@ def umeyama(before: Points, after: Points) -> Similarity:
 
 
 def find_eyes(vertices: Points, faces: IntArray) -> Sequence[IntArray]:
-    """The two eyeballs of an upright head, left and right: round pieces where eyes are, or none."""
+    """Find the eyeballs of an upright head, left and right: round pieces where eyes are."""
     labels = pieces(len(vertices), faces)
     balls: list[IntArray] = []
     for centre in face_of(built_in()).eyes:
@@ -187,7 +187,7 @@ def find_eyes(vertices: Points, faces: IntArray) -> Sequence[IntArray]:
 def mesh_head(
     vertices: Array, faces: IntArray, transferred: Transfer, balls: Sequence[IntArray]
 ) -> RiggedHead:
-    """Any mesh with what was transferred to it; ``balls`` are its two eyeballs, or none."""
+    """Make a head of any mesh with what was transferred to it and its two eyeballs, if any."""
     eyes = []
     for ball in balls:
         centre, _ = sphere(vertices[ball].astype(np.float64))

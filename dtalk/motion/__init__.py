@@ -1,1 +1,1 @@
-"""Motion: 52 ARKit curves, their files and what moves by itself."""
+"""Motion: 52 ARKit curves, their files, and idle motion."""

@@ -1,4 +1,4 @@
-"""Named columns of any file to the 52 channels in our order."""
+"""Named columns of any file, arranged as the 52 channels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MotionWarning(UserWarning):
 
 
 def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> Array:
-    """Columns ``values`` [T, len(names)] as float32 [T, 52] in the order of ``ARKIT_NAMES``.
+    """Arrange columns ``values`` [T, len(names)] as float32 [T, 52] in ``ARKIT_NAMES``' order.
 
     Names are compared without regard to case; channels that are not among them are 0.
 
@@ -42,7 +42,7 @@ def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> Array:
 
 
 def sources(path: Path, names: Sequence[str], extra: Iterable[str] = ()) -> dict[int, int]:
-    """For each of our channels that is in ``names``, its column there.
+    """Find, for each of our channels that is in ``names``, its column.
 
     Names that are neither channels nor (in lower case) in ``extra`` are ignored with a
     ``MotionWarning``.
@@ -66,5 +66,5 @@ def sources(path: Path, names: Sequence[str], extra: Iterable[str] = ()) -> dict
 
 
 def warn(path: Path, message: str) -> None:
-    """Say what was ignored or assumed in which file."""
+    """Warn of what was ignored or assumed in which file."""
     warnings.warn(f"{path}: {message}", MotionWarning, stacklevel=2)

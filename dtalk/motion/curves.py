@@ -26,7 +26,7 @@ class Motion:
         audio: file name of the speech, empty if unknown.
         identity: label of the speaking style, empty if unknown.
         emotion: label of the emotion, empty if unknown.
-        seed: seed of the noise that the motion was drawn from, at most 64 bits.
+        seed: seed of the noise that the motion was sampled from, at most 64 bits.
         model: name of the model that made it, empty for recordings.
         head_rotation: float32 [T, 3], yaw, pitch and roll in radians, as
             `dtalk.heads.head.turns` shows them; None if unknown.
@@ -72,7 +72,7 @@ class Motion:
 
 
 def _checked(values: npt.ArrayLike, width: int, what: str) -> Array:
-    """``values`` as float32 [T, width], T >= 1, all finite."""
+    """Convert ``values`` to float32 [T, width], T >= 1, all finite."""
     try:
         array = np.ascontiguousarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
@@ -86,12 +86,12 @@ def _checked(values: npt.ArrayLike, width: int, what: str) -> Array:
 
 
 def with_length(motion: Motion, frames: int) -> Motion:
-    """The first ``frames`` of a motion; the last one is held where it has fewer."""
+    """Cut a motion to ``frames``, or hold its last frame where it has fewer."""
     return at_frames(motion, np.minimum(np.arange(frames), len(motion) - 1))
 
 
 def at_frames(motion: Motion, frames: Sequence[int] | npt.NDArray[np.integer]) -> Motion:
-    """The frames of a motion that are named by their numbers, in that order."""
+    """Select frames of a motion by their numbers, in that order."""
     rotation = motion.head_rotation
     return replace(
         motion,

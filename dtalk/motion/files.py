@@ -37,7 +37,7 @@ class MotionFormat:
 
 
 def write_motion(motion: Motion, path: Path | str, format: str | None = None) -> None:  # noqa: A002
-    """Write a motion file, whole or not at all; ``format`` is told by the suffix if not given.
+    """Write a motion file, whole or not at all; ``format`` is that of the suffix if not given.
 
     npz keeps everything exactly; csv keeps coefficients, frame rate and head rotation; json keeps
     coefficients, frame rate and the name of the sound. Both write 8 decimals.
@@ -53,7 +53,7 @@ def write_motion(motion: Motion, path: Path | str, format: str | None = None) ->
 
 
 def read_motion(path: Path | str, format: str | None = None) -> Motion:  # noqa: A002
-    """Read a motion file; ``format`` is told by the suffix if not given.
+    """Read a motion file; ``format`` is that of the suffix if not given.
 
     Raises:
         MotionError: missing, unreadable, of no known format, damaged, without any of the 52
@@ -67,7 +67,7 @@ def read_motion(path: Path | str, format: str | None = None) -> Motion:  # noqa:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with a motion file becomes a ``MotionError`` that names it."""
+    """Turn any error with a motion file into a ``MotionError`` that names it."""
     try:
         yield
     except MotionError as error:
@@ -97,7 +97,7 @@ def is_flame(path: Path) -> bool:
 
 
 def npz_arrays(motion: Motion) -> dict[str, Any]:
-    """What an npz motion file holds."""
+    """Collect the arrays of an npz motion file."""
     arrays: dict[str, Any] = {
         "coefficients": motion.coefficients,
         "names": np.array(ARKIT_NAMES),
@@ -138,7 +138,7 @@ def _read_npz(path: Path) -> Motion:
 
 
 def _npz_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of the file; objects, which could run code, are refused."""
+    """Read all arrays of the file; objects, which could run code, are refused."""
     try:
         # Opened here, because numpy leaves files open that turn out to be none of its own.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -182,7 +182,7 @@ def _read_json(path: Path) -> Motion:
 
 
 def json_object(path: Path, what: str) -> dict[str, Any]:
-    """What a json file holds that should be ``what``, such as "an Audio2Face export".
+    """Read a json object that should be ``what``, such as "an Audio2Face export".
 
     Raises:
         MotionError: it is not json, or no object.
@@ -199,7 +199,7 @@ def json_object(path: Path, what: str) -> dict[str, Any]:
 
 
 def is_names(names: object) -> TypeGuard[list[str]]:
-    """Whether it is a list of texts."""
+    """Whether an object is a list of texts."""
     return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 

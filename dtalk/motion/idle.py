@@ -1,6 +1,6 @@
-"""Life for a face at rest: blinks and small motions of the head, drawn from a seed.
+"""Idle motion: blinks and small motions of the head, sampled from a seed.
 
-None of it is heard in the speech; it only keeps a face that does not blink from staring. Blinks
+None of it comes from the speech; it only keeps a face that does not blink from staring. Blinks
 come every few seconds at random and take about a third of a second, closing twice as fast as they
 open. The head drifts by a few degrees, smoothly.
 """
@@ -22,7 +22,7 @@ _SLOWEST, _FASTEST, _WAVES = 0.08, 0.45, 6  # Hz, and how many waves make a drif
 
 
 def add_idle_motion(motion: Motion, seed: int = 0) -> Motion:
-    """The motion with blinks and a drifting head added; the same seed gives the same life.
+    """Add blinks and a drifting head to a motion; the same seed gives the same result.
 
     Lids close as far as the blink or the motion itself has them, whichever is more. The drift is
     added to the rotation the motion has; both start from rest.
@@ -39,7 +39,7 @@ def add_idle_motion(motion: Motion, seed: int = 0) -> Motion:
 
 
 def blinks(times: Floats, random: np.random.Generator) -> Floats:
-    """How far the lids are shut at ``times`` [T], 0 to 1."""
+    """Compute how far the lids are shut at ``times`` [T], 0 to 1."""
     shut = np.zeros_like(times)
     start = random.uniform(*_PAUSE) / 2
     while len(times) and start < times[-1]:
@@ -51,7 +51,7 @@ def blinks(times: Floats, random: np.random.Generator) -> Floats:
 
 
 def drift(times: Floats, random: np.random.Generator) -> Floats:
-    """Yaw, pitch and roll at ``times``, radians: [T] -> [T, 3]; a sum of slow waves."""
+    """Compute yaw, pitch and roll at ``times``, radians: [T] -> [T, 3]; a sum of slow waves."""
     rates = random.uniform(_SLOWEST, _FASTEST, (_WAVES, 3))
     phases = random.uniform(0, 2 * np.pi, (_WAVES, 3))
     waves = np.sin(2 * np.pi * rates * times[:, None, None] + phases)
@@ -61,6 +61,6 @@ def drift(times: Floats, random: np.random.Generator) -> Floats:
 
 
 def _smooth(share: Floats) -> Floats:
-    """From 0 to 1 without a jerk, constant outside."""
+    """Rise smoothly from 0 to 1, constant outside."""
     share = np.clip(share, 0, 1)
     return share * share * (3 - 2 * share)

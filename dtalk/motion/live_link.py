@@ -1,4 +1,4 @@
-"""Motion as Apple's Live Link Face app records it: a csv of 63 columns.
+"""Csv files of Apple's Live Link Face app: 63 columns.
 
 A timecode, the count of the values that follow (61), the 52 blend shapes in PascalCase, then yaw,
 pitch and roll of the head and of both eyes. Read by header, so that files with other columns or
@@ -46,7 +46,7 @@ _USUAL_RATES: _Floats = np.array([24 * _NTSC, 24, 25, 30 * _NTSC, 30, 48, 50, 60
 
 
 def write_csv(motion: Motion, path: Path) -> None:
-    """Write the app's 63 columns; the angles of the eyes are those of the eyeLook curves."""
+    """Write the app's 63 columns; eye angles, which the eyeLook curves tell too, are 0."""
     rotation = motion.head_rotation
     head = np.zeros((len(motion), len(_HEAD)), np.float32) if rotation is None else rotation
     table = np.hstack([motion.coefficients, head, _eye_columns(motion.coefficients)])
@@ -66,7 +66,7 @@ def _eye_columns(coefficients: Array) -> Array:
 
 
 def _timecode(frame: int, fps: float) -> str:
-    """HH:MM:SS:FF.sss of a frame's start, the first frame at 0; FF counts 60ths of a second."""
+    """Format a frame's start as HH:MM:SS:FF.sss, the first frame at 0; FF counts whole frames."""
     ticks = round(frame / fps * _CLOCK * 1000)
     seconds, ticks = divmod(ticks, _CLOCK * 1000)
     minutes, seconds = divmod(seconds, 60)
@@ -96,7 +96,7 @@ def read_csv(path: Path) -> Motion:
 
 
 def _table(path: Path) -> tuple[list[str], _Rows]:
-    """The header and all lines that hold something, with their numbers."""
+    """Read the header and all lines that hold something, with their numbers."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         try:
@@ -108,7 +108,7 @@ def _table(path: Path) -> tuple[list[str], _Rows]:
 
 
 def _values(names: list[str], rows: _Rows, columns: list[int]) -> list[list[float]]:
-    """The numbers in ``columns`` of all rows, checked; errors name the line."""
+    """Parse the numbers in ``columns`` of all rows; errors name the line."""
     values = []
     for line, row in rows:
         if len(row) != len(names):
@@ -128,7 +128,7 @@ def _number(cell: str, name: str, line: int) -> float:
 
 
 def _rotation(names: list[str], rows: _Rows, columns: dict[str, int]) -> Array | None:
-    """Head rotation [T, 3] in radians; None without it, which dtalk itself writes as zeros."""
+    """Read the head rotation [T, 3] in radians; None without it, which dtalk writes as zeros."""
     if not all(name.lower() in columns for name in _HEAD):
         return None
     values = _values(names, rows, [columns[name.lower()] for name in _HEAD])
@@ -138,7 +138,7 @@ def _rotation(names: list[str], rows: _Rows, columns: dict[str, int]) -> Array |
 
 
 def _fps(path: Path, rows: _Rows, column: int | None) -> float:
-    """Frames per second by the timecodes; 30, with a warning, where they do not tell."""
+    """Compute frames per second from the timecodes; 30, with a warning, where they do not tell."""
     cells = [] if column is None else [row[column].strip() for _, row in rows]
     matches = [match for match in map(_TIMECODE.fullmatch, cells) if match]
     if len(matches) == len(rows):
@@ -151,7 +151,7 @@ def _fps(path: Path, rows: _Rows, column: int | None) -> float:
 
 
 def _fps_of_clock(seconds: _Floats, numbers: _Floats) -> float:
-    """Frame rate of rows stamped with whole seconds and a frame number within the second.
+    """Compute the frame rate of rows stamped with whole seconds and a frame number.
 
     It is that of the rows, by the clock (every second number of a 60 Hz clock: 30), taken for a
     usual rate where it is within 0.1 % of one; 0 if the clock does not advance. A single row tells
@@ -169,7 +169,7 @@ def _fps_of_clock(seconds: _Floats, numbers: _Floats) -> float:
 
 
 def _clock_rate(seconds: _Floats, numbers: _Floats) -> float:
-    """Ticks a second of the clock.
+    """Compute ticks a second: one more than the highest number before a new second.
 
     It is the one on which the step into a new second is as long as the steps within seconds. Rows
     of a single second tell nothing: the app's clock is assumed if no number is too high for it.

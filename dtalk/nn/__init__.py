@@ -1,1 +1,1 @@
-"""Layers of the networks that know nothing of speech or faces."""
+"""Neural layers that know nothing of speech or faces."""

@@ -24,7 +24,7 @@ class FastTraining(nn.RNNBase):
     recurrence: type[torch.autograd.Function]
 
     def train_over(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """All layers over ``[B, T, C]`` of real ``lengths`` ``[B]`` -> ``[B, T, D * H]``."""
+        """Run all layers over ``[B, T, C]`` of real ``lengths`` ``[B]`` -> ``[B, T, D * H]``."""
         hidden, turned = inputs.transpose(0, 1), reversal(lengths, inputs.shape[1])
         for layer in range(self.num_layers):
             if layer and self.dropout:
@@ -33,7 +33,7 @@ class FastTraining(nn.RNNBase):
         return hidden.transpose(0, 1)
 
     def _layer(self, layer: int, inputs: Tensor, turned: Tensor) -> Tensor:
-        """Time first ``[T, B, C]`` -> ``[T, B, D * H]``."""
+        """Run one layer, time first: ``[T, B, C]`` -> ``[T, B, D * H]``."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         gates, weights, biases = [], [], []
         for suffix in suffixes:
@@ -53,7 +53,7 @@ class FastTraining(nn.RNNBase):
 
 
 def reversal(lengths: Tensor, frames: int) -> Tensor:
-    """``[T, B]``: which frame stands at t when every sequence is reversed within its length.
+    """Index that reverses every sequence within its length: ``[T, B]``.
 
     Padded frames stay where they are, so the reversal is its own inverse.
     """
@@ -66,7 +66,7 @@ def _turn(sequence: Tensor, index: Tensor) -> Tensor:
 
 
 class _GRURecurrence(torch.autograd.Function):
-    """h_t of a GRU from the gates' input parts ``[T, D, B, 3H]`` (order reset, update, new).
+    """Recurrence of a GRU from the gates' input parts ``[T, D, B, 3H]`` (reset, update, new).
 
     Cell as in torch's documentation of ``nn.GRU`` (Cho et al., 2014, reset after the product):
     h = (1 - z) n + z h', n = tanh(x_n + r (W_n h' + b_n)). Products are taken in the autocast
@@ -121,7 +121,7 @@ class _GRURecurrence(torch.autograd.Function):
 
 
 class _LSTMRecurrence(torch.autograd.Function):
-    """h_t of an LSTM from the gates' input parts ``[T, D, B, 4H]`` (input, forget, cell, output).
+    """Recurrence of an LSTM from the gates' input parts ``[T, D, B, 4H]`` (i, f, cell, output).
 
     Cell as in torch's documentation of ``nn.LSTM`` (Hochreiter and Schmidhuber, 1997).
     """
@@ -184,7 +184,7 @@ class FastLSTM(FastTraining, nn.LSTM):
 
 
 def _collected(gates: Tensor, states: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the recurrent weight and bias from those of all frames' gates.
+    """Compute gradients of the recurrent weight and bias from those of all frames' gates.
 
     gates ``[T, D, B, G, H]``, states ``[T + 1, D, B, H]`` -> ``[D, G * H, H]`` and ``[D, G * H]``.
     """

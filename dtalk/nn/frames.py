@@ -1,4 +1,4 @@
-"""Padded sequences: masks and another frame rate."""
+"""Operations on padded sequences: masks, resampling."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dtalk.motion.curves import FPS
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    """Boolean ``[B, frames]``, true on the first ``lengths[b]`` frames."""
+    """Make a boolean mask ``[B, frames]``, true on the first ``lengths[b]`` frames."""
     return torch.arange(frames, device=lengths.device)[None] < lengths[:, None]
 
 
 def resample_features(
     features: Tensor, lengths: Tensor, frame_lengths: Tensor, rate: float, start: float
 ) -> Tensor:
-    """Linear interpolation of ``[B, F, C]`` at the centres of the face's frames -> ``[B, T, C]``.
+    """Interpolate ``[B, F, C]`` linearly at the centres of the motion's frames -> ``[B, T, C]``.
 
     Feature j lies at ``(j + start) / rate`` seconds, face frame k at ``(k + 0.5) / 30`` s. Beyond
     its ends a sequence holds its last value. T is the largest of ``frame_lengths``.
@@ -32,5 +32,5 @@ def resample_features(
 
 
 def _take(features: Tensor, index: Tensor) -> Tensor:
-    """features[b, index[b, t]] -> ``[B, T, C]``."""
+    """Gather features[b, index[b, t]] -> ``[B, T, C]``."""
     return features.gather(1, index[..., None].expand(-1, -1, features.shape[-1]))

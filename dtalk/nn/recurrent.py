@@ -17,7 +17,7 @@ from dtalk.nn.fast_rnn import PARAMETERS, FastTraining
 
 
 def run_recurrent(network: nn.RNNBase, inputs: Tensor, lengths: Tensor) -> Tensor:
-    """A batch-first GRU or LSTM over ``[B, T, C]``; the backward direction starts at each end.
+    """Run a batch-first GRU or LSTM over ``[B, T, C]``; the backward direction starts at each end.
 
     What comes out of padded frames is of no meaning.
     """
@@ -41,7 +41,7 @@ _mode = _Mode()
 
 @contextmanager
 def parallel_directions() -> Iterator[None]:
-    """Inside, the two directions of a recurrent network run at once, for inference of one clip.
+    """Run the two directions of recurrent networks at once, for inference of one clip.
 
     Every other operation then runs in one thread: they are small, and threads that wait for their
     next share of one would keep the second direction from its core. Nothing changes where torch
@@ -61,7 +61,7 @@ def parallel_directions() -> Iterator[None]:
 
 
 def _both_directions(network: nn.RNNBase, inputs: Tensor) -> Tensor:
-    """What the network says to ``[B, T, C]`` without padding; the backward direction elsewhere."""
+    """Run both directions at once, the backward one in a second thread."""
     hidden = inputs
     for layer in range(network.num_layers):
         backward = _second_thread().submit(_elsewhere, network, hidden, layer)
@@ -72,7 +72,7 @@ def _both_directions(network: nn.RNNBase, inputs: Tensor) -> Tensor:
 
 @cache
 def _second_thread() -> ThreadPoolExecutor:
-    """Kept, since a new thread's first products are slow."""
+    """The second thread, kept since a new thread's first products are slow."""
     return ThreadPoolExecutor(1)
 
 
@@ -81,14 +81,14 @@ if hasattr(os, "register_at_fork"):  # a forked process has no threads but the o
 
 
 def _elsewhere(network: nn.RNNBase, inputs: Tensor, layer: int) -> Tensor:
-    """The backward direction, in a thread that knows nothing of the caller's modes."""
+    """Run the backward direction, in a thread without the caller's autograd modes."""
     torch.set_num_threads(1)
     with torch.inference_mode():
         return _direction(network, inputs.flip(1), layer, "_reverse").flip(1)
 
 
 def _direction(network: nn.RNNBase, inputs: Tensor, layer: int, suffix: str) -> Tensor:
-    """One layer in one direction, over frames in the order given."""
+    """Run one layer in one direction, over frames in the order given."""
     weights = [getattr(network, f"{kind}_l{layer}{suffix}") for kind in PARAMETERS]
     start = inputs.new_zeros(1, len(inputs), network.hidden_size)
     rest = (weights, True, 1, 0.0, False, False, True)  # biases, 1 layer, ..., batch first

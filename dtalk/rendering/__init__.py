@@ -1,1 +1,1 @@
-"""Frames of a head."""
+"""Rendering: frames of a head."""

@@ -1,4 +1,4 @@
-"""What stands behind the head: a studio wall, a colour, or a picture."""
+"""Backgrounds: a studio wall, a colour, or a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIT_AT, _REACH = (0.5, 0.42), (1.10, 0.95)  # fractions of width and height
 
 
 def background_image(what: str, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """``studio``, a colour (CSS name or #rrggbb) or an image file -> uint8 [H, W, 3], sRGB.
+    """Make a background of ``studio``, a colour or an image file: uint8 [H, W, 3], sRGB.
 
     An image is scaled and cut so that it fills the picture.
 

@@ -1,4 +1,4 @@
-"""The camera: where it stands before a head, and how it sees it."""
+"""The camera: its place before a head, and its projection."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Camera:
 
 
 def camera_at(head: Head, place: str, yaw: float, width: int, height: int) -> Camera:
-    """The camera at one of `PLACES`, ``yaw`` degrees further to the character's left (+x).
+    """Make the camera at one of `PLACES`, ``yaw`` degrees further to the character's left (+x).
 
     Raises:
         RenderError: no such place, or a yaw that is not finite.
@@ -62,12 +62,12 @@ def _mouth(head: Head) -> Array:
 
 
 def _height(head: Head) -> float:
-    """From the mouth to the crown, metres."""
+    """Measure from the mouth to the crown, metres."""
     return float(head.vertices[:, 1].max() - _mouth(head)[1])
 
 
 def _projection(width: int, height: int) -> Array:
-    """Camera space to clip space, [4, 4], as OpenGL has it."""
+    """Compute the projection from camera space to clip space, [4, 4], as OpenGL has it."""
     # The face must fit across a tall picture too.
     half = np.tan(np.deg2rad(FIELD_OF_VIEW) / 2) * max(1.0, height / width)
     matrix = np.zeros((4, 4), dtype=np.float32)
@@ -78,7 +78,7 @@ def _projection(width: int, height: int) -> Array:
 
 
 def _pose_at(position: tuple[float, float, float]) -> Array:
-    """The pose of a camera at ``position`` that looks at the origin, y up."""
+    """Compute the pose of a camera at ``position`` that looks at the origin, y up."""
     backward = unit(position)
     right = np.cross([0.0, 1.0, 0.0], backward)
     right /= np.linalg.norm(right)

@@ -1,4 +1,4 @@
-"""A canvas: triangles with coloured vertices, drawn by OpenGL into a picture in memory.
+"""An OpenGL canvas: triangles with coloured vertices, rasterised into a picture in memory.
 
 pyrender opens the context, whatever the system; the drawing is ours. A software rasteriser needs a
 third of the time that way: colours are all its shader looks at, edges are smoothed by drawing
@@ -43,7 +43,7 @@ void main() { color = vec4(shade, 1.0); }
 
 
 class Canvas:
-    """Draws one mesh, again and again, before a backdrop. It holds an OpenGL context.
+    """Rasterises one mesh, again and again, before a background. It holds an OpenGL context.
 
     Args:
         backdrop: uint8 [H, W, 3]; its size is the picture's.
@@ -81,7 +81,7 @@ class Canvas:
             raise
 
     def upload(self, vertices: Array, colors: Array) -> None:
-        """Say what to draw: positions [V, 3] in metres and colours [V, 3], sRGB.
+        """Upload positions [V, 3] in metres and colours [V, 3], sRGB.
 
         Raises:
             RenderError: OpenGL refuses.
@@ -92,7 +92,7 @@ class Canvas:
             self._send(self._values)
 
     def draw(self, wireframe: bool = False) -> None:
-        """Start drawing what was uploaded; `read` waits until it is done.
+        """Start to draw what was uploaded; `read` waits until it is done.
 
         Raises:
             RenderError: OpenGL refuses.
@@ -106,7 +106,7 @@ class Canvas:
             self._shrink()
 
     def finish(self) -> None:
-        """Wait until everything is drawn, which only a clock needs.
+        """Wait until everything is drawn, for measurements of time.
 
         Raises:
             RenderError: OpenGL refuses.
@@ -117,7 +117,7 @@ class Canvas:
             GL.glFinish()
 
     def read(self) -> Frame:
-        """The picture that was drawn last, uint8 [H, W, 3].
+        """Read the picture that was drawn last, uint8 [H, W, 3].
 
         Raises:
             RenderError: OpenGL refuses.
@@ -138,7 +138,7 @@ class Canvas:
 
     @contextmanager
     def _current(self, task: str) -> Iterator[None]:
-        """The context of this canvas; whatever goes wrong in it becomes one kind of error."""
+        """Make the context current; any error in it becomes a RenderError."""
         try:
             self._context._platform.make_current()
             yield
@@ -164,7 +164,7 @@ class Canvas:
         GL.glBufferData(GL.GL_ELEMENT_ARRAY_BUFFER, numbers.nbytes, numbers, GL.GL_STATIC_DRAW)
 
     def _make_pictures(self, backdrop: Frame) -> None:
-        """The picture in the size it is drawn in, its halves down to the one that is read."""
+        """Make the picture in the size it is drawn in, and its halves down to the final size."""
         from OpenGL import GL
 
         sizes = [self._factor]
@@ -189,7 +189,7 @@ class Canvas:
         GL.glEnable(GL.GL_DEPTH_TEST)
 
     def _clear(self) -> None:
-        """Copy the backdrop in, which takes less time than a clear colour blended later."""
+        """Copy the background in, which is faster than blending it later."""
         from OpenGL import GL
 
         _copy(self._behind, self._pictures[0], GL.GL_NEAREST)
@@ -213,7 +213,7 @@ class Canvas:
         GL.glDrawElements(GL.GL_TRIANGLES, self._flat, GL.GL_UNSIGNED_INT, start)
 
     def _draw_wires(self) -> None:
-        """Edges, before surfaces a little further away, which hide the edges behind them."""
+        """Draw edges, before surfaces a little further away, which hide the edges behind them."""
         from OpenGL import GL
 
         self._send(_tinted(self._values, _PAPER, _PAPER_SHARE))
@@ -236,7 +236,7 @@ class Canvas:
 
 
 class _Picture:
-    """A picture inside OpenGL, 8 bits a channel; filled from ``pixels`` [H, W, 3] if given."""
+    """An OpenGL framebuffer, 8 bits a channel; filled from ``pixels`` [H, W, 3] if given."""
 
     def __init__(self, width: int, height: int, pixels: Frame | None = None) -> None:
         from OpenGL import GL
@@ -256,7 +256,7 @@ class _Picture:
         self._check()
 
     def add_depth(self) -> None:
-        """Let what is near hide what is far."""
+        """Add a depth buffer, so that near surfaces hide far ones."""
         from OpenGL import GL
 
         depth = int(GL.glGenRenderbuffers(1))

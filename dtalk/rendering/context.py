@@ -1,4 +1,4 @@
-"""Where OpenGL comes from: the platform that draws without a window, or clear words on why not."""
+"""OpenGL contexts without a window, or one clear line on why there is none."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from dtalk.errors import RenderError, one_line
 _HELP = {
     "linux": "install libegl1 libgl1 libgles2 (or libosmesa6) with apt-get, "
     "or mesa-libEGL mesa-libGL mesa-libGLES with dnf",
-    "darwin": "log in on the desktop of this Mac and run it there; ssh alone cannot draw",
+    "darwin": "log in on the desktop of this Mac and run it there; ssh alone cannot render",
     "win32": "install the driver of your graphics card; OpenGL 3.3 or newer is needed",
 }
 _NAMES = {"darwin": "the Mac's OpenGL", "win32": "Windows' OpenGL"}
 
 
 def advice() -> str:
-    """What to do on this system when OpenGL is missing."""
+    """Say what to install on this system when OpenGL is missing."""
     return _HELP.get(sys.platform, _HELP["linux"])
 
 
 def import_pyrender() -> Any:
-    """pyrender, with the GL platform chosen before PyOpenGL is first imported.
+    """Import pyrender, with the GL platform chosen before PyOpenGL is first imported.
 
     Raises:
         RenderError: pyrender or OpenGL is missing; the message says what to install.
@@ -42,7 +42,7 @@ def import_pyrender() -> Any:
 
 
 def _pick_platform() -> str:
-    """EGL where it has a device, else OSMesa, else an error."""
+    """Choose EGL where it has a device, else OSMesa, else fail."""
     if _egl_devices() > 0:
         return "egl"
     if ctypes.util.find_library("OSMesa"):
@@ -51,7 +51,7 @@ def _pick_platform() -> str:
 
 
 def _egl_devices() -> int:
-    """How many devices EGL can draw with; 0 without EGL."""
+    """Count the devices that EGL can draw with; 0 without EGL."""
     try:
         library = ctypes.CDLL(ctypes.util.find_library("EGL") or "libEGL.so.1")
         library.eglGetProcAddress.restype = ctypes.c_void_p
@@ -67,7 +67,7 @@ def _egl_devices() -> int:
 
 
 def open_canvas(pyrender: Any, width: int, height: int) -> Any:
-    """An off-screen renderer on the first device that works, or on the one the user names.
+    """Open an off-screen renderer on the first device that works, or on the one the user names.
 
     Raises:
         RenderError: none works; the message says what to install.

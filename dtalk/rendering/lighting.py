@@ -1,4 +1,4 @@
-"""Light on the vertices of a head, in numpy, so that triangles can be drawn unshaded.
+"""Lighting of a head's vertices, in numpy, so that triangles can be drawn unshaded.
 
 With a software rasteriser that is several times faster than shading every pixel, and it allows what
 pyrender's shader lacks: wrapped skin light, rims, a sky.
@@ -28,7 +28,7 @@ GLOSSY_ALBEDO = 0.25
 
 
 class Light:
-    """Vertex colours of a deformed head, in sRGB.
+    """The lights: vertex colours of a deformed head, in sRGB.
 
     Args:
         head: whose albedo (colours with baked occlusion), parts and triangles are lit.
@@ -50,7 +50,7 @@ class Light:
         self._incidence = _incidence(head)
 
     def shade(self, vertices: Array) -> tuple[Array, Array]:
-        """Positions [V, 3] -> sRGB [V, 3], 0 to 1, and normals [V, 3]."""
+        """Shade positions [V, 3]: sRGB [V, 3], 0 to 1, and normals [V, 3]."""
         positions = np.ascontiguousarray(vertices.T)
         view = _normalised(self._eye - positions)
         normal = self._normals(positions)
@@ -82,7 +82,7 @@ class Light:
         return light
 
     def _highlight(self, normal: Array, view: Array) -> Array:
-        """Blinn's highlight of the key light, with exponents 20 and 40."""
+        """Compute Blinn's highlight of the key light, with exponents 20 and 40."""
         half = _normalised(view + self._key[:, None])
         cosine = np.maximum((half * normal).sum(axis=0), 0)
         soft = cosine**20
@@ -101,7 +101,7 @@ def _gloss(head: Head) -> tuple[Array, Array]:
 
 
 def _incidence(head: Head) -> sparse.csr_array:
-    """[V, F]: 1 where a face touches a vertex; times face normals, vertex normals."""
+    """Incidence matrix [V, F]: 1 where a face touches a vertex."""
     faces = len(head.faces)
     rows, columns = head.faces.ravel(), np.repeat(np.arange(faces), 3)
     ones = np.ones(3 * faces, dtype=np.float32)
@@ -109,7 +109,7 @@ def _incidence(head: Head) -> sparse.csr_array:
 
 
 def _cross(a: Array, b: Array) -> Array:
-    """Cross product of [3, N]; numpy's own is 2.5 times slower."""
+    """Compute the cross product of [3, N]; numpy's own is 2.5 times slower."""
     return np.stack(
         (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
     )
@@ -122,7 +122,7 @@ def _normalised(vectors: Array) -> Array:
 
 
 def unit(vector: tuple[float, float, float]) -> Array:
-    """The direction of a vector, [3] of length 1."""
+    """Normalise a vector [3]."""
     array = np.array(vector, dtype=np.float32)
     unit: Array = array / np.float32(np.linalg.norm(array))
     return unit
@@ -133,5 +133,5 @@ def _column(values: tuple[float, float, float]) -> Array:
 
 
 def is_hair(head: Head) -> npt.NDArray[np.bool_]:
-    """Vertices [V] of flat cards that are seen from both sides: brows and lashes."""
+    """Find vertices [V] of flat cards that are seen from both sides: brows and lashes."""
     return np.isin(head.parts, (PARTS.index("brow"), PARTS.index("lash")))

@@ -1,4 +1,4 @@
-"""Frames of a head: deformed, lit by :class:`.Light`, drawn on a :class:`.Canvas`."""
+"""The renderer: a head deformed, lit by :class:`.Light`, drawn on a :class:`.Canvas`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Size = int | tuple[int, int]
 
 DEFAULT_SIZE = 512
 SMALLEST, LARGEST = 16, 4096
-# Frames are drawn twice as large and averaged. Up to this many pixels a side, four times: hairs
+# Frames are rendered twice as large and averaged. Up to this many pixels a side, four times: hairs
 # are far thinner than a pixel there, and would flicker; but nobody sees polygons in outlines.
 SMALL = 256
 
 
 class Renderer:
-    """Draws one head, frame by frame. Use it in a ``with`` block: it holds a GL context.
+    """Renders one head, frame by frame. Use it in a ``with`` block: it holds a GL context.
 
     Args:
-        head: what to draw; the built-in head if None.
+        head: what to render; the built-in head if None.
         size: pixels, a number for a square or (width, height); 16 to 4096 each.
         look: camera, background and the like.
 
@@ -72,7 +72,7 @@ class Renderer:
         Renderer._open = weakref.ref(self)
 
     def render(self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None) -> Frame:
-        """One frame: coefficients [52], head rotation [3] if any -> uint8 [H, W, 3], sRGB.
+        """Render one frame: coefficients [52], head rotation [3] if any -> uint8 [H, W, 3], sRGB.
 
         Raises:
             RenderError: wrong shape, a value that is not finite, or the renderer is closed.
@@ -84,9 +84,9 @@ class Renderer:
     def frames(
         self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None
     ) -> Iterator[Frame]:
-        """The frames of a clip, one at a time: [T, 52], rotation [T, 3] -> uint8 [H, W, 3] each.
+        """Render a clip, frame by frame: [T, 52], rotation [T, 3] -> uint8 [H, W, 3] each.
 
-        While one is drawn, the next is deformed and lit.
+        While one is rendered, the next is deformed and lit.
 
         Raises:
             RenderError: see `render`.
@@ -110,7 +110,7 @@ class Renderer:
 
     @property
     def canvas(self) -> Canvas:
-        """What is drawn on.
+        """The canvas that is drawn on.
 
         Raises:
             RenderError: the renderer is closed.
@@ -149,9 +149,9 @@ def render_frames(
     *,
     rotation: npt.ArrayLike | None = None,
 ) -> Iterator[Frame]:
-    """The frames of a clip, one at a time: [T, 52] -> uint8 [H, W, 3] each.
+    """Render the frames of a clip, one at a time: [T, 52] -> uint8 [H, W, 3] each.
 
-    Arguments as for `Renderer`, which is open while the frames are drawn, and as for
+    Arguments as for `Renderer`, which is open while the frames are rendered, and as for
     `Renderer.frames`; input is checked at once, not when the first frame is asked for.
 
     Raises:
@@ -161,15 +161,15 @@ def render_frames(
     turns = _checked_rotation(rotation, len(clip))
     checked_size(size)
 
-    def draw() -> Iterator[Frame]:
+    def rendered() -> Iterator[Frame]:
         with Renderer(head, size, look) as renderer:
             yield from renderer.frames(clip, turns)
 
-    return draw()
+    return rendered()
 
 
 def checked_size(size: Size) -> tuple[int, int]:
-    """A size as (width, height).
+    """Check a size and return (width, height).
 
     Raises:
         RenderError: not whole numbers, or too small or too large.
@@ -183,7 +183,7 @@ def checked_size(size: Size) -> tuple[int, int]:
 
 
 def _factor(width: int, height: int) -> int:
-    """How many times larger a picture is rendered and averaged."""
+    """Choose how many times larger a picture is rendered before it is averaged."""
     return 4 if max(width, height) <= SMALL else 2
 
 

@@ -1,4 +1,4 @@
-"""Round outlines: long edges of the skin are split and bent to follow the surface.
+"""Tessellation: long edges of the skin are split and bent, so that outlines are round.
 
 Where a head has few, large triangles (crown, ears, neck), its outline is a polygon that shows in
 large pictures. A split edge's midpoint is moved toward the planes that touch the surface at both
@@ -36,7 +36,7 @@ class Tessellation:
         self.faces = _divided(head.faces, number[of_face])
 
     def rounded(self, vertices: Array, normals: Array, colors: Array) -> tuple[Array, Array]:
-        """Positions and colours [V, 3] of a deformed head -> the same with midpoints, [V', 3].
+        """Add bent midpoints to positions and colours [V, 3] of a deformed head: [V', 3].
 
         ``normals`` are unit vectors [V, 3].
         """
@@ -51,7 +51,7 @@ class Tessellation:
 
 
 def _edges(faces: IntArray) -> tuple[IntArray, IntArray]:
-    """The edges [E, 2], each once, and which of them each face has, [F, 3]: ab, bc, ca."""
+    """List the edges [E, 2], each once, and which of them each face has, [F, 3]: ab, bc, ca."""
     pairs = np.sort(np.stack((faces, np.roll(faces, -1, axis=1)), axis=-1).reshape(-1, 2), axis=1)
     ends, inverse = np.unique(pairs, axis=0, return_inverse=True)
     return ends, inverse.reshape(-1, 3)
@@ -64,7 +64,7 @@ def _is_long(head: Head, ends: IntArray, longest: float) -> npt.NDArray[np.bool_
 
 
 def _divided(faces: IntArray, middles: IntArray) -> IntArray:
-    """Faces [F, 3] cut at the midpoints of their edges ab, bc, ca; -1 where there is none."""
+    """Cut faces [F, 3] at the midpoints of their edges ab, bc, ca; -1 where there is none."""
     count = (middles >= 0).sum(axis=1)
     # With one midpoint, turn the face so that it lies on ab; with two, so that ca has none.
     first = np.argmax(middles >= 0, axis=1)

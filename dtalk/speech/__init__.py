@@ -1,1 +1,1 @@
-"""Speech: waveforms, features, encoders."""
+"""Speech: audio files, acoustic features, speech encoders, voice activity."""

@@ -1,4 +1,4 @@
-"""Speech files to waveforms: any usual format, rate and channel count to 16 kHz mono.
+"""Audio files of any usual format, rate and channel count, read as 16 kHz mono.
 
 soundfile (libsndfile) reads wav, flac, ogg, opus, mp3 and more; what it does not know, such as
 the m4a of a phone or the sound of an mp4, goes through the ffmpeg that imageio-ffmpeg brings.
@@ -49,7 +49,7 @@ class AudioWarning(UserWarning):
 
 
 def frame_count(samples: int) -> int:
-    """Motion frames of ``samples`` at 16 kHz: rounded, at least 1."""
+    """Count the motion frames of ``samples`` at 16 kHz: rounded, at least 1."""
     return max(1, round(samples / SAMPLE_RATE * FPS))
 
 
@@ -103,7 +103,7 @@ def _check_file(path: Path) -> None:
 
 
 def to_waveform(samples: Waveform, rate: int, path: Path | str) -> Waveform:
-    """Mono samples [S] at any rate, full scale 1, as ``load_audio`` gives them.
+    """Resample mono samples [S] of any rate, full scale 1, to 16 kHz, as ``load_audio`` does.
 
     ``path`` names them in messages.
 
@@ -136,7 +136,7 @@ def _read_mono(file: soundfile.SoundFile) -> Waveform:
 
 
 def _mono_blocks(file: soundfile.SoundFile) -> Iterator[Waveform]:
-    """Blocks of channel means up to the end or the first damage."""
+    """Read blocks of channel means up to the end or the first damage."""
     while True:
         try:
             block = file.read(_BLOCK, dtype="float32", always_2d=True)
@@ -202,7 +202,7 @@ def _decode_with_ffmpeg(path: Path, refusal: soundfile.LibsndfileError) -> Wavef
 
 
 def _diagnosis(path: Path, log: bytes) -> str:
-    """Why ffmpeg found no sound, in words for a user."""
+    """Explain why ffmpeg found no sound."""
     if b"does not contain any stream" in log:
         return "there is no sound track in it"
     with path.open("rb") as file:

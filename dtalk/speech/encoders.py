@@ -1,4 +1,4 @@
-"""Speech encoders: a 16 kHz waveform becomes features at the frame rate of the face.
+"""Speech encoders: a 16 kHz waveform becomes features at the motion's frame rate.
 
 An encoder splits its work in two. ``prepare`` turns one waveform into the network's input, without
 gradients, so that it can be done once a clip; the module itself maps a padded batch of such inputs
@@ -30,22 +30,22 @@ from dtalk.utils.types import Array
 
 
 class FrontEnd(nn.Module, ABC):
-    """The part of an encoder that runs at a rate of its own, before the face's frames."""
+    """The first layers of an encoder, at a frame rate of their own."""
 
     rate: float
     start: float
 
     @abstractmethod
     def prepare(self, waveform: Tensor) -> Tensor:
-        """Waveform ``[S]`` -> network input ``[F, C]``, no gradients."""
+        """Compute the network's input ``[F, C]`` of a waveform ``[S]``, without gradients."""
 
     @abstractmethod
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs ``[B, F, C]`` with ``lengths`` -> features ``[B, F', D]`` and their lengths."""
+        """Map inputs ``[B, F, C]`` with ``lengths`` to features ``[B, F', D]`` and lengths."""
 
 
 class MelFrontEnd(FrontEnd):
-    """Log-mel, then two convolutions, the second of stride 2: 50 Hz."""
+    """Log-mel spectrogram, then two convolutions, the second of stride 2: 50 Hz."""
 
     rate, start = SAMPLE_RATE / MEL_HOP / 2, 0.0
 
@@ -66,7 +66,7 @@ class MelFrontEnd(FrontEnd):
 
 
 class ConvFrontEnd(FrontEnd):
-    """The waveform through seven strided convolutions: 50 Hz.
+    """Seven strided convolutions over the waveform: 50 Hz.
 
     Kernels and strides are those of HuBERT's feature extractor (Hsu et al., 2021, section IV-B);
     it is narrower, and normalises each frame over its channels, which padding cannot change.
@@ -101,7 +101,7 @@ class ConvFrontEnd(FrontEnd):
 
 
 class ResidualBlock(nn.Module):
-    """What the frames around a frame add to it: a filter per channel, then two linear layers.
+    """Residual block: a depthwise convolution over time, then two linear layers.
 
     After ConvNeXt (Liu et al., 2022, section 2), without its widening. Untrained it adds nothing.
     """
@@ -119,7 +119,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """``[B, F, C]`` with ``mask`` ``[B, F, 1]`` of the real frames -> ``[B, F, C]``."""
+        """Map ``[B, F, C]`` with ``mask`` ``[B, F, 1]`` of the real frames to ``[B, F, C]``."""
         around = self.over_time((hidden * mask).transpose(1, 2)).transpose(1, 2)
         return hidden + self.outer(functional.gelu(self.inner(self.norm(around))))
 
@@ -128,18 +128,18 @@ FRONT_ENDS: dict[str, type[FrontEnd]] = {"mel": MelFrontEnd, "cnn": ConvFrontEnd
 
 
 class SpeechEncoder(nn.Module, ABC):
-    """Speech to features of one length, so that eq. 12's cosine is all there is to compare."""
+    """A speech encoder, with features of unit variance in every frame."""
 
     @abstractmethod
     def prepare(self, waveform: Tensor) -> Tensor:
-        """Waveform ``[S]`` (16 kHz mono) -> the network's input ``[F, C]``, no gradients."""
+        """Compute the network's input ``[F, C]`` of a 16 kHz waveform ``[S]``, no gradients."""
 
     @abstractmethod
     def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
-        """Padded inputs ``[B, F, C]`` of ``lengths`` -> ``[B, T, D]``."""
+        """Encode padded inputs ``[B, F, C]`` of ``lengths`` as ``[B, T, D]``."""
 
     def forward(self, inputs: list[Tensor], frame_lengths: Tensor) -> Tensor:
-        """Prepared inputs of B clips and their face frames ``[B]`` -> features ``[B, T, D]``.
+        """Encode prepared inputs of B clips of ``frame_lengths`` ``[B]`` as features ``[B, T, D]``.
 
         Normalised over the channels: mean 0, variance 1 in every frame.
         """
@@ -187,7 +187,7 @@ class SmallEncoder(SpeechEncoder):
 
 
 class AdaptedEncoder(SpeechEncoder):
-    """The teacher's speech encoder: features of a frozen large one, standardised and made narrower.
+    """The teacher's speech encoder: standardised, projected features of a frozen large encoder.
 
     The large encoder itself (:mod:`dtalk.speech.pretrained`) is no part of the weights: ``source``,
     set by :meth:`DiffusionTalker.attach`, turns a waveform into its features ``[T, C]``.
@@ -208,14 +208,14 @@ class AdaptedEncoder(SpeechEncoder):
         self.output = nn.Linear(width, features)
 
     def prepare(self, waveform: Tensor) -> Tensor:
-        """See above.
+        """Compute the large encoder's features ``[T, C]`` of a waveform ``[S]``.
 
         Raises:
             CheckpointError: no large encoder was attached.
         """
         if self.source is None:
             raise CheckpointError(
-                "this model hears through a large speech encoder, which is not part of its file: "
+                "this model uses a large speech encoder, which is not part of its file: "
                 "name its folder or hub id with --encoder"
             )
         return self.source(waveform.cpu().numpy()).to(waveform.device)
@@ -317,7 +317,7 @@ def build_bottom(config: ModelConfig) -> Bottom:
 
 
 def build_encoder(config: ModelConfig) -> SpeechEncoder:
-    """The speech encoder that a configuration asks for, untrained."""
+    """Make the untrained speech encoder of a configuration."""
     dropout = config.dropout if config.encoder_dropout is None else config.encoder_dropout
     if config.encoder in COMPRESSED_ENCODERS:
         return CompressedEncoder(

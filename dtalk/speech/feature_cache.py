@@ -1,4 +1,4 @@
-"""Features of a large encoder, kept on disk: the same sound is encoded once.
+"""Disk cache of a large encoder's features: the same sound is encoded once.
 
 An entry's name is a hash of the encoder's weights, its layers and precision, the frame rate and the
 sound. An entry is a numpy array (half precision) followed by its checksum; a damaged one is
@@ -29,7 +29,7 @@ _LARGEST = np.finfo(np.float16).max
 
 
 def default_folder() -> Path:
-    """Where features are kept if nothing else is asked for: the user's cache folder."""
+    """Get the default folder of the cache, in the user's cache folder."""
     return user_cache_path("dtalk") / "features"
 
 
@@ -56,7 +56,7 @@ class FeatureCache(Generic[Source]):
         self._about = f"{encoder.fingerprint} {encoder.layers} {encoder.precision} {FPS}".encode()
 
     def __call__(self, waveform: Array) -> Tensor:
-        """See above; float32, rounded to half precision whether kept before or not.
+        """Encode a waveform ``[S]``; float32, rounded to half precision, cached or not.
 
         Raises:
             DtalkError: the folder cannot be written.
@@ -70,13 +70,13 @@ class FeatureCache(Generic[Source]):
         return torch.from_numpy(kept).float()
 
     def path(self, waveform: Array) -> Path:
-        """Where the features of a sound are, or would be."""
+        """Get the file of a sound's features."""
         digest = hashlib.sha256(self._about + waveform.tobytes()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:34]}.npy"
 
 
 def _read(path: Path) -> npt.NDArray[np.float16] | None:
-    """What an entry holds; none if it is not there or damaged."""
+    """Read an entry; None if it is not there or damaged."""
     try:
         content = path.read_bytes()
         body, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]

@@ -22,7 +22,7 @@ MAXIMUM_GAIN = 30.0  # so that silence and faint noise stay faint
 
 
 def level(waveform: Tensor) -> Tensor:
-    """The waveform ``[S]`` at a standard loudness, so that recording levels do not matter.
+    """Scale a waveform ``[S]`` to a standard loudness, so that recording levels do not matter.
 
     Scaled so that the loud frames (95th percentile of the RMS of 25 ms frames) come to
     :data:`SPEECH_LEVEL`; the gain is limited, so silence stays silent.
@@ -35,7 +35,7 @@ def level(waveform: Tensor) -> Tensor:
 
 @cache
 def mel_filters() -> Tensor:
-    """Triangular filters ``[201, 80]``, evenly spaced in mel from 0 to 8 kHz.
+    """Make triangular filters ``[201, 80]``, evenly spaced in mel from 0 to 8 kHz.
 
     Mel scale of O'Shaughnessy (1987): 2595 log10(1 + f / 700).
     """
@@ -48,7 +48,7 @@ def mel_filters() -> Tensor:
 
 
 def log_mel(waveform: Tensor) -> Tensor:
-    """Log-mel spectrogram ``[S // 160 + 1, 80]`` of ``[S]`` samples; frame k is centred at 10k ms.
+    """Compute the log-mel spectrogram ``[S // 160 + 1, 80]`` of ``[S]`` samples at 10 ms steps.
 
     Natural logarithm of mel energies with a floor, shifted and scaled to about zero mean, unit
     spread on levelled speech.

@@ -1,4 +1,4 @@
-"""Large speech encoders of others, frozen: HuBERT and the encoder of Whisper, in published files.
+"""Pretrained speech encoders, frozen: HuBERT and the encoder of Whisper, in published files.
 
 A folder (or a hub id, which is downloaded) in the layout of Hugging Face's transformers; its
 ``config.json`` says which encoder it is. Only the layers up to the wanted one are built, and every
@@ -62,21 +62,21 @@ class LargeEncoder(ABC):
 
     @property
     def treatment(self) -> str:
-        """What is done to the sound before the network, where that is not the same for all."""
+        """A text that names changes to the sound before the network, if any."""
         return ""
 
     @staticmethod
     @abstractmethod
     def depth(config: dict[str, Any]) -> int:
-        """How many transformer layers the published encoder has."""
+        """Number of transformer layers of the published encoder."""
 
     @abstractmethod
     def build(self, folder: Path) -> nn.Module:
-        """The network up to the last of :attr:`layers`, with weights of no meaning."""
+        """Build the network up to the last of :attr:`layers`, with arbitrary weights."""
 
     @abstractmethod
     def encode(self, waveform: Array) -> Tensor:
-        """Levelled samples ``[S]``, at most a window -> features ``[F, C]`` at 50 Hz."""
+        """Encode levelled samples ``[S]``, at most a window, as features ``[F, C]`` at 50 Hz."""
 
     @property
     @abstractmethod
@@ -84,7 +84,7 @@ class LargeEncoder(ABC):
 
     @property
     def parameters(self) -> int:
-        """How many numbers must be had to compute the features."""
+        """Number of parameters that the features need."""
         return sum(value.numel() for value in self.network.parameters())
 
     @abstractmethod
@@ -97,7 +97,7 @@ class LargeEncoder(ABC):
 
     @torch.no_grad()  # not inference_mode, whose tensors could not be trained on
     def __call__(self, waveform: Array) -> Tensor:
-        """16 kHz mono samples ``[S]`` -> features ``[T, C]`` at the face's 30 fps, on the CPU."""
+        """Encode 16 kHz mono samples ``[S]`` as features ``[T, C]`` at 30 fps, on the CPU."""
         device = next(self.network.parameters()).device
         with precision_of(device, self.precision):
             return at_face_rate(self.encode, waveform, self.start, self.window)
@@ -212,7 +212,7 @@ class Hubert(LargeEncoder):
 
 
 def _joined(states: Iterable[Tensor]) -> Tensor:
-    """Outputs ``[1, F, C]`` of layers, side by side ``[F, L * C]``, on the CPU."""
+    """Concatenate outputs ``[1, F, C]`` of layers: ``[F, L * C]``, on the CPU."""
     return torch.cat([state[0] for state in states], -1).float().cpu()
 
 
@@ -225,7 +225,7 @@ def load_large_encoder(
     device: str | torch.device = "cpu",
     precision: str = "float32",
 ) -> LargeEncoder:
-    """The encoder in a folder or, for a hub id, on the Hugging Face hub.
+    """Load the encoder in a folder or, for a hub id, from the Hugging Face hub.
 
     Args:
         place: folder, or an id such as ``facebook/hubert-base-ls960``, which is downloaded once.
@@ -260,7 +260,7 @@ def load_large_encoder(
 
 
 def _downloaded(identifier: str) -> Path:
-    """The folder of a hub id; its files are kept in the hub's cache.
+    """Download a hub id; its files are kept in the hub's cache.
 
     Raises:
         CheckpointError: no hub id, not on the hub, or the hub cannot be reached.
@@ -278,7 +278,7 @@ def _downloaded(identifier: str) -> Path:
 
 
 def _kind(folder: Path, place: str) -> type[LargeEncoder]:
-    """The class for what a folder's ``config.json`` says it holds.
+    """Choose the class for a folder's ``config.json``.
 
     Raises:
         CheckpointError: it says nothing, or a kind that dtalk does not read.
@@ -296,12 +296,12 @@ def _kind(folder: Path, place: str) -> type[LargeEncoder]:
 
 
 def _said(error: Exception) -> str:
-    """One line; that of a KeyError says little without its type."""
+    """Format an error with its type, since a KeyError's message alone says little."""
     return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """All weights in a folder, by name.
+    """Read all weights in a folder, by name.
 
     Raises:
         CheckpointError: no file with weights, or a damaged one, or a pickle that would run code.
@@ -323,7 +323,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _chosen(network: nn.Module, prefixes: tuple[str, ...], folder: Path) -> dict[str, Tensor]:
-    """The weights of the network among those in a folder.
+    """Choose the network's weights among those in a folder.
 
     Raises:
         CheckpointError: one is missing, or has another shape; or as :func:`_read_weights`.
@@ -348,7 +348,7 @@ def _chosen(network: nn.Module, prefixes: tuple[str, ...], folder: Path) -> dict
 
 
 def _modern(key: str) -> str:
-    """HuBERT's published files name the parts of a normalised weight as torch before 2 did."""
+    """Rename the parts of a weight-normalised layer, which HuBERT's files name as torch 1 did."""
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         if key.endswith(f".conv.{old}"):
             return key.removesuffix(old) + f"parametrizations.weight.{new}"

@@ -1,6 +1,6 @@
-"""Where a clip holds no speech, and the mouth at rest there.
+"""Voice activity detection, and closing of the mouth in silence.
 
-The model learns to rest in silence, but real speakers open their mouths well before they speak, and
+The model learns to close the mouth in silence, but real speakers open their mouths well before they speak, and
 noises move them. Here the rule is plain: far from any sound the mouth is closed.
 """
 
@@ -18,7 +18,7 @@ from dtalk.utils.types import Array
 QUIET_DB = -20.0  # below the loud frames; between grid's pauses (-27) and its faintest speech
 SHORTEST = 3  # frames; a shorter sound is a click
 HOLD = 4  # frames around speech in which the mouth is free
-FADE = 10  # frames in which it comes to rest
+FADE = 10  # frames in which the mouth closes
 
 
 def close_in_silence(coefficients: Tensor, waveform: Array) -> Tensor:
@@ -35,7 +35,7 @@ def close_in_silence(coefficients: Tensor, waveform: Array) -> Tensor:
 
 
 def presence(waveform: Array, frames: int) -> Array:
-    """1 near speech, 0 far from it, linear between: ``[frames]``."""
+    """Compute 1 near speech, 0 far from it, linear between: ``[frames]``."""
     spoken = np.flatnonzero(speaking(waveform, frames))
     if not len(spoken):
         return np.zeros(frames, np.float32)
@@ -47,7 +47,7 @@ def presence(waveform: Array, frames: int) -> Array:
 
 
 def speaking(waveform: Array, frames: int) -> npt.NDArray[np.bool_]:
-    """Whether there is sound in each frame of the face: ``[frames]``."""
+    """Detect sound in each frame of the motion: ``[frames]``."""
     levelled = level(torch.from_numpy(waveform)).numpy()
     bounds = np.arange(frames + 1) * len(levelled) // frames
     starts = bounds[:-1].clip(max=len(levelled) - 1)

@@ -1,1 +1,1 @@
-"""Training of a teacher and distillation of students."""
+"""Training of a teacher, and its distillation into students."""

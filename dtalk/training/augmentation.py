@@ -1,4 +1,4 @@
-"""Changes to training clips: what a face should survive, and silence, in which it should rest.
+"""Augmentation of training clips: speed, room, band limits, level, noise, mirror, silence.
 
 What it should survive are speed, room, band limits, level, noise and a mirror.
 
@@ -36,7 +36,7 @@ ROOM_SECONDS = (0.05, 0.35)  # time in which the reverberation falls by 60 dB
 def augment(
     waveform: Array, coefficients: Array | None, strength: float, generator: np.random.Generator
 ) -> tuple[Array, Array | None]:
-    """A varied copy of a clip; both time axes are stretched alike.
+    """Vary a clip at random; sound and motion are stretched alike.
 
     Args:
         waveform: float32 ``[S]`` at 16 kHz; coefficients: float32 ``[T, 52]`` or None.
@@ -56,7 +56,7 @@ def augment(
 
 
 def stretch_motion(coefficients: Array, speed: float) -> Array:
-    """Motion ``[T, C]`` played at ``speed`` times its speed, interpolated at frame centres."""
+    """Play motion ``[T, C]`` at ``speed`` times its speed, interpolated at frame centres."""
     frames = len(coefficients)
     new = max(1, round(frames / speed))
     position = np.clip((np.arange(new) + 0.5) * speed - 0.5, 0, frames - 1)
@@ -69,7 +69,7 @@ def stretch_motion(coefficients: Array, speed: float) -> Array:
 def _silence(
     waveform: Array, coefficients: Array, generator: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Noise instead of speech from one frame to another, and the mouth at rest meanwhile."""
+    """Replace speech by noise from one frame to another, and close the mouth meanwhile."""
     frames = len(coefficients)
     start, end = 0, frames
     shortest = round(SILENCE_SECONDS * FPS)
@@ -84,7 +84,7 @@ def _silence(
 
 
 def _rest(frames: int, start: int, end: int) -> Array:
-    """Factors ``[frames, 52]``: the mouth's channels fade to 0 within [start, end)."""
+    """Compute factors ``[frames, 52]``: the mouth's channels fade to 0 within [start, end)."""
     time = np.arange(frames)
     after = time - start if start > 0 else np.full(frames, frames)
     before = end - 1 - time if end < frames else np.full(frames, frames)
@@ -98,7 +98,7 @@ def _rest(frames: int, start: int, end: int) -> Array:
 def _filter_and_stretch(
     waveform: Array, speed: float, strength: float, generator: np.random.Generator
 ) -> Array:
-    """Speed (and with it pitch), equaliser, band limit and room, all in one spectrum."""
+    """Change speed (and pitch), equaliser, band limit and room, all in one spectrum."""
     length = fft.next_fast_len(len(waveform) + SAMPLE_RATE // 10, real=True)
     spectrum = fft.rfft(waveform, length)
     frequencies = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
@@ -123,7 +123,7 @@ def _equaliser(
 
 
 def _room(length: int, generator: np.random.Generator) -> Array:
-    """A direct sound and exponentially falling noise, of unit energy together."""
+    """Make a room's impulse response: direct sound and decaying noise, of unit energy."""
     decay = generator.uniform(*ROOM_SECONDS)
     time = np.arange(min(length, SAMPLE_RATE // 10)) / SAMPLE_RATE
     tail = generator.standard_normal(len(time)) * np.exp(-6.9 * time / decay)
@@ -135,14 +135,14 @@ def _room(length: int, generator: np.random.Generator) -> Array:
 def _resize(
     spectrum: npt.NDArray[np.complexfloating], bins: int
 ) -> npt.NDArray[np.complexfloating]:
-    """The first ``bins`` of a spectrum, zeros beyond its end: resampling by Fourier transform."""
+    """Cut or pad a spectrum to ``bins``: resampling by Fourier transform."""
     if bins <= len(spectrum):
         return spectrum[:bins]
     return np.pad(spectrum, (0, bins - len(spectrum)))
 
 
 def _add_noise(waveform: Array, strength: float, generator: np.random.Generator) -> Array:
-    """Noise between white and brown at a random distance below the speech."""
+    """Add noise between white and brown at a random distance below the speech."""
     if generator.random() >= NOISE_PROBABILITY * strength:
         return waveform
     ratio = 10 ** (-generator.uniform(*NOISE_SNR_DB) / 20)
@@ -151,7 +151,7 @@ def _add_noise(waveform: Array, strength: float, generator: np.random.Generator)
 
 
 def _coloured_noise(samples: int, generator: np.random.Generator) -> Array:
-    """Noise of RMS 1 whose amplitude falls with the frequency to a power between 0 and 1."""
+    """Make noise of RMS 1 whose amplitude falls with the frequency to a power from 0 to 1."""
     length = fft.next_fast_len(samples, real=True)
     bins = length // 2 + 1
     noise = generator.standard_normal(bins) + 1j * generator.standard_normal(bins)

@@ -1,4 +1,4 @@
-"""Training batches: clips drawn, varied, prepared and padded, ahead of time in a thread.
+"""Training batches: clips sampled, augmented, prepared and padded, ahead of time in a thread.
 
 What a batch holds depends on the seed and on the number of the update alone.
 """
@@ -31,14 +31,14 @@ Varied = tuple[Array, Array | None]
 """Sound ``[S]`` and, if there is a face, its motion ``[T, 52]``."""
 
 LARGE_VARIANTS = 8  # versions of a clip whose large features are kept, if nothing else is asked for
-HEARD_VARIANTS = 2  # of speech without labels or motion, which is plenty as it is
+UNLABELLED_VARIANTS = 2  # of speech without labels or motion, which is plenty as it is
 SPEECH = "speech"  # the set of clips without labels
 AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips with motion first, then clips of sound only.
+    """A batch: clips with motion first, then clips of sound only.
 
     inputs: the encoder's, a tensor a clip; large: those of a first teacher, in distillation;
     lengths ``[B]`` in face frames; target ``[M, T, 52]`` standardised, of the M clips with motion;
@@ -56,9 +56,9 @@ class Batch:
 
 
 def shares(clips: Sequence[LoadedClip], balance: float) -> npt.NDArray[np.float64] | None:
-    """How likely each clip is to be drawn, [N], by the shares of :func:`set_shares`.
+    """Compute each clip's probability, [N], by the shares of :func:`set_shares`.
 
-    None where all are alike: NumPy draws otherwise, even from equal ones.
+    None where all are alike: NumPy samples otherwise, even from equal ones.
     """
     by_set = set_shares(clips, balance)
     if len(by_set) < 2:
@@ -68,7 +68,7 @@ def shares(clips: Sequence[LoadedClip], balance: float) -> npt.NDArray[np.float6
 
 
 class BatchMaker:
-    """Turns update numbers into batches, ahead of time in a thread."""
+    """Makes the batch of each update, ahead of time in a thread."""
 
     def __init__(
         self,
@@ -77,13 +77,13 @@ class BatchMaker:
         config: TrainingConfig,
         first_teacher: DiffusionTalker | None = None,
     ):
-        self._moving = [c for c in clips if c.coefficients is not None]
-        self._sounding = [c for c in clips if c.coefficients is None]
+        self._with_motion = [c for c in clips if c.coefficients is not None]
+        self._without_motion = [c for c in clips if c.coefficients is None]
         self._model, self._first_teacher, self._config = model, first_teacher, config
         named = first_teacher or model
         few = LARGE_VARIANTS if named.config.uses_large_encoder else 0
         self._variants = few if config.variants is None else config.variants
-        self._shares = shares(self._sounding, config.balance)
+        self._shares = shares(self._without_motion, config.balance)
         self._identity = {s: i for i, s in enumerate(named.config.identities)}
         self._none_of_them = len(self._identity) if named.config.open_set else UNKNOWN
         self._emotion = {e: i for i, e in enumerate(named.config.emotions)}
@@ -91,7 +91,7 @@ class BatchMaker:
         self._neutral_sets = {*config.neutral_sets, *((SPEECH,) if config.neutral_sets else ())}
 
     def __call__(self, start: int) -> Generator[Batch, None, None]:
-        """Batches from update ``start`` on, without end."""
+        """Yield batches from update ``start`` on, without end."""
         with ThreadPoolExecutor(1) as pool:
             plan = self._plan(start)
             ahead = [pool.submit(self._make, *next(plan)) for _ in range(3)]
@@ -100,12 +100,12 @@ class BatchMaker:
                 ahead.append(pool.submit(self._make, *next(plan)))
 
     def _plan(self, start: int) -> Iterator[tuple[int, list[LoadedClip]]]:
-        """(update, clips) from ``start`` on; epochs before it are planned and passed over."""
+        """Yield (update, clips) from ``start`` on; earlier epochs are planned and skipped."""
         update, epoch = 0, 0
         while True:
             generator = np.random.default_rng([self._config.seed, 1, epoch])
-            drawn = draw_epoch(self._moving, self._config.balance, generator)
-            for group in batches(drawn, self._config.batch_frames, generator):
+            sampled = sample_epoch(self._with_motion, self._config.balance, generator)
+            for group in batches(sampled, self._config.batch_frames, generator):
                 if update >= start:
                     yield update, group
                 update += 1
@@ -113,7 +113,7 @@ class BatchMaker:
 
     def _make(self, update: int, moving: list[LoadedClip]) -> Batch:
         generator = np.random.default_rng([self._config.seed, 2, update])
-        extra = self._draw_sounding(generator)
+        extra = self._sample_without_motion(generator)
         made = [self._vary(clip, self._version(clip, generator)) for clip in (*moving, *extra)]
         made, poses = self._pose(made, [*moving, *extra], generator)
         targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
@@ -133,18 +133,20 @@ class BatchMaker:
             *(torch.tensor(indices, device=device) for indices in (who, how, poses)),
         )
 
-    def _draw_sounding(self, generator: np.random.Generator) -> list[LoadedClip]:
-        count = min(self._config.audio_only_batch, len(self._sounding))
-        drawn = generator.choice(len(self._sounding), count, replace=False, p=self._shares)
-        return [self._sounding[i] for i in drawn]
+    def _sample_without_motion(self, generator: np.random.Generator) -> list[LoadedClip]:
+        count = min(self._config.audio_only_batch, len(self._without_motion))
+        sampled = generator.choice(len(self._without_motion), count, replace=False, p=self._shares)
+        return [self._without_motion[i] for i in sampled]
 
     def _version(self, clip: LoadedClip, generator: np.random.Generator) -> np.random.Generator:
-        """What a changed version of a clip is drawn from; of few versions, each is drawn again and
-        again, so that a large encoder's features of it can be kept."""
+        """Make the generator of a clip's augmented version.
+
+        Of few versions each comes again and again, so that a large encoder's features can be kept.
+        """
         if not self._variants:
             return generator
-        heard = clip.clip.set == SPEECH and clip.coefficients is None
-        few = min(self._variants, HEARD_VARIANTS) if heard else self._variants
+        unlabelled = clip.clip.set == SPEECH and clip.coefficients is None
+        few = min(self._variants, UNLABELLED_VARIANTS) if unlabelled else self._variants
         name = zlib.crc32(f"{clip.clip.set}/{clip.clip.name}".encode())
         return np.random.default_rng([self._config.seed, 3, name, int(generator.integers(few))])
 
@@ -184,35 +186,35 @@ class BatchMaker:
 
 
 def set_shares(clips: Sequence[LoadedClip], balance: float) -> dict[str, float]:
-    """The share of each set, by name, where a set of n clips counts as n ** balance."""
+    """Compute the share of each set, by name, where a set of n clips counts as n ** balance."""
     sizes = Counter(clip.clip.set for clip in clips)
     total = sum(n**balance for n in sizes.values())
     return {name: sizes[name] ** balance / total for name in sorted(sizes)}
 
 
-def draw_epoch(
+def sample_epoch(
     clips: Sequence[LoadedClip], balance: float, generator: np.random.Generator
 ) -> list[LoadedClip]:
-    """As many clips as there are, drawn so that a set of n clips counts as n ** balance.
+    """Sample as many clips as there are, where a set of n clips counts as n ** balance.
 
     balance 1 takes every clip once; below 1 small sets come more often than their size says. A set
     is gone through in random order, again and again until its share is filled.
     """
-    drawn: list[LoadedClip] = []
+    sampled: list[LoadedClip] = []
     for name, part in set_shares(clips, balance).items():
         members = [clip for clip in clips if clip.clip.set == name]
         share = round(len(clips) * part)
         order = [
             i for _ in range(-(-share // len(members))) for i in generator.permutation(len(members))
         ]
-        drawn.extend(members[i] for i in order[:share])
-    return drawn
+        sampled.extend(members[i] for i in order[:share])
+    return sampled
 
 
 def batches(
     clips: Sequence[LoadedClip], frames: int, generator: np.random.Generator
 ) -> Iterator[list[LoadedClip]]:
-    """Batches of clips of like length, at most ``frames`` padded frames each, in random order."""
+    """Group clips of like length, at most ``frames`` padded frames a batch, in random order."""
     jittered = sorted(clips, key=lambda clip: clip.frames * generator.uniform(0.9, 1.1))
     groups: list[list[LoadedClip]] = [[]]
     longest = 0

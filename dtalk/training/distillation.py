@@ -1,6 +1,6 @@
-"""Personalizer-guided distillation (section II-D): a slow teacher becomes a fast, small student.
+"""Personalizer-guided distillation (section II-D): a slow teacher, a fast and small student.
 
-The small encoder first learns alone to hear what the large one hears (eq. 12). Then rounds follow,
+The small encoder first learns alone to match the large one's features (eq. 12). Then rounds follow,
 each halving the steps: a student starts from its teacher, learns (eq. 16) to do in one step what
 the teacher does in two, and is the teacher of the next round.
 """
@@ -48,7 +48,7 @@ TABLE_FILE = "rounds.json"
 
 
 def halvings(steps: int, last: int) -> list[int]:
-    """Steps of the students: 16 and 2 -> [8, 4, 2].
+    """List the steps of the students: 16 and 2 -> [8, 4, 2].
 
     Raises:
         DataError: the first cannot be halved to the last.
@@ -72,7 +72,7 @@ def distil(
     command: str = "",
     report: Callable[[Rows], None] = lambda rows: None,
 ) -> DiffusionTalker:
-    """Run all rounds; the last student, which also lies in the output folder.
+    """Run all rounds and return the last student, which is also saved in the output folder.
 
     Each stage has a folder of its own there, with its state. ``report`` is called with the figures
     so far: of the teacher, then of each student as it is ready. With ``resume``, what is done stays
@@ -105,7 +105,7 @@ def distil(
 
 
 def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]:
-    """The rounds, each to be finished before the next is asked for."""
+    """Yield the rounds, each to be finished before the next is asked for."""
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config)
     load_compatible(student, teacher)
@@ -128,7 +128,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
 
 
 def _without_distillation(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]:
-    """Without distillation: random weights, and as many updates as all rounds have."""
+    """Yield one stage of direct training, with as many updates as all rounds have."""
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config).new_like(steps=config.steps)
     measured = dict(teacher.named_buffers())  # statistics of the data, not what was learned
@@ -138,7 +138,7 @@ def _without_distillation(course: DistillationRun, students: Sequence[int]) -> I
 
 
 class _Figures:
-    """The table of a distillation, which grows round by round."""
+    """The table of a distillation, with a row for each student."""
 
     def __init__(
         self, config: DistillationConfig, data: Data, report: Callable[[Rows], None]
@@ -148,7 +148,7 @@ class _Figures:
         self._path = config.out / TABLE_FILE
 
     def add(self, model: DiffusionTalker, path: Path) -> None:
-        """Score and weigh a model whose file is ``path``."""
+        """Evaluate a model whose file is ``path``, and measure its cost."""
         name = f"{model.name}@{model.config.steps}"
         results = evaluate(model, self._clips, built_in())
         measured = asdict(cost(model, path))
@@ -158,7 +158,7 @@ class _Figures:
 
 
 def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelConfig:
-    """The teacher's configuration with a small encoder, less what is to be done without."""
+    """Derive the student's configuration: a small encoder, and less what is left out."""
     identities = () if "identity" in config.without else teacher.identities
     emotions = () if "emotion" in config.without else teacher.emotions
     personal = dataclasses.replace(teacher, identities=identities, emotions=emotions)
@@ -178,7 +178,7 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
 
 
 def _new_student(teacher: DiffusionTalker, config: DistillationConfig) -> DiffusionTalker:
-    """An untrained student; without compression it hears through the teacher's encoder."""
+    """Make an untrained student; without compression it uses the teacher's large encoder."""
     torch.manual_seed(config.seed)
     student = DiffusionTalker(student_config(teacher.config, config)).to(teacher.device)
     if student.config.uses_large_encoder and teacher.large_source is not None:

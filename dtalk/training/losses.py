@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` ``[B, T]`` over the frames where ``mask`` ``[B, T]`` is true.
+    """Average ``values`` ``[B, T]`` over the frames where ``mask`` ``[B, T]`` is true.
 
     No frame at all gives 0 (with a gradient path), so that a batch without motion is no special
     case.
@@ -24,12 +24,12 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def reconstruction(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error of x_0 over channels and real frames (eq. 4)."""
+    """Compute the mean squared error of x_0 over channels and real frames (eq. 4)."""
     return masked_mean((predicted - target).square().mean(-1), mask)
 
 
 def vertex_error(predicted: Tensor, target: Tensor, gram: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared displacement error over the vertices of a region, from coefficients alone.
+    """Compute the mean squared displacement error of a region's vertices, from coefficients.
 
     A head's shapes are linear, so with ``gram = B B^T / V`` ``[C, C]`` of their displacements
     ``B`` ``[C, 3V]`` the error is ``d^T gram d``: one small product instead of V vertices.
@@ -39,13 +39,13 @@ def vertex_error(predicted: Tensor, target: Tensor, gram: Tensor, mask: Tensor) 
 
 
 def velocity_error(predicted: Tensor, target: Tensor, gram: Tensor, mask: Tensor) -> Tensor:
-    """:func:`vertex_error` of the frame-to-frame differences."""
+    """Compute :func:`vertex_error` of the frame-to-frame differences."""
     both_real = mask[:, 1:] & mask[:, :-1]
     return vertex_error(predicted.diff(dim=1), target.diff(dim=1), gram, both_real)
 
 
 def contrast(audio: Tensor, library: Tensor, labels: Tensor, temperature: Tensor) -> Tensor:
-    """InfoNCE of audio features against all entries of a library (eqs. 5 and 6).
+    """Compute InfoNCE of audio features against all entries of a library (eqs. 5 and 6).
 
     audio ``[B, D]`` and library ``[M, D]`` are L2-normalised; labels ``[B]`` hold the positive
     entry, or -1 where it is not known: those clips take no part. No label at all gives 0.
@@ -59,12 +59,12 @@ def contrast(audio: Tensor, library: Tensor, labels: Tensor, temperature: Tensor
 def teacher_loss(
     rec: Tensor, contrasts: Iterable[Tensor], reconstruction_weight: float, contrast_weight: float
 ) -> Tensor:
-    """lambda_1 L_rec + lambda_2 L_con(identity) + lambda_2 L_con(emotion) (eq. 15)."""
+    """Add up lambda_1 L_rec + lambda_2 L_con(identity) + lambda_2 L_con(emotion) (eq. 15)."""
     return sum((contrast_weight * term for term in contrasts), reconstruction_weight * rec)
 
 
 def truncated_snr(alpha: Tensor, sigma: Tensor) -> Tensor:
-    """max(alpha^2 / sigma^2, 1), the weight of eq. 11; sigma > 0."""
+    """Compute max(alpha^2 / sigma^2, 1), the weight of eq. 11; sigma > 0."""
     return (alpha.square() / sigma.square()).clamp(min=1)
 
 
@@ -85,24 +85,26 @@ def distillation(
 
 
 def weigh(sequence: Tensor, weight: Tensor) -> Tensor:
-    """``[B, T, C]`` scaled so that a clip's squared error counts ``weight`` ``[B]`` times."""
+    """Scale ``[B, T, C]`` so that a clip's squared error counts ``weight`` ``[B]`` times."""
     return weight.sqrt()[:, None, None] * sequence
 
 
 def encoder_alignment(large: Tensor, small: Tensor, mask: Tensor) -> Tensor:
-    """1 - mean cosine of the features of two encoders, ``[B, T, C]`` each (eq. 12)."""
+    """Compute 1 - mean cosine of two encoders' features, ``[B, T, C]`` each (eq. 12)."""
     return 1 - masked_mean(functional.cosine_similarity(large, small, dim=-1), mask)
 
 
 def pooled_alignment(large: Tensor, small: Tensor) -> Tensor:
-    """1 - cosine between what is pooled from the sound of each clip, ``[B, C]`` twice, as both
-    deviate from the batch's mean of the large encoder's; not in the paper."""
+    """Compute 1 - mean cosine of the pooled features of two encoders, ``[B, C]`` each.
+
+    Both are taken as deviations from the batch's mean of the large encoder's. Not in the paper.
+    """
     centre = large.mean(0)
     return (1 - functional.cosine_similarity(large - centre, small - centre, dim=-1)).mean()
 
 
 def personal_contrast(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of M clips' personalized features, teacher against student (eq. 14).
+    """Compute InfoNCE of M clips' personalized features, teacher against student (eq. 14).
 
     Both ``[M, D]``, of clips whose identities and emotions all differ; normalised here. Fewer than
     two clips cannot be told apart: the loss is 0.
@@ -123,5 +125,5 @@ def student_loss(
     encoder_weight: float,
     enhancer_weight: float,
 ) -> Tensor:
-    """L_tea + lambda_3 L_dis + lambda_4 L_ae + lambda_5 L_pc (eq. 16)."""
+    """Add up L_tea + lambda_3 L_dis + lambda_4 L_ae + lambda_5 L_pc (eq. 16)."""
     return teacher_loss + distillation_weight * dis + encoder_weight * ae + enhancer_weight * pc

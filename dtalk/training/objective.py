@@ -1,4 +1,4 @@
-"""What training minimises: eq. 15 of a batch, with the errors weighed on the head's surface."""
+"""The objective of training, eq. 15, with errors measured on the head's surface."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dtalk.utils.types import Array
 
 
 def region_gram(basis: Array, std: Tensor, covariance: Tensor) -> Tensor:
-    """The ``gram`` of :func:`losses.vertex_error` for standardised coefficients ``[52, 52]``.
+    """Compute the ``gram`` of :func:`losses.vertex_error` for standardised values ``[52, 52]``.
 
     ``basis`` ``[52, V, 3]`` are a region's displacements. Scaled so that always predicting the
     mean costs 1.
@@ -37,7 +37,7 @@ def region_gram(basis: Array, std: Tensor, covariance: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Grams:
-    """What errors of the lips, the upper face and the mouth's opening cost, ``[52, 52]`` each.
+    """Gram matrices of lips, upper face and mouth opening, ``[52, 52]`` each.
 
     parting ``[52]``: how far a standardised coefficient opens the mouth, mm; ajar: the opening of
     standardised coefficients of 0, mm.
@@ -53,7 +53,7 @@ class Grams:
     def of(
         head: Head, mean: Tensor, std: Tensor, covariance: Tensor, device: torch.device
     ) -> Grams:
-        """The costs for a head and the statistics of the data."""
+        """Compute the matrices for a head and the statistics of the data."""
         face = Geometry(head)
         neutral = face.opening(np.zeros((1, COEFFICIENTS), np.float32))
         parting = face.opening(np.eye(COEFFICIENTS, dtype=np.float32)) - neutral
@@ -66,7 +66,7 @@ class Grams:
         return Grams(lips, upper_face, opening, (std * per_weight).to(device), ajar.to(device))
 
     def closed(self, target: Tensor) -> Tensor:
-        """In which frames of standardised ``[B, T, 52]`` the lips are closed: ``[B, T]``."""
+        """Find the frames of standardised ``[B, T, 52]`` whose lips are closed: ``[B, T]``."""
         return target @ self.parting + self.ajar < CLOSED
 
 
@@ -78,7 +78,7 @@ def condition(
     label_share: float,
     retrieval_share: float,
 ) -> Tensor:
-    """Weights over library entries ``[B, M + 1]``: by label, by match with the sound, or unknown.
+    """Compute weights over library entries ``[B, M + 1]``: by label, by match, or unknown.
 
     ``choice`` ``[B]`` is uniform in [0, 1). A clip without a label is matched instead. The match is
     not trained through: retrieval learns from eqs. 5 and 6 alone. A library without labels knows
@@ -95,7 +95,7 @@ def condition(
 
 @dataclass(frozen=True)
 class Draw:
-    """What is random in one update, the same for a student and its teacher.
+    """The random numbers of one update, the same for a student and its teacher.
 
     choices: how identity and emotion are given, uniform ``[2, B]``; with_audio: which clips with
     motion are given with their sound ``[M]``; step: of the sampler's ``[M]``; noise ``[M, T, 52]``.
@@ -108,7 +108,7 @@ class Draw:
 
     @staticmethod
     def of(batch: Batch, steps: int, generator: torch.Generator, config: TrainingConfig) -> Draw:
-        """Drawn on the CPU, so that a seed means the same everywhere."""
+        """Sample on the CPU, so that a seed means the same everywhere."""
         moving, device = len(batch.target), batch.target.device
         choices = torch.rand(2, len(batch.lengths), generator=generator)
         with_audio = torch.rand(moving, generator=generator) >= config.audio_dropout
@@ -123,7 +123,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class EncodedSpeech:
-    """What a model makes of a batch's sound.
+    """A batch's speech features, and the embeddings made from them.
 
     features: F_a ``[M, T, C]`` of the clips with motion, and ``[B - M, T', C]`` of the others if
     there are any; audio: pooled, of all ``[B, 2C]``; embedding: p ``[M, P]``.
@@ -134,12 +134,12 @@ class EncodedSpeech:
     embedding: Tensor
 
     def conditions(self, draw: Draw) -> Tensor:
-        """F_a ``[M, T, C]`` for the decoder: 0 where the clip's sound is withheld."""
+        """Get F_a ``[M, T, C]`` for the decoder: 0 where the clip's sound is withheld."""
         return self.features[0] * draw.with_audio.to(self.features[0])[:, None, None]
 
 
 def parts_of(batch: Batch) -> list[slice]:
-    """Clips with motion, then those of sound only: apart, since they are longer."""
+    """Slice clips with motion, then those of sound only, which are longer."""
     moving = len(batch.target)
     return [slice(None, moving)] + [slice(moving, None)] * (len(batch.lengths) > moving)
 
@@ -173,15 +173,15 @@ def identity_shares(config: TrainingConfig) -> tuple[float, float]:
     )
 
 
-def drawn_times(model: DiffusionTalker, draw: Draw) -> Tensor:
-    """t ``[M]`` of the drawn steps of the model's sampler."""
+def sampled_times(model: DiffusionTalker, draw: Draw) -> Tensor:
+    """Compute t ``[M]`` of the sampled steps of the model's sampler."""
     config = model.config
     return time_grid(config.steps, model.device, config.noise_shift)[:-1][draw.step]
 
 
 def noised(model: DiffusionTalker, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
-    """x_t ``[M, T, 52]`` and t ``[M]`` at the drawn steps of the model's sampler."""
-    times = drawn_times(model, draw)
+    """Compute x_t ``[M, T, 52]`` and t ``[M]`` at the sampled steps."""
+    times = sampled_times(model, draw)
     return add_noise(batch.target, draw.noise, times), times
 
 
@@ -192,7 +192,7 @@ def losses_of(
     generator: torch.Generator,
     config: TrainingConfig,
 ) -> dict[str, Tensor]:
-    """The loss of one batch (``total``, eq. 15) and its parts."""
+    """Compute the loss of one batch (``total``, eq. 15) and its parts."""
     draw = Draw.of(batch, model.config.steps, generator, config)
     encoded = encode_speech(model, batch.inputs, batch, draw, config)
     predicted = denoised(model, encoded, batch, draw, config)
@@ -202,7 +202,7 @@ def losses_of(
 def denoised(
     model: DiffusionTalker, encoded: EncodedSpeech, batch: Batch, draw: Draw, config: TrainingConfig
 ) -> Tensor:
-    """The predicted x_0 ``[M, T, 52]``."""
+    """Predict x_0 ``[M, T, 52]``."""
     noisy, times = noised(model, batch, draw)
     lengths = batch.lengths[: len(batch.target)]
     denoise = model.denoiser(encoded.conditions(draw), encoded.embedding, lengths)
@@ -219,7 +219,7 @@ def teacher_losses(
     grams: Grams,
     config: TrainingConfig,
 ) -> dict[str, Tensor]:
-    """Eq. 15 (``total``) and its parts, given the predicted x_0 ``[M, T, 52]``."""
+    """Compute eq. 15 (``total``) and its parts, given the predicted x_0 ``[M, T, 52]``."""
     lengths = batch.lengths[: len(batch.target)]
     mask = frame_mask(lengths, batch.target.shape[1])
     closed = mask & grams.closed(batch.target)
@@ -240,7 +240,7 @@ def teacher_losses(
 
 
 def contrasts(model: DiffusionTalker, audio: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Eqs. 5 and 6 from pooled features ``[B, 2C]``."""
+    """Compute eqs. 5 and 6 from pooled features ``[B, 2C]``."""
     personalizer = model.personalizer
     return {
         "identity": _contrast(personalizer.identity, audio, batch.identity),
@@ -251,7 +251,7 @@ def contrasts(model: DiffusionTalker, audio: Tensor, batch: Batch) -> dict[str, 
 def motion_errors(
     predicted: Tensor, target: Tensor, grams: Grams, mask: Tensor, closed: Tensor
 ) -> dict[str, Tensor]:
-    """How far ``[B, T, 52]`` is from its target, in coefficients and on the head's surface.
+    """Compute errors of ``[B, T, 52]``, in coefficients and on the head's surface.
 
     mask and closed ``[B, T]``: the real frames, and those of them whose lips should be closed.
     """
@@ -265,7 +265,7 @@ def motion_errors(
 
 
 def weighted(errors: dict[str, Tensor], config: TrainingConfig) -> Tensor:
-    """The sum of :func:`motion_errors` by the weights of the configuration."""
+    """Add up :func:`motion_errors` by the weights of the configuration."""
     return (
         errors["coefficients"]
         + config.lip_weight * errors["lips"]

@@ -1,4 +1,4 @@
-"""Motion by the teacher for speech that has none."""
+"""Pseudo-labels: motion by the teacher for speech that has none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GENERATED_FILE = "generated.safetensors"
 def with_unlabelled(
     config: DistillationConfig, observer: Observer, data: Data, teacher: DiffusionTalker
 ) -> Data:
-    """The data with more speech, and motion by the teacher for every clip that has none.
+    """Add speech to the data, and motion by the teacher to every clip that has none.
 
     Clips of the data set without motion also stay as they are, so that they teach the personalizer
     as often as before. Voices without labels get no motion.
@@ -66,8 +66,8 @@ def generate(
     config: DistillationConfig,
     observer: Observer,
 ) -> list[np.ndarray]:
-    """One sample of the teacher for each clip, ``[T, 52]`` in [0, 1]."""
-    observer.note(f"drawing motion for {len(clips)} clips of speech")
+    """Sample the teacher's motion for each clip, ``[T, 52]`` in [0, 1]."""
+    observer.note(f"sampling motion for {len(clips)} clips of speech")
     place = {id(clip): index for index, clip in enumerate(clips)}
     motions: dict[int, np.ndarray] = {}
     with precision_of(teacher.device, config.precision):
@@ -80,7 +80,7 @@ def generate(
 def _origin(
     teacher: DiffusionTalker, clips: Sequence[LoadedClip], config: DistillationConfig
 ) -> str:
-    """A digest of all that the drawn motion depends on."""
+    """Digest all that the sampled motion depends on."""
     digest = hashlib.sha256(
         f"{teacher.config} {config.seed} {config.drawn_steps} {config.precision}".encode()
     )
@@ -92,7 +92,7 @@ def _origin(
 
 
 def _read_generated(path: Path, origin: str) -> list[np.ndarray] | None:
-    """What an earlier run has drawn from the same."""
+    """Read the motion that an earlier run sampled from the same; None without one."""
     try:
         with safe_open(path, framework="np") as file:
             if (file.metadata() or {}).get("origin") != origin:

@@ -1,4 +1,4 @@
-"""Stages of a distillation: the encoder alone (eq. 12), rounds of eq. 16, and none of it."""
+"""Stages of a distillation: the encoder alone (eq. 12), rounds of eq. 16, direct training."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dtalk.training.objective import (
     EncodedSpeech,
     contrasts,
     denoised,
-    drawn_times,
     encode_speech,
     motion_errors,
     noised,
     parts_of,
+    sampled_times,
     teacher_losses,
     weighted,
 )
@@ -36,7 +36,7 @@ from dtalk.utils.devices import precision_of
 
 
 def round_updates(config: DistillationConfig, steps: int) -> int:
-    """Updates in the round of the student with ``steps`` steps."""
+    """Get the number of updates in the round of the student with ``steps`` steps."""
     if steps == config.steps and config.last_updates is not None:
         return config.last_updates
     return config.updates
@@ -44,7 +44,7 @@ def round_updates(config: DistillationConfig, steps: int) -> int:
 
 @dataclass(frozen=True)
 class DistillationRun:
-    """What all stages of one distillation share; ``teacher`` is the first of all."""
+    """Settings and teacher that all stages of one distillation share."""
 
     config: DistillationConfig
     observer: Observer
@@ -54,7 +54,7 @@ class DistillationRun:
 
 
 class Stage(Trainer):
-    """Training of a student, in a folder of its own: of the student's steps unless named."""
+    """One stage: training of a student, in a folder named by its steps unless named."""
 
     folder = ""
 
@@ -79,14 +79,14 @@ class Stage(Trainer):
         return BatchMaker(self.data.train, self.model, self.config, self.first_teacher)
 
     def settings(self) -> dict[str, Any]:
-        """Also which teacher it is, and how many clips were made from speech."""
+        """Add the teacher's digest and the number of clips to the settings."""
         digest = hashlib.sha256(self.distillation.teacher.read_bytes()).hexdigest()
         plain = {**super().settings(), "teacher": digest[:16], "clips": len(self.data.train)}
         del plain["last_updates"]  # already in this round's updates
         return plain
 
     def finish(self) -> DiffusionTalker:
-        """Run to the end; the averaged student, frozen, which then is :attr:`student`."""
+        """Run to the end and return the averaged student, frozen; also :attr:`student`."""
         self.observer.note(f"{self.config.out.name}: {self.config.updates} updates")
         self.run()
         self.student = self.averaged().requires_grad_(False)
@@ -95,7 +95,7 @@ class Stage(Trainer):
 
 
 class EncoderStage(Stage):
-    """The small encoder alone: eq. 12, and eqs. 5 and 6 on top of it."""
+    """Training of the small encoder alone: eq. 12, and eqs. 5 and 6 on top of it."""
 
     folder = "encoder"
 
@@ -120,12 +120,12 @@ class EncoderStage(Stage):
         return {"total": total, **parts}
 
     def validate(self, parts: dict[str, float]) -> None:
-        """Nothing to draw yet: the decoder has not met this encoder."""
+        """Log the losses; the decoder cannot use this encoder yet, so nothing is sampled."""
         self.log({"update": self.update, "losses": parts})
 
 
 class Round(Stage):
-    """One halving: eq. 16."""
+    """One halving of the steps: eq. 16."""
 
     def __init__(
         self,
@@ -169,14 +169,14 @@ class Round(Stage):
         return {**parts, "total": total + config.match_weight * parts["match"]}
 
     def _distillation(self, predicted: Tensor, target: Tensor, batch: Batch, draw: Draw) -> Tensor:
-        """Eq. 11, in the same norm as the reconstruction."""
+        """Compute eq. 11, in the same norm as the reconstruction."""
         mask = frame_mask(batch.lengths[: len(predicted)], predicted.shape[1])
         closed = mask & self.grams.closed(batch.target)
 
         def error(found: Tensor, wanted: Tensor) -> Tensor:
             return weighted(motion_errors(found, wanted, self.grams, mask, closed), self.config)
 
-        scales = schedule(drawn_times(self.model, draw))
+        scales = schedule(sampled_times(self.model, draw))
         return losses.distillation(predicted, target, *scales, error)
 
     def _enhanced(
@@ -187,7 +187,7 @@ class Round(Stage):
         target: Tensor,
         batch: Batch,
     ) -> Tensor:
-        """Eq. 14 over clips of the batch whose identities and emotions all differ."""
+        """Compute eq. 14 over clips of the batch whose identities and emotions all differ."""
         if "enhancer" in self.distillation.without:
             return predicted.new_zeros(())
         moving = len(predicted)
@@ -203,14 +203,14 @@ class Round(Stage):
 
 
 class DirectTraining(Stage):
-    """A student that never meets a teacher: eq. 15 from the start, as any training."""
+    """Training of a student without distillation: eq. 15 from the start."""
 
     def batch_maker(self) -> BatchMaker:
         return Trainer.batch_maker(self)
 
 
 def pairwise_different(identities: Sequence[int], emotions: Sequence[int]) -> list[int]:
-    """Indices of clips of which no two share an identity or an emotion; unknown ones (-1) left out.
+    """Choose clips of which no two share an identity or an emotion; unknown ones (-1) left out.
 
     Taken in order, so the largest such set is not promised.
     """
@@ -233,7 +233,7 @@ def target_of(
     draw: Draw,
     config: DistillationConfig,
 ) -> Tensor:
-    """Eq. 10 ``[M, T, 52]``: where two of the teacher's steps lead from the student's x_t."""
+    """Compute eq. 10 ``[M, T, 52]``: where two teacher steps lead from the student's x_t."""
     noisy, times = noised(student, batch, draw)
     steps = student.config.steps
     # Every second time of the teacher's grid is one of the student's.
@@ -247,7 +247,7 @@ def target_of(
 
 
 def alignment(large: EncodedSpeech, small: EncodedSpeech, batch: Batch) -> Tensor:
-    """Eq. 12 over all clips of a batch, those of sound only included."""
+    """Compute eq. 12 over all clips of a batch, those of sound only included."""
     parts = parts_of(batch)
     per_part = [
         losses.encoder_alignment(a, b, frame_mask(batch.lengths[p], b.shape[1])) * _frames(batch, p)
@@ -266,7 +266,7 @@ def matching(
     teacher: DiffusionTalker,
     by_teacher: EncodedSpeech,
 ) -> Tensor:
-    """How far the student's retrieval is from the teacher's: cross-entropies less entropies."""
+    """Compute the divergence of the student's retrieval from the teacher's."""
     pairs = [
         (student.personalizer.identity, teacher.personalizer.identity),
         (student.personalizer.emotion, teacher.personalizer.emotion),
@@ -278,7 +278,7 @@ def matching(
 
 
 def _divergence(mine: Library, audio: Tensor, theirs: Library, by_teacher: Tensor) -> Tensor:
-    """Mean Kullback-Leibler divergence of two libraries' matches; 0 without common labels."""
+    """Compute the mean Kullback-Leibler divergence of two libraries' matches; 0 without labels."""
     if not mine.labels or mine.labels != theirs.labels:
         return audio.new_zeros(())
     wanted, found = theirs.match(by_teacher), mine.match(audio)

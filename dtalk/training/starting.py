@@ -1,4 +1,4 @@
-"""How a model starts: statistics of the data, a large encoder, the weights of another model."""
+"""Starting points of training: statistics of the data, new models, weights of other models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STANDARDISED_CLIPS = 200  # whose large features are measured
 
 
 def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean ``[52]``, standard deviation ``[52]`` and covariance ``[52, 52]`` over all frames."""
+    """Compute mean ``[52]``, standard deviation ``[52]`` and covariance ``[52, 52]`` of frames."""
     frames = np.concatenate([c.coefficients for c in clips if c.coefficients is not None])
     covariance = np.cov(frames, rowvar=False)
     std = np.sqrt(np.diag(covariance)).clip(min=MINIMUM_STD)
@@ -34,7 +34,7 @@ def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
-    """Start a model from another: all weights, library entries by their labels.
+    """Load another model's weights into a model, library entries by their labels.
 
     A speech encoder of another kind is left as it is, and so are residual blocks that the source
     lacks, which add nothing until they are trained.
@@ -81,13 +81,13 @@ def load_encoder(model: DiffusionTalker, path: Path) -> None:
 
 
 def _shared_weights(model: DiffusionTalker) -> dict[str, Tensor]:
-    """All weights but those that depend on how many labels there are; of those, "unknown"'s."""
+    """Get all weights but those that depend on the number of labels; of those, "unknown"'s."""
     weights = model.state_dict()
     return {k: v[-1] if k.endswith(".entries") else v for k, v in weights.items()}
 
 
 def new_model(model_config: ModelConfig, config: TrainingConfig) -> DiffusionTalker:
-    """An untrained model, with its large encoder attached if it has one.
+    """Make an untrained model, with its large encoder attached if it has one.
 
     Raises:
         CheckpointError: the large encoder cannot be loaded.

@@ -1,4 +1,4 @@
-"""Training of eq. 15: data, losses, optimiser, averaging, checkpoints, exact resume, validation.
+"""The trainer of eq. 15: optimiser, averaging, checkpoints, exact resume, validation.
 
 Every random number depends on the seed and on the number of the update alone, so that a run that
 was interrupted goes on exactly as if it had not been: the state on disk needs no generator.
@@ -48,7 +48,7 @@ WARM_UP = 100  # updates
 
 
 class _HeldInterrupts:
-    """Ctrl-C, remembered until the weights are in step with their average and their number."""
+    """A handler that holds Ctrl-C back until weights, average and update number agree."""
 
     def __init__(self) -> None:
         self.met = False
@@ -89,7 +89,7 @@ class Average:
 
 
 def learning_rate(update: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then half a cosine down to a small share of the full rate."""
+    """Compute the learning rate: linear warm-up, then half a cosine down to a small share."""
     warm = min(1.0, (update + 1) / WARM_UP)
     fall = 0.5 * (1 + math.cos(math.pi * min(1.0, update / max(1, config.updates))))
     return config.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * fall)
@@ -104,7 +104,7 @@ class Data:
 
 
 class Trainer:
-    """One run: everything that is trained, and where it is kept.
+    """One training run and its state on disk.
 
     ``helpers`` are trained beside the model and saved with the run's state, not with the model.
     """
@@ -141,7 +141,7 @@ class Trainer:
         return [weight for weight in everything if weight.requires_grad]
 
     def build(self) -> DiffusionTalker:
-        """The model as training starts."""
+        """Make the model as training starts."""
         train, config = self.data.train, self.config
         identities, emotions = labels_of([clip.clip for clip in train])
         if config.model.get("open_set"):  # those whose faces were seen; all others are strangers
@@ -162,20 +162,20 @@ class Trainer:
         return model
 
     def batch_maker(self) -> BatchMaker:
-        """What makes the batches for :attr:`model`."""
+        """Make the source of batches for :attr:`model`."""
         return BatchMaker(self.data.train, self.model, self.config)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """``total``, which is minimised, and its parts."""
+        """Compute ``total``, which is minimised, and its parts."""
         return losses_of(self.model, batch, self.grams, generator, self.config)
 
     def _weigh_regions(self) -> None:
-        """The grams go with the model's standardisation, which may come from another model."""
+        """Compute the grams by the model's standardisation, which may be another model's."""
         mean, std = self.model.mean.cpu(), self.model.std.cpu()
         self.grams = Grams.of(built_in(), mean, std, self.covariance, self.model.device)
 
     def run(self) -> None:
-        """Train to the end, validating and saving on the way; ctrl-C saves and stops."""
+        """Train to the end, validating and saving on the way; Ctrl-C saves and stops."""
         self._start()
         saved = started = time.monotonic()
         before, first = self.seconds, self.update
@@ -204,7 +204,7 @@ class Trainer:
             self.save()
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One update of the weights; the losses before it."""
+        """Update the weights once; return the losses before it."""
         number = self.config.seed * 1_000_003 + self.update
         generator = torch.Generator().manual_seed(number)
         # Dropout draws from the global generator, which therefore is seeded here too.
@@ -238,7 +238,7 @@ class Trainer:
             save_model(model, self.config.out / BEST_FILE, self.about(tables))
 
     def averaged(self) -> DiffusionTalker:
-        """A copy of the model with the averaged weights, in evaluation mode."""
+        """Copy the model with the averaged weights, in evaluation mode."""
         model = self.model.new_like()
         model.load_state_dict(self.average.weights)
         return model.eval()
@@ -295,13 +295,13 @@ class Trainer:
         self.observer.note(f"going on after update {self.update}")
 
     def _identity(self) -> dict[str, Any]:
-        """What must be equal for a run to go on: the settings, and what the labels stand for."""
+        """Get what must be equal for a run to go on: the settings and the labels."""
         config = self.model.config
         labels = {"identities": list(config.identities), "emotions": list(config.emotions)}
         return {**self.settings(), **labels}
 
     def settings(self) -> dict[str, Any]:
-        """The settings that shape the result; a large encoder is named by its weights."""
+        """Get the settings that shape the result; a large encoder is named by its weights."""
         plain = _settings(self.config)
         config = self.model.config
         if config.uses_large_encoder:
@@ -309,7 +309,7 @@ class Trainer:
         return plain
 
     def about(self, tables: dict[str, Scores]) -> dict[str, Any]:
-        """What a checkpoint says of how it came to be."""
+        """Describe the run for a checkpoint."""
         return {
             "command": self.command,
             "settings": self.settings(),
@@ -325,7 +325,7 @@ class Trainer:
 
 
 def refuse_existing(state: Path) -> None:
-    """Nothing may write over the state of another run.
+    """Refuse to write over the state of another run.
 
     Raises:
         DataError: there is one.
@@ -335,7 +335,7 @@ def refuse_existing(state: Path) -> None:
 
 
 def load_data(config: TrainingConfig, observer: Observer) -> Data:
-    """Training and validation clips in memory; clips that cannot be read are named and left out.
+    """Load training and validation clips; those that cannot be read are named and left out.
 
     Raises:
         DataError: no clip with motion to train on.
@@ -355,7 +355,7 @@ def load_data(config: TrainingConfig, observer: Observer) -> Data:
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
-    """The settings that shape the result: all but places and devices."""
+    """Get the settings that shape the result: all but places and devices."""
     places = {
         "data",
         "out",

@@ -1,4 +1,4 @@
-"""Choosing where torch computes, and how precisely."""
+"""Torch devices and precision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dtalk.errors import DataError
 
 
 def device_of(name: str) -> torch.device:
-    """``auto``: a CUDA device, else Apple's GPU, else the CPU; other names as torch reads them.
+    """Choose a device: ``auto`` is CUDA, else Apple's GPU, else the CPU; other names as in torch.
 
     Raises:
         DataError: no such device here.
@@ -24,5 +24,5 @@ def device_of(name: str) -> torch.device:
 
 
 def precision_of(device: torch.device, name: str) -> torch.autocast:
-    """A context in which products are taken in bfloat16 where asked; parameters stay float32."""
+    """Make a context in which products are taken in bfloat16 if asked; parameters stay float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")

@@ -1,4 +1,4 @@
-"""Files and folders: atomic outputs, inputs given as files or folders, shipped weights."""
+"""Files and folders: atomic outputs, inputs given as files or folders."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path) -> None:
-    """Whether a file may be written, before long work is done for it; makes its folders.
+    """Check that a file may be written, before long work is done for it; make its folders.
 
     Raises:
         DtalkError: see :func:`atomic_path`.
@@ -57,7 +57,7 @@ def check_output(path: Path) -> None:
 
 
 def _writable_target(path: Path) -> Path:
-    """The file behind ``path`` (links are followed), its parent folders made."""
+    """Find the file behind ``path`` (links are followed) and make its parent folders."""
     try:
         target = Path(os.path.realpath(path))
         # Renaming over a device such as /dev/null would destroy it.
@@ -71,7 +71,7 @@ def _writable_target(path: Path) -> Path:
 
 
 def _concerns(error: OSError, temporary: Path) -> bool:
-    """Whether the error is about the output: it names it, or (a full disk) names no file."""
+    """Whether an error is about the output: it names it, or (a full disk) names no file."""
     return error.filename is None or str(error.filename) == str(temporary)
 
 
@@ -84,7 +84,7 @@ def _cannot_write(path: Path, error: OSError) -> DtalkError:
 
 
 def expand_inputs(inputs: Sequence[Path], suffixes: set[str]) -> list[tuple[Path, Path]]:
-    """The files that ``inputs`` stand for, each with its path relative to what was named.
+    """List the files that ``inputs`` stand for, each with its path relative to what was named.
 
     A file stands for itself, whatever its suffix (relative path: its name). A folder stands
     for all files below it with one of ``suffixes`` (lower case, with the dot), sorted, hidden
@@ -121,7 +121,7 @@ def _files_below(folder: Path, suffixes: set[str]) -> list[tuple[Path, Path]]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """All files below ``folder`` that are not hidden, nor in a hidden folder.
+    """List all files below ``folder`` that are not hidden, nor in a hidden folder.
 
     Raises:
         OSError: a folder cannot be read.

@@ -1,4 +1,4 @@
-"""Many files through one piece of work: where outputs go, and failures that stop nothing."""
+"""Batches of files: where outputs go, and failures that stop nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job went: ``error`` is None where it succeeded; ``frames`` it made; warnings met."""
+    """The outcome of a job: ``error`` is None on success; ``frames`` made; warnings met."""
 
     job: Job
     error: str | None
@@ -44,7 +44,7 @@ class Outcome:
 def plan(
     found: Sequence[tuple[Path, Path]], out: Path | None, suffixes: Sequence[str]
 ) -> list[Job]:
-    """Where the outputs go, one file a suffix (with its dot).
+    """Plan the outputs, one file a suffix (with its dot).
 
     ``found`` pairs inputs with their paths relative to what was named. Without ``out`` outputs lie
     beside their inputs. For a single input ``out`` may name the file, if it ends in the one suffix
@@ -67,7 +67,7 @@ def plan(
 
 
 def _refuse_file(out: Path, inputs: int, suffixes: Sequence[str]) -> None:
-    """``out`` must be a folder: refuse what looks like a file that cannot be meant.
+    """Refuse an ``out`` that must be a folder but looks like a file.
 
     Raises:
         DtalkError: a suffix of a motion, sound or video file, and no such folder exists.
@@ -100,7 +100,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
 
 
 def run(jobs: Sequence[Job], work: Callable[[Job], int], force: bool = False) -> Iterator[Outcome]:
-    """Do the jobs one after another; what cannot be done is told, not raised.
+    """Do the jobs one after another; failures are reported, not raised.
 
     ``work`` writes a job's outputs and returns the number of frames. Existing outputs are left
     alone and make the job fail, unless ``force``.
@@ -115,14 +115,14 @@ def run(jobs: Sequence[Job], work: Callable[[Job], int], force: bool = False) ->
                 frames = work(job)
             except DtalkError as problem:
                 error = str(problem)
-        told = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-        yield Outcome(job, error, frames, time.perf_counter() - started, told)
+        warned = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+        yield Outcome(job, error, frames, time.perf_counter() - started, warned)
 
 
 def run_in_processes(
     jobs: Sequence[Job], work: Callable[[Job], int], force: bool, processes: int
 ) -> Iterator[Outcome]:
-    """`run` in several processes; outcomes come in the order of the jobs.
+    """Do the jobs in several processes; outcomes come in the order of the jobs.
 
     ``work`` is sent to them, so it must be importable and small. Ctrl-C ends them, and what they
     were writing is removed.

@@ -1,4 +1,4 @@
-"""Pickles of arrays, read without running anything that they ask for.
+"""Pickles of arrays, read without running anything that they name.
 
 A pickle is a program. This reader knows the few names that files of arrays need (numpy, sparse
 matrices, chumpy, plain containers) and refuses every other one. Not even those few are what they
@@ -33,7 +33,7 @@ _MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 def load_pickle(path: Path | str) -> Any:
-    """What a pickle of arrays holds, such as FLAME's and VOCASET's files, of Python 2 or 3.
+    """Read a pickle of arrays, such as FLAME's and VOCASET's files, of Python 2 or 3.
 
     Arrays become numpy arrays (in C order and this machine's byte order), sparse matrices scipy's
     sparse arrays, chumpy objects the arrays they stand for; those that cannot be told without
@@ -71,7 +71,7 @@ class Opaque:
 
 
 def _check_opcodes(data: mmap.mmap) -> None:
-    """Refuse what a few bytes could make fill memory or stack, and names given as numbers."""
+    """Refuse opcodes that make a few bytes fill memory or stack, and names given as numbers."""
     tuples = 0
     for count, (opcode, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", data))):
         if opcode.name in _MEMO_OPCODES and int(argument or 0) > count:
@@ -84,7 +84,7 @@ def _check_opcodes(data: mmap.mmap) -> None:
 
 
 class _StandIn:
-    """Keeps what a pickle hands to it, and does nothing.
+    """A stand-in that keeps what a pickle hands to it, and does nothing.
 
     No attribute can be set from a pickle: ``__setstate__`` takes whatever would do so.
     """
@@ -102,7 +102,7 @@ class _StandIn:
         self.state = state
 
     def value(self, resolve: Callable[[Any], Any]) -> Any:
-        """What it stands for."""
+        """Convert to what it stands for."""
         raise PickleError(f"it holds a bare {type(self).__name__.strip('_').lower()}")
 
 
@@ -335,7 +335,7 @@ def _text(value: Any) -> str:
 
 
 def _array(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> npt.NDArray[Any]:
-    """An array of its own memory from raw bytes, or from a list of objects."""
+    """Make an array of its own memory from raw bytes, or from a list of objects."""
     if not isinstance(dtype, np.dtype):
         raise PickleError("damaged: an array has no type")
     order: Literal["C", "F"] = "F" if fortran else "C"

@@ -1,1 +1,1 @@
-"""Videos and still pictures of heads that move."""
+"""Videos and still pictures of rendered heads."""

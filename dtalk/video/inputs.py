@@ -1,4 +1,4 @@
-"""From any input of ``dtalk render`` to motion and its sound."""
+"""Inputs of ``dtalk render``: motion and its sound."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class SoundWarning(UserWarning):
 
 @dataclass(frozen=True)
 class MotionWithAudio:
-    """What is to be seen and heard; ``audio`` is None for a silent video."""
+    """A motion with its sound; ``audio`` is None for a silent video."""
 
     motion: Motion
     audio: Path | None
 
 
 def without_own_audio(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    """Inputs less those that another of the same name stands for: npz, csv, json, then speech.
+    """Drop inputs that another of the same name stands for: npz, csv, json, then speech.
 
     In a folder that ``dtalk animate`` has filled, the curves are rendered, once, and the speech is
     not animated again.
@@ -45,13 +45,13 @@ def without_own_audio(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Pa
 
 
 def _clip(path: Path) -> Path:
-    """What files of one clip share: ``a`` of ``a.wav``, ``a.csv`` and ``a.flame.npz``."""
+    """Get what files of one clip share: ``a`` of ``a.wav``, ``a.csv`` and ``a.flame.npz``."""
     stem = path.with_suffix("")
     return stem.with_suffix("") if is_flame(path) else stem
 
 
 def _rank(path: Path) -> tuple[int, int]:
-    """The order of :data:`FORMATS`, the exact one first; sound last, and the shorter name first."""
+    """Sort by :data:`FORMATS`, the exact one first; sound last, and the shorter name first."""
     kind = path.suffix.lower().removeprefix(".")
     place = list(FORMATS).index(kind) if kind in FORMATS else len(FORMATS)
     return place, len(path.name)
@@ -65,7 +65,7 @@ def is_motion(path: Path) -> bool:
 def read_input(
     source: Path, audio: Path | None, animate_file: Callable[[Path], Motion]
 ) -> MotionWithAudio:
-    """Motion and sound for a motion file, whose sound is looked for, or for a speech file.
+    """Read a motion file and find its sound, or animate a speech file.
 
     Raises:
         DtalkError: the source cannot be read or animated.
@@ -80,7 +80,7 @@ def read_input(
 
 
 def _animated(source: Path, animate_file: Callable[[Path], Motion]) -> Motion:
-    """The motion of a speech file; of a file that may be anything the error says what is known."""
+    """Animate a speech file; the error for an unknown file lists the motion formats."""
     try:
         return animate_file(source)
     except AudioError as error:
@@ -92,7 +92,7 @@ def _animated(source: Path, animate_file: Callable[[Path], Motion]) -> Motion:
 def read_inputs(
     sources: Sequence[Path], audio: Path | None, animate_file: Callable[[Path], Motion]
 ) -> tuple[list[Motion], Path | None]:
-    """Motions of one clip, and its sound: ``audio``, or the first that a source comes with.
+    """Read motions of one clip, and its sound: ``audio``, or the first that an input has.
 
     Raises:
         DtalkError: a source cannot be read or animated.
@@ -107,7 +107,7 @@ def read_inputs(
 
 
 def find_audio(source: Path, motion: Motion) -> Path | None:
-    """The sound of a motion file: the name written in it, else its own stem, in its folder."""
+    """Find the sound of a motion file: the name written in it, else its own stem, in its folder."""
     if motion.audio:
         named = source.parent / Path(motion.audio).name
         if named.is_file():
@@ -119,5 +119,5 @@ def find_audio(source: Path, motion: Motion) -> Path | None:
 
 
 def _literal(stem: str) -> str:
-    """``stem`` for glob, without its wildcards."""
+    """Escape a ``stem`` for glob."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in stem)

@@ -1,4 +1,4 @@
-"""Videos: frames and their sound -> mp4, by the ffmpeg that comes with imageio-ffmpeg."""
+"""Video files: frames and their sound as mp4, by the ffmpeg of imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def render_video(
     look: Look = DEFAULT_LOOK,
     comment: str = "",
 ) -> None:
-    """Draw a motion and write it with its sound, at the motion's own frame rate.
+    """Render a motion and write it with its sound, at the motion's own frame rate.
 
     The video is as long as its sound: where they differ by more than a frame, the last frame is
     held or what is left of the motion cut off, with a `LengthWarning`.
@@ -79,7 +79,7 @@ def render_video(
 
 
 def matched(motion: Motion, audio: Path | str | None) -> Motion:
-    """The motion made as long as its sound, if they differ by more than a frame."""
+    """Make a motion as long as its sound, if they differ by more than a frame."""
     seconds = None if audio is None else sound_seconds(audio)
     if seconds is None or abs(seconds * motion.fps - len(motion)) <= 1:
         return motion
@@ -93,7 +93,7 @@ def matched(motion: Motion, audio: Path | str | None) -> Motion:
 
 
 def sound_seconds(path: Path | str) -> float | None:
-    """How long a sound lasts; None if only ffmpeg can tell."""
+    """Measure how long a sound lasts; None if only ffmpeg can tell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged sounds; whoever animates them warns
         try:
@@ -155,7 +155,7 @@ def _command(
     comment: str = "",
 ) -> list[str]:
     height, width = size[:2]
-    # The sound comes first, so that ffmpeg rejects a bad file before frames are drawn.
+    # The sound comes first, so that ffmpeg rejects a bad file before frames are rendered.
     sound = [*_LOCAL, "-i", f"file:{audio.absolute()}"] if audio is not None else []
     picture = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
     picture += ["-framerate", str(rate), "-i", "pipe:0"]
@@ -205,7 +205,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _reason(log: IO[bytes]) -> str:
-    """ffmpeg's first complaint (what follows are consequences), without its addresses."""
+    """Get ffmpeg's first complaint (what follows are consequences), without its addresses."""
     log.seek(0)
     text = log.read().decode(errors="replace")
     if "matches no streams" in text:
@@ -224,7 +224,7 @@ def _executable() -> str:
 
 
 def counted(frames: Iterator[Frame], progress: Callable[[int], None] | None) -> Iterator[Frame]:
-    """The frames; ``progress`` is told how many were taken. Ends the generator behind them."""
+    """Yield the frames, and call ``progress`` with how many were taken."""
     try:
         for done, frame in enumerate(frames, start=1):
             yield frame
@@ -235,7 +235,7 @@ def counted(frames: Iterator[Frame], progress: Callable[[int], None] | None) -> 
 
 
 def _even(frame: Frame) -> Frame:
-    """The frame with even sides, contiguous."""
+    """Crop a frame to even sides, contiguous."""
     height, width, _ = frame.shape
     if height % 2 or width % 2:
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -243,7 +243,7 @@ def _even(frame: Frame) -> Frame:
 
 
 def _checked(path: Path, fps: float, audio: Path | None) -> Fraction:
-    """The frame rate as a fraction (29.97 becomes 2997/100), all arguments being in order."""
+    """Check the arguments; return the frame rate as a fraction (29.97 becomes 2997/100)."""
     if path.suffix.lower() != ".mp4":
         raise VideoError(f"cannot write {path}: only mp4 is written; name it {path.stem}.mp4")
     if not SLOWEST <= fps <= FASTEST:

@@ -1,4 +1,4 @@
-"""What ``dtalk render`` makes of an input, in this process or in another."""
+"""Jobs of ``dtalk render``, in this process or in another."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Panels = list[tuple[str, Path]]
 def planned(
     found: Sequence[tuple[Path, Path]], out: Path | None, output: OutputOptions
 ) -> tuple[list[Job], list[float], Panels]:
-    """Jobs, moments of stills and panels for the inputs, as `dtalk.utils.jobs.plan` has them.
+    """Plan jobs, moments of stills and panels for the inputs; see `dtalk.utils.jobs.plan`.
 
     Side by side, all inputs are one job.
 
@@ -51,7 +51,7 @@ def planned(
 
 @dataclass(frozen=True)
 class RenderJob:
-    """All that is to be known beside a job; it can be sent to another process.
+    """The settings that all jobs of one command share; it can be sent to another process.
 
     Attributes:
         audio: the sound; looked for if None.
@@ -74,21 +74,21 @@ class RenderJob:
 
     @property
     def comment(self) -> str:
-        """What is to be noted in the outputs; empty if all motion is the inputs'."""
+        """A comment for the outputs; empty if all motion is the inputs'."""
         seed = self.options.seed
         return (
-            f"blinks and head motion are drawn from seed {seed}, not heard"
+            f"blinks and head motion are sampled from seed {seed}, not from the sound"
             if self.idle_motion
             else ""
         )
 
     def make(self, job: Job, progress: Progress | None = None) -> int:
-        """Write the job's outputs; the number of frames.
+        """Write a job's outputs and return the number of frames.
 
         ``progress`` is called after every frame of a video with the frames done and all of them.
 
         Raises:
-            DtalkError: an input cannot be read or animated, or nothing can be drawn or written.
+            DtalkError: an input cannot be read or animated, or nothing can be rendered or written.
         """
         with warnings.catch_warnings():
             if self.moments:  # stills are silent anyway
@@ -107,7 +107,7 @@ class RenderJob:
         return count
 
     def _motions(self, job: Job) -> tuple[list[Motion], Path | None]:
-        """What is to be seen, all of one rate and as long as the sound, and the sound."""
+        """Read or make the motions, all of one rate and as long as the sound, and find the sound."""
         if self.together:
             sources = [path for _, path in self.together]
             motions, audio = read_inputs(sources, self.audio, self._animated)

@@ -1,4 +1,4 @@
-"""Several motions of one clip next to each other, each with its name below (the paper's Fig. 5)."""
+"""Several motions of one clip side by side, each with its name below (the paper's Fig. 5)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _TEXT_SHARE, _LEAST_TEXT = 0.55, 7  # of the strip's height; pixels
 
 
 def named_panels(sources: Sequence[Path], reference: Path | None = None) -> list[tuple[str, Path]]:
-    """Name and file of each panel, left to right: the reference first, if there is one."""
+    """List name and file of each panel, left to right: the reference first, if there is one."""
     first = [] if reference is None else [(REFERENCE, reference)]
     return [*first, *zip(distinct_names(sources), sources)]
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each path, by what differs: the stem, else a folder, else all that differs.
+    """Name each path by what differs: the stem, else a folder, else all that differs.
 
     ``teacher/a.npz`` and ``student/a.npz`` are "teacher" and "student".
     """
@@ -55,7 +55,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 
 def aligned(motions: Sequence[Motion], seconds: float | None = None) -> list[Motion]:
-    """The motions at one frame rate, the highest of theirs, and of one length.
+    """Bring motions to one frame rate, the highest of theirs, and to one length.
 
     That is the sound's, ``seconds``; without sound, the longest motion's. A shorter motion holds
     its last frame, a longer one is cut, with a `LengthWarning` if more than a frame is concerned.
@@ -82,9 +82,9 @@ def panels(
     size: Size = DEFAULT_SIZE,
     look: Look = DEFAULT_LOOK,
 ) -> Iterator[Frame]:
-    """Frames with a panel for each motion, left to right, and its name below it.
+    """Render frames with a panel for each motion, left to right, and its name below it.
 
-    One renderer draws all heads, one after another.
+    One renderer renders all heads, one after another.
 
     Args:
         motions: N of one length, such as `aligned` gives.
@@ -108,14 +108,14 @@ def panels(
     rows = _interleaved([motion.coefficients for motion in motions])
     frames = render_frames(rows, head, size, look, rotation=turns)
 
-    def draw() -> Iterator[Frame]:
+    def rendered() -> Iterator[Frame]:
         try:
             while row := list(islice(frames, count)):
                 yield np.concatenate([np.concatenate(row, axis=1), *base])
         finally:
             frames.close()  # type: ignore[attr-defined]  # a generator
 
-    return draw()
+    return rendered()
 
 
 def _rotation(motion: Motion) -> Array:
@@ -125,13 +125,13 @@ def _rotation(motion: Motion) -> Array:
 
 
 def _interleaved(arrays: Sequence[Array]) -> Array:
-    """The first rows of all, then the second rows, and so on: N times [T, C] -> [N T, C]."""
+    """Interleave rows: the first of all, then the second ones: N times [T, C] -> [N T, C]."""
     stacked = np.stack(arrays, axis=1)
     return stacked.reshape(-1, stacked.shape[-1])
 
 
 def strip(name: str, width: int, height: int) -> Frame:
-    """The strip with a name for a panel of ``width`` x ``height``: uint8 [S, W, 3].
+    """Draw the strip with a name for a panel of ``width`` x ``height``: uint8 [S, W, 3].
 
     A long name is written smaller, then cut at its end.
     """

@@ -1,4 +1,4 @@
-"""Stills: moments of a clip as PNG files."""
+"""Still pictures: moments of a clip as PNG files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dtalk.utils.files import atomic_path
 
 
 def parse_moments(texts: Sequence[str]) -> list[float]:
-    """``["0.5,1", "2"]`` -> [0.5, 1.0, 2.0] seconds, each once.
+    """Parse times: ``["0.5,1", "2"]`` -> [0.5, 1.0, 2.0] seconds, each once.
 
     Raises:
         RenderError: something else than numbers of seconds, 0 or more.
@@ -35,12 +35,12 @@ def parse_moments(texts: Sequence[str]) -> list[float]:
 
 
 def still_suffixes(moments: Sequence[float]) -> list[str]:
-    """What stills are called: ``.png`` for a single one, else ``.0.5s.png`` and so on."""
+    """Name stills: ``.png`` for a single one, else ``.0.5s.png`` and so on."""
     return [".png"] if len(moments) == 1 else [f".{moment:g}s.png" for moment in moments]
 
 
 def at_moments(motion: Motion, moments: Sequence[float]) -> Motion:
-    """The frames of a motion that show the moments, one each.
+    """Select the frames of a motion that show the moments, one each.
 
     Raises:
         RenderError: a moment after the end.

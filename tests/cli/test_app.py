@@ -804,7 +804,7 @@ def test_life_is_noted(render: Callable[..., Result]) -> None:
     """On the console and in the file; the same seed gives the same bytes."""
     write_curves("a.npz")
     result = render("a.npz", "--life", "--seed", 3, "--still", "0.1")
-    note = "blinks and head motion are drawn from seed 3, not heard"
+    note = "blinks and head motion are sampled from seed 3, not from the sound"
     assert result.err == f"note: {note} (--idle-motion)\n"
     assert note.encode() in Path("a.png").read_bytes()
     for name in ("b.mp4", "c.mp4"):
@@ -1277,7 +1277,7 @@ def test_a_teacher_whose_encoder_is_not_named(distill: Callable[..., Result]) ->
     result = distill("large.safetensors")
     assert result.status == 1
     assert result.error == (
-        "large.safetensors hears through fake, which is not in its file: "
+        "large.safetensors uses the speech encoder fake, which is not in its file: "
         "name its folder or hub id with --encoder"
     )
     assert files() == ["large.safetensors"]

@@ -35,7 +35,7 @@ from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
 from dtalk.motion.resample import resample_motion
 from dtalk.speech.audio import frame_count
-from dtalk.training.batches import batches, draw_epoch
+from dtalk.training.batches import batches, sample_epoch
 
 ROW = {"clip": "c", "set": "s", "split": "train", "audio": "c.wav"}
 
@@ -308,12 +308,12 @@ def names(clips) -> list[str]:
 
 def test_balance_1_takes_every_clip_once():
     clips = many(a=9, b=3, c=1)
-    drawn = draw_epoch(clips, 1.0, np.random.default_rng(0))
+    drawn = sample_epoch(clips, 1.0, np.random.default_rng(0))
     assert sorted(names(drawn)) == sorted(names(clips))
 
 
 def test_balance_0_gives_every_set_an_equal_share():
-    drawn = draw_epoch(many(a=9, b=2, c=1), 0.0, np.random.default_rng(0))
+    drawn = sample_epoch(many(a=9, b=2, c=1), 0.0, np.random.default_rng(0))
     assert Counter(c.clip.set for c in drawn) == {"a": 4, "b": 4, "c": 4}
     counts = Counter(names(drawn))
     assert counts["b0"] == counts["b1"] == 2  # gone through as a whole, twice
@@ -323,7 +323,7 @@ def test_balance_0_gives_every_set_an_equal_share():
 
 def test_balance_between_by_hand():
     # 16 and 4 clips at balance 1/2: shares 4 : 2 of 20, so 13 and 7
-    drawn = draw_epoch(many(a=16, b=4), 0.5, np.random.default_rng(0))
+    drawn = sample_epoch(many(a=16, b=4), 0.5, np.random.default_rng(0))
     assert Counter(c.clip.set for c in drawn) == {"a": 13, "b": 7}
     assert set(Counter(c for c in names(drawn) if c[0] == "b").values()) == {1, 2}
 
@@ -331,7 +331,7 @@ def test_balance_between_by_hand():
 def test_epochs_depend_on_the_generator_alone():
     clips = many(a=9, b=3)
     first, again, other = (
-        names(draw_epoch(clips, 0.5, np.random.default_rng(seed))) for seed in (1, 1, 2)
+        names(sample_epoch(clips, 0.5, np.random.default_rng(seed))) for seed in (1, 1, 2)
     )
     assert first == again
     assert first != other

@@ -17,7 +17,7 @@ from dtalk.errors import DataError
 from dtalk.evaluation.bootstrap import add_intervals, difference
 from dtalk.evaluation.comparison import System, evaluate_folder, evaluate_model
 from dtalk.evaluation.evaluate import OF_STATIC, ClipResult, summarise
-from dtalk.evaluation.report import draw, write_clips, write_report, write_table
+from dtalk.evaluation.report import write_clips, write_plots, write_report, write_table
 from dtalk.heads.head import built_in
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
@@ -197,7 +197,7 @@ def test_pictures_of_the_first_common_clip_of_each_set(tmp_path):
     ours = evaluate_model(tiny_model(), "m", clips, built_in())
     theirs = judged(write_predictions(tmp_path / "true", clips[1:]), clips)
     add_intervals([ours, theirs])
-    found = draw([ours, theirs], tmp_path / "new" / "plots", "title")
+    found = write_plots([ours, theirs], tmp_path / "new" / "plots", "title")
     names = ["table", "errors-both-a", "curves-both-a", "errors-b", "curves-b"]
     assert found == [tmp_path / "new" / "plots" / f"{name}.png" for name in names]
     for path in found:
@@ -218,7 +218,7 @@ def test_vertices_have_errors_but_no_curves(tmp_path):
     clips = clips_of(6)
     assert clips[0].coefficients is not None
     np.save(tmp_path / "c6.npy", built_in().deform(0.5 * clips[0].coefficients))
-    found = draw([judged(tmp_path, clips)], tmp_path / "plots", "")
+    found = write_plots([judged(tmp_path, clips)], tmp_path / "plots", "")
     assert [path.name for path in found] == ["table.png", "errors-c6.png"]
 
 

@@ -530,7 +530,7 @@ def test_resuming_with_the_same_teacher_elsewhere(finished, tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"encoder": None}, CheckpointError, r"hears through fake, .* with --encoder"),
+        ({"encoder": None}, CheckpointError, r"uses the speech encoder fake, .* with --encoder"),
         ({"steps": 3}, DataError, "cannot be halved to 3"),
         ({"teacher": Path("gone.safetensors")}, CheckpointError, "it does not exist"),
         ({"sets": ("x",)}, DataError, "no clip with motion in its train split"),

@@ -45,7 +45,7 @@ from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
 from dtalk.speech.encoders import AdaptedEncoder
-from dtalk.training.batches import HEARD_VARIANTS, LARGE_VARIANTS, BatchMaker, shares
+from dtalk.training.batches import LARGE_VARIANTS, UNLABELLED_VARIANTS, BatchMaker, shares
 from dtalk.training.objective import (
     Grams,
     condition,
@@ -1364,7 +1364,7 @@ def test_speech_that_is_only_heard_has_fewer_versions(tmp_path):
     model = tiny_model()
     maker = BatchMaker([spoken, heard], model, config)
     found = [len(seen_versions(maker, model, name, 60)) for name in ("bob", "cat")]
-    assert found == [5, HEARD_VARIANTS]
+    assert found == [5, UNLABELLED_VARIANTS]
 
 
 @pytest.mark.parametrize("moving", [True, False])

@@ -1,4 +1,4 @@
-"""Shapes that were transferred to a head, kept in the user's cache folder: it takes seconds.
+"""Cache of transfers in the user's cache folder: one takes seconds.
 
 An entry's name is a hash of the head's vertices and triangles, of the built-in head and of the way
 that shapes are transferred; a damaged entry is computed anew.
@@ -23,7 +23,7 @@ from dtalk.utils.types import IntArray, Progress
 
 
 def default_folder() -> Path:
-    """Where transferred shapes are kept: in the user's cache folder."""
+    """Get the default folder for transferred shapes, in the user's cache folder."""
     return user_cache_path("dtalk") / "heads"
 
 
@@ -34,7 +34,7 @@ def transfer_to(
     folder: Path,
     progress: Progress,
 ) -> Transfer:
-    """`dtalk.heads.transfer.transfer.transfer` from the built-in head, remembered."""
+    """Transfer from the built-in head, cached; see `dtalk.heads.transfer.transfer.transfer`."""
     path = folder / f"{_digest(vertices, faces, *eyes)}.npz"
     kept = _read(path, len(vertices))
     if kept is None:
@@ -53,7 +53,7 @@ def _digest(*arrays: npt.NDArray[Any]) -> str:
 
 
 def _read(path: Path, count: int) -> Transfer | None:
-    """What an entry holds; none if it is not there or damaged."""
+    """Read an entry; None if it is not there or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             kept = Transfer(**{field.name: archive[field.name] for field in fields_of(Transfer)})

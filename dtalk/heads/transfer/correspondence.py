@@ -1,4 +1,4 @@
-"""Correspondence of two faces: one surface is bent onto the other."""
+"""Correspondence of two faces, by a non-rigid registration of their surfaces."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SURROUNDINGS = 0.012  # metres around a vertex in which lengths are compared
 TRUST = 0.0015  # metres: a partner so far away is trusted as much as the smooth surroundings
 
 
-def _drawn(source: Skin, target: Skin, start: Points, step: Callable[[], None]) -> Points:
-    """The source's vertices, drawn from ``start`` onto the target."""
+def _deformed(source: Skin, target: Skin, start: Points, step: Callable[[], None]) -> Points:
+    """Deform the source's vertices from ``start`` onto the target."""
     weights = target.samples(3)
     there, there_normals = weights @ target.vertices, unit_vectors(weights @ target.normals())
     ends = np.asarray(weights @ target.border().astype(float)) > 0
@@ -40,7 +40,7 @@ def _drawn(source: Skin, target: Skin, start: Points, step: Callable[[], None]) 
         )
         pull[ends[found]] = 0
         system = stiffness * bending + sparse.diags_array(pull + 1e-4)
-        # What is not drawn keeps the shape that it starts with.
+        # What is not pulled keeps the shape that it starts with.
         moved = (pull + 1e-4)[:, None] * (np.where(pull[:, None] > 0, there[found], places) - start)
         places = start + splu(sparse.csc_array(system)).solve(moved)
         step()
@@ -69,19 +69,22 @@ class Match:
 
 
 def match(source: Face, target: Face, step: Callable[[], None] = lambda: None) -> Match:
-    """See the steps 1 and 2 of the module; ``step`` is called after each of `STEPS`."""
+    """Match two faces: steps 1 and 2 of the transfer; ``step`` is called after each of `STEPS`."""
     marks = landmarks(source), landmarks(target)
     found = np.all(np.isfinite(np.concatenate(marks, axis=1)), axis=1)
     if not np.any(found[:2]):
         raise HeadError("no face was found in it: neither nose nor mouth below its eyes")
     bend = RBFInterpolator(marks[0][found], marks[1][found], kernel="linear", degree=1)
     start = bend(source.skin.vertices)
-    places = _drawn(source.skin, target.skin, start, step)
-    drawn = Skin(places, source.skin.faces)
-    samples = drawn.samples(4)
+    places = _deformed(source.skin, target.skin, start, step)
+    deformed = Skin(places, source.skin.faces)
+    samples = deformed.samples(4)
     wanted = target.skin
     closest, apart, cosine = closest_points(
-        wanted.vertices, wanted.normals(), samples @ places, unit_vectors(samples @ drawn.normals())
+        wanted.vertices,
+        wanted.normals(),
+        samples @ places,
+        unit_vectors(samples @ deformed.normals()),
     )
     alike = np.clip((cosine - ALIKE) / (1 - ALIKE), 0, 1)
     trust = alike / ((apart / TRUST) ** 2 + 1e-6)
@@ -92,7 +95,7 @@ STEPS = len(STIFFNESS)
 
 
 def local_maps(before: Points, after: Points, width: float = SURROUNDINGS) -> Points:
-    """The linear map around each point of ``before`` that takes it to ``after``: [V, 3, 3].
+    """Find the linear map around each point of ``before`` that takes it to ``after``: [V, 3, 3].
 
     Fitted to the points within about ``width``; in directions without any, as the whole.
     """
@@ -113,12 +116,12 @@ def local_maps(before: Points, after: Points, width: float = SURROUNDINGS) -> Po
 
 
 def _fitted(before: Points, after: Points) -> Points:
-    """The linear map as a matrix for rows: ``before @ map`` is ``after``, least squares."""
+    """Fit the linear map by least squares: ``before @ map`` is ``after``."""
     return np.asarray(np.linalg.lstsq(before, after, rcond=None)[0], dtype=np.float64)
 
 
 def transfer_values(values: Points, found: Match, target: Skin) -> Points:
-    """Values of the source's vertices [Vs, C] at the target's [Vt, C], smooth where unsure."""
+    """Interpolate values of the source's vertices [Vs, C] at the target's [Vt, C]."""
     bending = target.laplacian()
     system = bending.T @ bending + sparse.diags_array(found.trust + 1e-6)
     return splu(sparse.csc_array(system)).solve(found.trust[:, None] * (found.weights @ values))

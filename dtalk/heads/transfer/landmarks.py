@@ -26,7 +26,7 @@ class Face:
 
 
 def landmarks(face: Face) -> Points:
-    """Points that every face has, in the same order for all; NaN where one is not found."""
+    """Find points that every face has, in one order for all; NaN where one is not found."""
     weights = face.skin.samples(3)
     points, normals = weights @ face.skin.vertices, unit_vectors(weights @ face.skin.normals())
     middle = face.eyes.mean(axis=0)
@@ -49,14 +49,14 @@ def landmarks(face: Face) -> Points:
 def _extreme(
     points: Points, direction: Sequence[float], x: Any, y: Any, z: Any = (-np.inf, np.inf)
 ) -> Points:
-    """The point inside a box that lies farthest in a direction."""
+    """Find the point inside a box that lies farthest in a direction."""
     limits = np.array([x, y, z])
     inside = points[((points > limits[:, 0]) & (points < limits[:, 1])).all(axis=1)]
     return inside[np.argmax(inside @ np.array(direction))] if len(inside) else np.full(3, np.nan)
 
 
 def _slit(points: Points, normals: Points, nose: Points) -> Points:
-    """The middle of the line between the lips, its left and its right end, [3, 3].
+    """Find the middle of the line between the lips, its left and its right end, [3, 3].
 
     There a surface that looks down lies close above one that looks up, not deep inside.
     """
@@ -82,12 +82,12 @@ def _slit(points: Points, normals: Points, nose: Points) -> Points:
 
 
 def skin_of(head: Head) -> IntArray:
-    """The skin's vertices of a head whose first ones they are."""
+    """Get the indices of a head's skin vertices."""
     return np.flatnonzero(head.parts == PARTS.index("skin"))
 
 
 def face_of(head: Head) -> Face:
-    """The face of a head with eyeballs."""
+    """Get the face of a head with eyeballs."""
     places = head.vertices.astype(np.float64)
     eyes = np.flatnonzero(head.parts == PARTS.index("eye"))
     balls = [eyes[places[eyes, 0] * side > 0] for side in (1, -1)]
@@ -95,6 +95,6 @@ def face_of(head: Head) -> Face:
 
 
 def eye_centres(places: Points, eyes: Sequence[IntArray]) -> tuple[Points, float]:
-    """Centres [2, 3] and mean radius of two eyeballs."""
+    """Compute the centres [2, 3] and mean radius of two eyeballs."""
     centres, radii = zip(*(sphere(places[ball]) for ball in eyes), strict=True)
     return np.stack(centres), float(np.mean(radii))

@@ -18,13 +18,13 @@ NORMAL_LENGTH = 0.015  # metres that a difference of 1 between normals counts fo
 
 @dataclass(frozen=True)
 class Skin:
-    """A surface of triangles, and what is asked of it again and again."""
+    """A triangle surface with cached properties."""
 
     vertices: Points
     faces: IntArray
 
     def normals(self) -> Points:
-        """Of the vertices, [V, 3], each face weighing as much as its area."""
+        """Vertex normals, [V, 3], each face weighing as much as its area."""
         a, b, c = (self.vertices[corner] for corner in self.faces.T)
         across = np.cross(b - a, c - a)
         summed = np.zeros_like(self.vertices)
@@ -76,7 +76,7 @@ class Skin:
 
 
 def unit_vectors(vectors: Points) -> Points:
-    """Vectors ``[N, 3]`` divided by their lengths."""
+    """Divide vectors ``[N, 3]`` by their lengths."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
@@ -86,7 +86,7 @@ def unit_vectors(vectors: Points) -> Points:
 def closest_points(
     wanted: Points, wanted_normals: Points, there: Points, there_normals: Points
 ) -> tuple[IntArray, Points, Points]:
-    """For each point the closest one there, the distance, and the cosine between their normals."""
+    """Find for each point the closest one, its distance, and the cosine between their normals."""
     tree = cKDTree(np.concatenate((there, NORMAL_LENGTH * there_normals), axis=1))
     _, found = tree.query(np.concatenate((wanted, NORMAL_LENGTH * wanted_normals), axis=1))
     apart = np.linalg.norm(there[found] - wanted, axis=1)
@@ -94,7 +94,7 @@ def closest_points(
 
 
 def pieces(count: int, faces: IntArray) -> IntArray:
-    """Which connected piece each vertex belongs to, [V]."""
+    """Label the connected piece of each vertex, [V]."""
     pairs = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
     joined = sparse.coo_array((np.ones(len(pairs)), tuple(pairs.T)), (count, count))
     labels: IntArray = connected_components(joined, directed=False)[1]
@@ -102,7 +102,7 @@ def pieces(count: int, faces: IntArray) -> IntArray:
 
 
 def submesh(vertices: Points, faces: IntArray, chosen: IntArray) -> Skin:
-    """The faces whose corners are all among ``chosen`` vertices, ascending."""
+    """Get the faces whose corners are all among ``chosen`` vertices, ascending."""
     place = np.full(len(vertices), -1)
     place[chosen] = np.arange(len(chosen))
     renamed = place[faces]
@@ -110,7 +110,7 @@ def submesh(vertices: Points, faces: IntArray, chosen: IntArray) -> Skin:
 
 
 def sphere(points: Points) -> tuple[Points, float]:
-    """Centre and radius of the sphere closest to points, by linear least squares."""
+    """Fit a sphere to points by linear least squares: centre and radius."""
     middle = points.mean(axis=0)
     apart = points - middle
     system = np.concatenate((2 * apart, np.ones((len(points), 1))), axis=1)

@@ -1,16 +1,16 @@
-"""The built-in head's shapes, regions and colours, transferred to another head's vertices.
+"""Transfer of the built-in head's shapes, regions and colours to another head's vertices.
 
 The other head may have any triangles and proportions. Both are brought together in steps:
 
 1. Landmarks (eyes, nose, mouth, chin, ears), found in the same way on both, and a smooth warp
    through them (a biharmonic spline).
-2. The built-in head's skin, warped so, is drawn onto the other's, stiff at first and ever softer
+2. The built-in head's skin, warped so, is deformed onto the other's, stiff at first and ever softer
    (non-rigid iterative closest points; Amberg, Romdhani and Vetter 2007). What is close is judged
    by place and normal together: an upper lip is close to an upper lip, however little the two lips
    are apart.
-3. Each vertex of the other skin takes what the closest point of the drawn skin has: displacements,
-   turned and scaled by what the way there does to its surroundings. Where nothing is close
-   (the depth of mouth and eye sockets), they go on smoothly from where something is.
+3. Each vertex of the other skin takes what the closest point of the deformed skin has:
+   displacements, turned and scaled by what the way there does to its surroundings. Where nothing
+   is close (the depth of mouth and eye sockets), they go on smoothly from where something is.
 
 Lengths are metres, y is up, the face looks along +z, in both.
 """
@@ -46,7 +46,7 @@ def _span(eyes: Points) -> float:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What the built-in head gives to another one; arrays as in `dtalk.heads.head.Head`.
+    """The result of a transfer; arrays as in `dtalk.heads.head.Head`.
 
     Attributes:
         fields: float32 [52, V, 3], metres. Eyeballs have none: they are to be turned.
@@ -68,13 +68,13 @@ def transfer(
     eyes: Sequence[IntArray],
     progress: Progress = lambda done, total: None,
 ) -> Transfer:
-    """Carry all that ``source`` has to a mesh of a head.
+    """Transfer all that ``source`` has to a mesh of a head.
 
     Args:
         source: the head with the 52 shapes.
         vertices, faces: [V, 3], upright, of about a head's size in metres, and [F, 3].
         eyes: vertices of the left and of the right eyeball; the others are skin.
-        progress: told how many steps are done, and of how many.
+        progress: called with the steps done and all steps.
 
     Raises:
         HeadError: the mesh has no face that could be found.
@@ -140,7 +140,7 @@ def _fields(head: Head) -> Array:
 
 
 def _skin_fields(source: Head, found: Match, target: Skin) -> Points:
-    """The source's, each turned and scaled as its surroundings are: [52, Vt, 3]."""
+    """Transfer the source's fields, turned and scaled as their surroundings are: [52, Vt, 3]."""
     own = _fields(source)[:, skin_of(source)].astype(np.float64)
     moved = np.einsum("vij,kvj->vki", found.local, own)
     there = transfer_values(moved.reshape(len(moved), -1), found, target)
@@ -150,7 +150,7 @@ def _skin_fields(source: Head, found: Match, target: Skin) -> Points:
 def _skin_and_loose(
     count: int, faces: IntArray, eyes: Sequence[IntArray]
 ) -> tuple[IntArray, IntArray]:
-    """The largest piece besides the eyes, and all others: teeth, tongue, hair."""
+    """Find the largest piece besides the eyes, and all others: teeth, tongue, hair."""
     labels = pieces(count, faces)
     rest = np.setdiff1d(np.arange(count), np.concatenate([*eyes, np.empty(0, int)]))
     largest = np.bincount(labels[rest]).argmax()
@@ -158,7 +158,7 @@ def _skin_and_loose(
 
 
 def _nearest_of_all(source: Head, found: Match, points: Points) -> IntArray:
-    """For points off the skin, the closest vertex of anything but the eyes."""
+    """Find, for points off the skin, the closest vertex of anything but the eyes."""
     still = np.isin(source.parts, (PARTS.index("eye"), PARTS.index("glint")))
     kept = np.flatnonzero(~still)
     tree = cKDTree(found.bend(source.vertices[kept].astype(np.float64)))
@@ -166,7 +166,7 @@ def _nearest_of_all(source: Head, found: Match, points: Points) -> IntArray:
 
 
 def _skin_colors(source: Head, found: Match) -> Points:
-    """The source's, with brows painted where it has hairs."""
+    """Transfer the source's colours, with brows painted where it has hairs."""
     own = skin_of(source)
     colors = found.weights @ source.colors[own]
     hairs = np.flatnonzero(source.parts == PARTS.index("brow"))
@@ -178,7 +178,7 @@ def _skin_colors(source: Head, found: Match) -> Points:
 
 
 def _eye_colors(source: Head, face: Face, directions: Points) -> Points:
-    """Of an eyeball's vertices, as seen from its centre: those of the source's left eye."""
+    """Transfer the colours of the source's left eye, by direction from the centre."""
     eyes = np.flatnonzero(source.parts == PARTS.index("eye"))
     left = eyes[source.vertices[eyes, 0] > 0]
     tree = cKDTree(unit_vectors(source.vertices[left] - face.eyes[0]))
@@ -211,7 +211,7 @@ def _regions(source: Head, own: Skin, found: Match, skin: IntArray) -> dict[str,
 
 
 def head_arrays(transferred: Transfer, vertices: Array, faces: IntArray) -> dict[str, Any]:
-    """What a :class:`.Head` is made of, apart from its shapes."""
+    """Collect the arrays of a :class:`.Head`, apart from its shapes."""
     upper, lower = transferred.opening.tolist()
     left, right = transferred.corners.tolist()
     return {
