@@ -17,14 +17,14 @@ _COLUMNS = ("clip", "set", "split", "speaker", "emotion", "audio", "motion")
 def read_index(folder: Path, note: Note = warn) -> list[Clip]:
     """List all clips of a data set: native, or else what :func:`.published_clips` finds.
 
-    ``note`` is called, with one line a kind, with which files of a published data set have no partner.
+    ``note`` is called with a line for each kind of file without a partner in a published data set.
 
     Raises:
         DataError: no index, a missing column, an unknown split, or no clip at all.
     """
     folder = Path(folder)
     if not (folder / INDEX).is_file() and folder.is_dir():
-        from dtalk.data.published import published_clips  # which makes the clips of this module
+        from dtalk.data.published import published_clips
 
         clips = published_clips(folder, note)
         if clips:

@@ -94,8 +94,8 @@ def is_vocaset(folder: Path) -> bool:
 def read_vocaset(folder: Path, split: str = "test", note: Note = warn) -> Vocaset:
     """Open the sentences of a split, ``train``, ``val`` or ``test``; see :class:`Vocaset`.
 
-    ``note`` is called with what is left out. Meshes are read when they are asked for; of the sound, which
-    is one pickle, only the split's is kept.
+    ``note`` is called with what is left out. Meshes are read when they are asked for; of the
+    sound, which is one pickle, only the split's is kept.
 
     Raises:
         DtalkError: a file is missing or damaged, or holds nothing of the split.

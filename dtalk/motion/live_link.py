@@ -61,7 +61,9 @@ def write_csv(motion: Motion, path: Path) -> None:
 def _eye_columns(coefficients: Array) -> Array:
     """Yaw, pitch and roll of both eyes [T, 6], radians; the app's yaw is positive to the right."""
     angles = np.zeros((len(coefficients), 2, 3), np.float32)
-    angles[:, :, :2] = eye_angles(coefficients) * np.float32((-1, 1)) + np.float32(0)  # no -0
+    angles[:, :, :2] = eye_angles(coefficients) * np.array((-1, 1), np.float32) + np.float32(
+        0
+    )  # no -0
     return angles.reshape(len(coefficients), -1)
 
 

@@ -1,7 +1,7 @@
 """Voice activity detection, and closing of the mouth in silence.
 
-The model learns to close the mouth in silence, but real speakers open their mouths well before they speak, and
-noises move them. Here the rule is plain: far from any sound the mouth is closed.
+The model learns to close the mouth in silence, but real speakers open their mouths well before they
+speak, and noises move them. Here the rule is plain: far from any sound the mouth is closed.
 """
 
 from __future__ import annotations

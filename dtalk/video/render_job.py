@@ -107,7 +107,7 @@ class RenderJob:
         return count
 
     def _motions(self, job: Job) -> tuple[list[Motion], Path | None]:
-        """Read or make the motions, all of one rate and as long as the sound, and find the sound."""
+        """Read or make the motions, of one rate and as long as the sound, and find the sound."""
         if self.together:
             sources = [path for _, path in self.together]
             motions, audio = read_inputs(sources, self.audio, self._animated)
