@@ -16,11 +16,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
-from dtalk.config import ModelConfig, with_new_names
+from dtalk.config import ModelConfig
 from dtalk.errors import CheckpointError, one_line
 from dtalk.model import DiffusionTalker
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.utils.files import atomic_path
+from dtalk.utils.settings import with_new_names
 
 FORMAT_VERSION = 2
 _KEY = "dtalk"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dtalk.checkpoint import load_model
-from dtalk.config import AUTO, DEFAULT_OPTIONS, AnimationOptions, with_new_names
+from dtalk.config import AUTO, DEFAULT_OPTIONS, AnimationOptions
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError, DtalkError
 from dtalk.model import DiffusionTalker, clip_noise
@@ -20,6 +20,7 @@ from dtalk.speech.audio import load_audio
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.pretrained import load_large_encoder
 from dtalk.utils.devices import device_of
+from dtalk.utils.settings import with_new_names
 from dtalk.utils.types import Array, Progress
 
 DEFAULT_WEIGHTS = "student.safetensors"

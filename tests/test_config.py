@@ -13,8 +13,9 @@ from typer.main import get_command
 
 from dtalk.checkpoint import load_model, save_model
 from dtalk.cli.app import app
-from dtalk.config import AnimationOptions, ModelConfig, TrainingConfig, with_new_names
+from dtalk.config import AnimationOptions, ModelConfig, TrainingConfig
 from dtalk.errors import CheckpointError
+from dtalk.utils.settings import with_new_names
 
 
 @pytest.mark.parametrize(("kind", "before", "after"), [

@@ -28,8 +28,8 @@ LAYERS = (
     ("diffusion", "heads", "speech"),
     ("nn",),
     ("motion",),
-    ("utils",),
     ("config",),
+    ("utils",),
     ("errors", "version"),
 )
 HEIGHT = {room: -number for number, rooms in enumerate(LAYERS) for room in rooms}

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtalk.config import (
-    LOOK,
-    RESEARCH,
     AnimationOptions,
     DistillationConfig,
     HeadChoice,
@@ -23,6 +21,7 @@ from dtalk.config import (
     TrainingConfig,
 )
 from dtalk.errors import DtalkError
+from dtalk.utils.settings import LOOK, RESEARCH
 from dtalk.version import __version__
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from dtalk.config import EVERYDAY, MACHINE, MOST_THREADS
+from dtalk.config import MOST_THREADS
+from dtalk.utils.settings import EVERYDAY, MACHINE
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="replace outputs that exist")]
 Threads = Annotated[

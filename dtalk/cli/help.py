@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from dtalk.config import EVERYDAY, GROUPS
+from dtalk.utils.settings import EVERYDAY, GROUPS
 
 Rows = list[tuple[str, str]]
 COLUMN = (
@@ -21,7 +21,7 @@ COLUMN = (
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose flags are listed in the groups of :data:`dtalk.config.GROUPS`."""
+    """A command whose flags are listed in the groups of :data:`.GROUPS`."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then a section a group."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dtalk.checkpoint import load_model, save_model
-from dtalk.config import ModelConfig, TrainingConfig, with_new_names
+from dtalk.config import ModelConfig, TrainingConfig
 from dtalk.data.clips import LoadedClip, few, in_pieces, labels_of, load_clips, select
 from dtalk.data.index import read_index
 from dtalk.errors import CheckpointError, DataError
@@ -37,6 +37,7 @@ from dtalk.training.observer import Observer
 from dtalk.training.starting import load_compatible, new_model, standardise_features, statistics
 from dtalk.training.unlabelled import read_speech
 from dtalk.utils.files import atomic_path
+from dtalk.utils.settings import with_new_names
 from dtalk.utils.types import Progress
 
 MODEL_FILE = "model.safetensors"

@@ -13,7 +13,7 @@ from typer.main import get_command
 from dtalk import config
 from dtalk.cli.app import app
 from dtalk.cli.help import App, GroupedCommand, in_groups, write_sections
-from dtalk.config import EVERYDAY, GROUPS, LOOK, MACHINE
+from dtalk.utils.settings import EVERYDAY, GROUPS, LOOK, MACHINE
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 CLASSES = [kind for kind in vars(config).values() if isinstance(kind, type) and is_dataclass(kind)]

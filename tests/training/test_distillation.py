@@ -1175,6 +1175,8 @@ def test_drawn_motion_shows_the_emotion_a_clip_is_labelled_with(tmp_path):
         ).train[-1]
         for emotion in ("calm", "happy")
     )
+    assert happy.coefficients is not None
+    assert calm.coefficients is not None
     raised = happy.coefficients - calm.coefficients
     smile = ARKIT_NAMES.index("mouthSmileLeft")
     assert raised.min() == 0  # never less than was drawn
