@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -1295,34 +1294,3 @@ def test_distilling_on_data_without_validation(distill: Callable[..., Result], s
     result = distill(slow, "--data", folder)
     assert (result.status, result.err.strip()) == (0, "")
     assert inference.load("out/model.safetensors").config.steps == 2
-
-
-# --- the documentation ------------------------------------------------------------------------
-
-
-def documented() -> list[list[str]]:
-    """All calls of dtalk in the README's blocks of shell commands."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("dtalk ")]
-
-
-def test_the_readme_shows_every_command() -> None:
-    assert {arguments[0] for arguments in documented()} >= set(COMMANDS)
-
-
-@pytest.mark.parametrize("arguments", documented(), ids=" ".join)
-def test_commands_of_the_readme_are_understood(arguments: list[str]) -> None:
-    """They parse: no flag is misspelled, none is missing."""
-    name, *rest = arguments
-    command = get_command(app).commands[name]  # type: ignore[attr-defined]
-    context = command.make_context(name, rest)
-    assert context.params
-
-
-def test_files_named_in_the_readme_exist() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#:]+)\)", text) if "/pictures/" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
