@@ -157,7 +157,7 @@ def _vectors(rotations: npt.ArrayLike) -> Array:
     return Rotation.from_matrix(np.asarray(rotations)).as_rotvec().astype(np.float32)
 
 
-def checked_flame(head: Head) -> FlameHead:
+def checked_flame(head: Head | None) -> FlameHead:
     """Check that the head is one whose parameters can be fitted.
 
     Raises:

@@ -62,7 +62,7 @@ class FlameHead(RiggedHead):
         return self.flame.joints(self.vertices)
 
     @cached_property
-    def _neck(self) -> tuple[Array, Array]:
+    def neck(self) -> tuple[Array, Array]:
         return self.joints[NECK], 1 - self.flame.weights[:, ROOT]
 
     def _turned(self, vertices: Array, rotations: Array) -> Array:

@@ -116,13 +116,13 @@ class Head:
 
     def _turned(self, vertices: Array, rotations: Array) -> Array:
         """Turn vertices [..., V, 3] about the neck's joint by rotations [..., 3, 3]."""
-        joint, share = self._neck
+        joint, share = self.neck
         apart = vertices - joint
         turned: Array = apart @ np.swapaxes(rotations, -1, -2) - apart
         return vertices + share[:, None] * turned
 
     @cached_property
-    def _neck(self) -> tuple[Array, Array]:
+    def neck(self) -> tuple[Array, Array]:
         """Compute the joint that the head turns about, [3], and each vertex' share of a turn."""
         mouth = self.vertices[list(self.corners)].mean(axis=0)
         above = self.vertices[self.vertices[:, 1] >= mouth[1]]

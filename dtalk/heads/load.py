@@ -45,8 +45,8 @@ def load_head(
     """Load a head that the 52 coefficients deform.
 
     Args:
-        path: a FLAME model (pkl or npz), or a mesh of a head in any format that trimesh reads; the
-            built-in head if None.
+        path: a FLAME model (pkl or npz), an avatar (glb, vrm) with at least ten targets of ARKit
+            names, or a mesh of a head in any format that trimesh reads; the built-in head if None.
         shape: the first numbers of a FLAME identity; the others are 0.
         masks: FLAME_masks.pkl, whose regions replace those that are transferred.
         progress: called with the steps done and all steps, while shapes are transferred.
@@ -63,13 +63,24 @@ def load_head(
     if path.suffix.lower() not in FLAME_SUFFIXES:
         if len(shape) or masks is not None:
             raise HeadError(f"{path} is a plain mesh: --shape and --masks are for a FLAME model")
-        return load_mesh_head(path, folder, progress)
+        return _avatar_or_mesh(path, folder, progress)
     flame = read_flame(path)
     try:
         head: Head = _flame_head(flame, folder, shape, progress)
     except HeadError as error:
         raise HeadError(f"cannot use FLAME head {path}: {error}") from error
     return head if masks is None else with_masks(head, masks)
+
+
+def _avatar_or_mesh(path: Path, folder: Path, progress: Progress) -> Head:
+    """A head with the shapes that it brings with it, else with transferred ones."""
+    from dtalk.motion.gltf import is_avatar
+
+    if is_avatar(path):
+        from dtalk.heads.avatar import load_avatar_head
+
+        return load_avatar_head(path, folder, progress)
+    return load_mesh_head(path, folder, progress)
 
 
 def _flame_head(

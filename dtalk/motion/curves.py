@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +27,17 @@ class Motion:
         audio: file name of the speech, empty if unknown.
         identity: label of the speaking style, empty if unknown.
         emotion: label of the emotion, empty if unknown.
+        identity_confidence, emotion_confidence: probability of a label that was inferred, 0 to 1;
+            None if it was named or is unknown.
         seed: seed of the noise that the motion was sampled from, at most 64 bits.
         model: name of the model that made it, empty for recordings.
         head_rotation: float32 [T, 3], yaw, pitch and roll in radians, as
             `dtalk.heads.head.turns` shows them; None if unknown.
+        notes: what was added to it, such as idle motion; empty if nothing.
 
     Raises:
         MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0, a
-            seed of more than 64 bits.
+            seed of more than 64 bits, a confidence that is no probability.
     """
 
     coefficients: Array
@@ -44,6 +48,9 @@ class Motion:
     seed: int | None = None
     model: str = ""
     head_rotation: Array | None = None
+    identity_confidence: float | None = None
+    emotion_confidence: float | None = None
+    notes: str = ""
 
     def __post_init__(self) -> None:
         coefficients = _checked(self.coefficients, len(ARKIT_NAMES), "coefficients")
@@ -60,6 +67,9 @@ class Motion:
         object.__setattr__(self, "fps", float(self.fps))
         if self.seed is not None and not -(2**63) <= self.seed < 2**64:
             raise MotionError(f"seed {self.seed} has more than 64 bits")
+        for share in (self.identity_confidence, self.emotion_confidence):
+            if share is not None and not 0 <= share <= 1:
+                raise MotionError(f"a confidence is 0 to 1, not {share}")
 
     def __len__(self) -> int:
         """Number of frames, T."""
@@ -69,6 +79,35 @@ class Motion:
     def duration(self) -> float:
         """Length in seconds."""
         return len(self) / self.fps
+
+
+#: Fields of a motion that tell where it came from; those that are empty or None are not known.
+PROVENANCE = (
+    *("audio", "identity", "emotion", "model", "seed"),
+    *("identity_confidence", "emotion_confidence", "notes"),
+)
+
+
+def provenance(motion: Motion) -> dict[str, str | int | float]:
+    """Collect what is known of where a motion came from, by field."""
+    fields = {name: getattr(motion, name) for name in PROVENANCE}
+    return {name: value for name, value in fields.items() if value not in ("", None)}
+
+
+def read_provenance(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert what a file says of where a motion came from to fields of `Motion`.
+
+    Raises:
+        MotionError: a number is none.
+    """
+    known = {name: values[name] for name in PROVENANCE if values.get(name) is not None}
+    try:
+        return {name: _KINDS.get(name, str)(value) for name, value in known.items()}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MotionError("its seed or a confidence is not a number") from error
+
+
+_KINDS = {"seed": int, "identity_confidence": float, "emotion_confidence": float}
 
 
 def _checked(values: npt.ArrayLike, width: int, what: str) -> Array:

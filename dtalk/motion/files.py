@@ -1,14 +1,15 @@
-"""Motion files: npz (ours), csv (Live Link Face), json (NVIDIA Audio2Face).
+"""Motion files: npz (ours), csv (Live Link Face), json (NVIDIA Audio2Face); animations in glb.
 
 Each has one reader and one writer, chosen from ``FORMATS`` by the file's suffix or by name. All
 are read by channel name, upper and lower case alike: channels may be in any order, those a file
 lacks are 0, those dtalk does not know are ignored with a ``dtalk.motion.columns.MotionWarning``.
+A glb holds a head too: `dtalk.heads.export` writes it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy.typing as npt
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged
-from dtalk.motion.curves import FPS, Motion
+from dtalk.motion.curves import FPS, Motion, provenance, read_provenance
+from dtalk.motion.gltf import read_glb
 from dtalk.motion.live_link import read_csv, write_csv
 from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
 
@@ -47,7 +49,7 @@ def write_motion(motion: Motion, path: Path | str, format: str | None = None) ->
         DtalkError: the place cannot be written.
     """
     path = Path(path)
-    chosen = _chosen(path, format)
+    chosen = FORMATS[_chosen(path, format, FORMATS)]
     with atomic_path(path) as temporary:
         chosen.write(motion, temporary)
 
@@ -60,9 +62,9 @@ def read_motion(path: Path | str, format: str | None = None) -> Motion:  # noqa:
             channels, or with values that are not finite numbers.
     """
     path = Path(path)
-    chosen = _chosen(path, format)
+    reader = READERS[_chosen(path, format, READERS)]
     with naming(path):
-        return chosen.read(path)
+        return reader(path)
 
 
 @contextmanager
@@ -80,12 +82,12 @@ def naming(path: Path) -> Iterator[None]:
         raise MotionError(f"{path}: not a text file") from error
 
 
-def _chosen(path: Path, name: str | None) -> MotionFormat:
+def _chosen(path: Path, name: str | None, known: Iterable[str]) -> str:
     name = (name or path.suffix).lower().removeprefix(".")
-    if name not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise MotionError(f"no motion format {name!r} (for {path}); there are {known}")
-    return FORMATS[name]
+    if name not in known:
+        listed = ", ".join(known)
+        raise MotionError(f"no motion format {name!r} (for {path}); there are {listed}")
+    return name
 
 
 def is_flame(path: Path) -> bool:
@@ -102,13 +104,9 @@ def npz_arrays(motion: Motion) -> dict[str, Any]:
         "coefficients": motion.coefficients,
         "names": np.array(ARKIT_NAMES),
         "fps": np.float64(motion.fps),
-        "audio": np.array(motion.audio),
-        "identity": np.array(motion.identity),
-        "emotion": np.array(motion.emotion),
-        "model": np.array(motion.model),
+        **{name: np.array("") for name in ("audio", "identity", "emotion", "model")},
+        **{name: np.array(value) for name, value in provenance(motion).items()},
     }
-    if motion.seed is not None:
-        arrays["seed"] = np.array(motion.seed)
     if motion.head_rotation is not None:
         arrays["head_rotation"] = motion.head_rotation
     return arrays
@@ -126,15 +124,15 @@ def _read_npz(path: Path) -> Motion:
         raise MotionError("not a motion file: it lacks `coefficients` or `names`")
     names = [str(name) for name in arrays["names"].ravel()]
     try:
-        return Motion(
-            coefficients=arranged(path, names, arrays["coefficients"]),
-            fps=float(arrays.get("fps", FPS)),
-            seed=int(arrays["seed"]) if "seed" in arrays else None,
-            head_rotation=arrays.get("head_rotation"),
-            **{key: str(arrays.get(key, "")) for key in ("audio", "identity", "emotion", "model")},
-        )
-    except (TypeError, ValueError, OverflowError) as error:
-        raise MotionError("its `fps` or `seed` is not a number") from error
+        fps = float(arrays.get("fps", FPS))
+    except (TypeError, ValueError) as error:
+        raise MotionError("its `fps` is not a number") from error
+    return Motion(
+        coefficients=arranged(path, names, arrays["coefficients"]),
+        fps=fps,
+        head_rotation=arrays.get("head_rotation"),
+        **read_provenance(arrays),
+    )
 
 
 def _npz_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -161,6 +159,10 @@ def _write_json(motion: Motion, path: Path) -> None:
         "facsNames": ARKIT_NAMES,
         "weightMat": weights.tolist(),
     }
+    origin = provenance(motion)
+    origin.pop("audio", None)
+    if origin:
+        content["dtalk"] = origin  # readers of the format look for the six keys above
     path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
 
 
@@ -177,8 +179,10 @@ def _read_json(path: Path) -> Motion:
     fps = content.get("exportFps", FPS)
     if not isinstance(fps, int | float) or not 0 < fps < 1e6:
         raise MotionError(f"`exportFps` is {fps!r}, not a frame rate")
-    audio = str(content.get("trackPath") or "")
-    return Motion(coefficients=arranged(path, names, weights), fps=fps, audio=audio)
+    origin = content.get("dtalk")
+    known = read_provenance(origin if isinstance(origin, dict) else {})
+    known["audio"] = str(content.get("trackPath") or "")
+    return Motion(coefficients=arranged(path, names, weights), fps=fps, **known)
 
 
 def json_object(path: Path, what: str) -> dict[str, Any]:
@@ -203,9 +207,15 @@ def is_names(names: object) -> TypeGuard[list[str]]:
     return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
-#: All formats by name, which is also the suffix; the first is our own.
+#: All formats that hold motion alone by name, which is also the suffix; the first is our own.
 FORMATS: dict[str, MotionFormat] = {
     "npz": MotionFormat(_write_npz, _read_npz),  # exact, with provenance
     "csv": MotionFormat(write_csv, read_csv),  # Live Link Face
     "json": MotionFormat(_write_json, _read_json),  # NVIDIA Audio2Face
+}
+#: What motion is read from, by suffix.
+READERS: dict[str, Callable[[Path], Motion]] = {
+    **{name: kind.read for name, kind in FORMATS.items()},
+    "glb": read_glb,
+    "vrm": read_glb,
 }

@@ -1,4 +1,4 @@
-"""Where the eyes look, from the eight eyeLook curves."""
+"""Gaze: the angles of the eyes from the eight eyeLook curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDEWAYS, DOWNWARD, UPWARD = 0.6, 0.6, 0.45
 
 
 def eye_angles(coefficients: npt.ArrayLike) -> Array:
-    """Yaw and pitch of the left and the right eye, radians: [T, 52] -> [T, 2, 2].
+    """Compute yaw and pitch of both eyes, left first, radians: [T, 52] -> [T, 2, 2].
 
     Positive angles look to the face's own left, and down.
     """

@@ -35,7 +35,13 @@ def add_idle_motion(motion: Motion, seed: int = 0) -> Motion:
     rotation = drift(times, random).astype(np.float32)
     if motion.head_rotation is not None:
         rotation += motion.head_rotation
-    return replace(motion, coefficients=coefficients, head_rotation=rotation)
+    notes = "; ".join(filter(None, (motion.notes, idle_note(seed))))
+    return replace(motion, coefficients=coefficients, head_rotation=rotation, notes=notes)
+
+
+def idle_note(seed: int) -> str:
+    """Say in one line that idle motion was added, for the files that hold it."""
+    return f"blinks and head motion are sampled from seed {seed}, not from the sound"
 
 
 def blinks(times: Floats, random: np.random.Generator) -> Floats:

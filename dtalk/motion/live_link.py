@@ -61,14 +61,14 @@ def write_csv(motion: Motion, path: Path) -> None:
 def _eye_columns(coefficients: Array) -> Array:
     """Yaw, pitch and roll of both eyes [T, 6], radians; the app's yaw is positive to the right."""
     angles = np.zeros((len(coefficients), 2, 3), np.float32)
-    angles[:, :, :2] = eye_angles(coefficients) * np.array((-1, 1), np.float32) + np.float32(
-        0
-    )  # no -0
+    found = eye_angles(coefficients)
+    angles[:, :, 0] = 0 - found[:, :, 0]  # so that 0 stays 0 and does not become -0
+    angles[:, :, 1] = found[:, :, 1]
     return angles.reshape(len(coefficients), -1)
 
 
 def _timecode(frame: int, fps: float) -> str:
-    """Format a frame's start as HH:MM:SS:FF.sss, the first frame at 0; FF counts whole frames."""
+    """Format a frame's start as HH:MM:SS:FF.sss, the first at 0; FF counts 60ths."""
     ticks = round(frame / fps * _CLOCK * 1000)
     seconds, ticks = divmod(ticks, _CLOCK * 1000)
     minutes, seconds = divmod(seconds, 60)

@@ -12,7 +12,7 @@ _NUMBERED = re.compile(r"^a\d\d_")
 
 
 def _spellings() -> dict[str, int]:
-    """Every name in lower case without marks, sides in full and as a letter, and its channel."""
+    """List the names in lower case without marks, sides in full and as a letter."""
     known = {name.lower(): channel for channel, name in enumerate(ARKIT_NAMES)}
     for name, channel in list(known.items()):
         for side, letter in _SIDES.items():
@@ -25,7 +25,7 @@ _CHANNELS = _spellings()
 
 
 def channel_of(name: str) -> int | None:
-    """Position in ``ARKIT_NAMES`` of a name in any common spelling; None for other names.
+    """Look up a name in any common spelling in ``ARKIT_NAMES``; None for other names.
 
     Read alike: ``eyeBlinkLeft``, ``EyeBlinkLeft``, ``eyeBlink_L``, ``eye_blink_left``,
     ``A14_Eye_Blink_Left``, and with what other programs put before it:

@@ -13,7 +13,7 @@ LOBES = 3  # of the sinc, on each side
 
 
 def resample_motion(motion: Motion, fps: float) -> Motion:
-    """The same motion at another frame rate.
+    """Resample a motion to another frame rate.
 
     Frames stand for their centres, (k + 0.5) / fps. The kernel is Lanczos', a sinc in the window of
     a wider one; to a lower rate it is stretched, so that what is too fast for that rate is taken
@@ -40,7 +40,7 @@ def resample_motion(motion: Motion, fps: float) -> Motion:
 
 
 def _filtered(values: Array, places: Floats, stretch: float) -> Array:
-    """Weighted means of rows [T, C] around fractional row numbers [T'], the kernel stretched."""
+    """Average rows [T, C] around fractional row numbers [T'] by the stretched kernel."""
     reach = int(np.ceil(LOBES * stretch))
     nearest = np.round(places).astype(int)
     total = np.zeros((len(places), values.shape[1]))

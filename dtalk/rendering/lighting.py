@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from dtalk.heads.head import PARTS, Head
+from dtalk.heads.normals import incidence
 from dtalk.utils.types import Array
 
 GAMMA = 2.2
@@ -47,7 +47,7 @@ class Light:
         self._soft_gloss, self._hard_gloss = _gloss(head)
         self._is_hair = is_hair(head)
         self._corners = tuple(np.ascontiguousarray(corner) for corner in head.faces.T)
-        self._incidence = _incidence(head)
+        self._incidence = incidence(head)
 
     def shade(self, vertices: Array) -> tuple[Array, Array]:
         """Shade positions [V, 3]: sRGB [V, 3], 0 to 1, and normals [V, 3]."""
@@ -98,14 +98,6 @@ def _gloss(head: Head) -> tuple[Array, Array]:
     hard[head.parts == PARTS.index("tongue")] = TONGUE_GLOSS
     lit = np.clip(head.colors.max(axis=1) / GLOSSY_ALBEDO, 0, 1) ** 2
     return (soft * lit).astype(np.float32), (hard * lit).astype(np.float32)
-
-
-def _incidence(head: Head) -> sparse.csr_array:
-    """Incidence matrix [V, F]: 1 where a face touches a vertex."""
-    faces = len(head.faces)
-    rows, columns = head.faces.ravel(), np.repeat(np.arange(faces), 3)
-    ones = np.ones(3 * faces, dtype=np.float32)
-    return sparse.csr_array((ones, (rows, columns)), shape=(len(head.vertices), faces))
 
 
 def _cross(a: Array, b: Array) -> Array:

@@ -17,7 +17,7 @@ from dtalk.config import (
 )
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion
-from dtalk.motion.idle import add_idle_motion
+from dtalk.motion.idle import add_idle_motion, idle_note
 from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size
 from dtalk.utils.jobs import Job, plan
@@ -75,12 +75,7 @@ class RenderJob:
     @property
     def comment(self) -> str:
         """A comment for the outputs; empty if all motion is the inputs'."""
-        seed = self.options.seed
-        return (
-            f"blinks and head motion are sampled from seed {seed}, not from the sound"
-            if self.idle_motion
-            else ""
-        )
+        return idle_note(self.options.seed) if self.idle_motion else ""
 
     def make(self, job: Job, progress: Progress | None = None) -> int:
         """Write a job's outputs and return the number of frames.

@@ -186,7 +186,7 @@ def test_the_face_turns_rigidly_and_the_bust_stays() -> None:
 
 
 def test_the_joint_rests() -> None:
-    joint, share = built_in()._neck
+    joint, share = built_in().neck
     assert joint[0] == pytest.approx(0, abs=1e-4)
     assert built_in().vertices[:, 2].min() < joint[2] < built_in().vertices[:, 2].max()
     assert (share.min(), share.max()) == (0, 1)
