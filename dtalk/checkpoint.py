@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
 from dtalk.config import ModelConfig
-from dtalk.errors import CheckpointError, one_line
+from dtalk.errors import CheckpointError, DtalkError, one_line
 from dtalk.model import DiffusionTalker
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.utils.files import atomic_path
@@ -102,7 +102,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
         if unknown:
             raise ValueError(f"{unknown[0]} means nothing to this dtalk; a newer one may know it")
         model = DiffusionTalker(ModelConfig(**settings))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (DtalkError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(
             f"cannot load {path}: bad configuration: {one_line(error)}"
         ) from error

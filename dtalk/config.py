@@ -1,6 +1,7 @@
 """Settings of inference, the model, training and evaluation, with defaults and meanings.
 
-The command line makes a flag of every setting here, so this module imports nothing heavy.
+The command line makes a flag of every setting here, so this module imports nothing heavy. Whoever
+gives a value, on the command line, in a file or in Python: :class:`.Settings` checks it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dtalk.errors import DtalkError
 from dtalk.utils.settings import (
     DATA,
     EVERYDAY,
@@ -21,12 +23,14 @@ from dtalk.utils.settings import (
     REPORTS,
     RESEARCH,
     SAMPLING,
+    Settings,
     setting,
 )
 
 AUTO = "auto"
 MOST_STEPS = 1000  # of denoising; a handful is enough
 MOST_THREADS = 1024
+CACHE_GIGABYTES = 20.0
 COMPRESSED_ENCODERS = ("whisper", "hubert")  # the bottom of a large one, and a BiLSTM
 SMALL_ENCODERS = ("mel", "cnn", *COMPRESSED_ENCODERS)
 SPLITS = ("train", "val", "test")
@@ -38,8 +42,13 @@ LIBRARIES = ("identity", "emotion")
 PARTS = (*LIBRARIES, "enhancer", "distillation", "compression")
 
 
+def _cache_gigabytes() -> Any:
+    text = "gigabytes in it; what was used longest ago goes first"
+    return setting(CACHE_GIGABYTES, text, least=0.01, group=MACHINE)
+
+
 @dataclass(frozen=True)
-class AnimationOptions:
+class AnimationOptions(Settings):
     """How a clip is animated."""
 
     identity: str = setting(AUTO, "speaking style by name, or auto to infer it from the speech")
@@ -66,7 +75,7 @@ DEFAULT_OPTIONS = AnimationOptions()
 
 
 @dataclass(frozen=True)
-class Look:
+class Look(Settings):
     """The look of a rendered head, whatever the size of the picture."""
 
     group: ClassVar[str] = LOOK
@@ -81,7 +90,7 @@ DEFAULT_LOOK = Look()
 
 
 @dataclass(frozen=True)
-class OutputOptions:
+class OutputOptions(Settings):
     """The outputs of ``dtalk render``."""
 
     group: ClassVar[str] = LOOK
@@ -105,7 +114,7 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
-class HeadChoice:
+class HeadChoice(Settings):
     """The head to render, evaluate or fit."""
 
     group: ClassVar[str] = HEAD
@@ -120,13 +129,14 @@ class HeadChoice:
 
 
 @dataclass(frozen=True)
-class RuntimeOptions:
+class RuntimeOptions(Settings):
     """The model, its device and threads, and its large speech encoder."""
 
     group: ClassVar[str] = MACHINE
 
     encoder: str | None = setting(None, "large speech encoder of a teacher: folder or hub id")
     cache: Path | None = setting(None, "folder for features of large encoders [the user's cache]")
+    cache_gigabytes: float = _cache_gigabytes()
     device: str = setting("cpu", "cpu, cuda, mps or auto")
     threads: int | None = setting(None, "CPU threads [all]", least=1, most=MOST_THREADS)
     weights: Path | None = setting(
@@ -135,7 +145,7 @@ class RuntimeOptions:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Settings):
     """The clips and samples of an evaluation."""
 
     split: str = setting("val", "split of the data that is scored", SPLITS)
@@ -158,7 +168,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """The network's shapes and its defaults in sampling.
 
     Attributes:
@@ -235,7 +245,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """Settings of one training run."""
 
     group: ClassVar[str] = DATA
@@ -310,6 +320,7 @@ class TrainingConfig:
     cache: Path | None = setting(
         None, "folder for features of large encoders [the user's cache]", group=MACHINE
     )
+    cache_gigabytes: float = _cache_gigabytes()
     init: Path | None = setting(None, "model to start from, to fine-tune it", group=EVERYDAY)
     linear_start: bool = setting(
         False,
@@ -318,6 +329,13 @@ class TrainingConfig:
     )
     resume: bool = setting(False, "go on from the state in the output folder", group=EVERYDAY)
     model: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = sorted(self.model.keys() - ModelConfig.__dataclass_fields__.keys())
+        if unknown:
+            raise DtalkError(f"a model has no setting {unknown[0]}")
+        ModelConfig((), (), **self.model)
 
 
 @dataclass(frozen=True, kw_only=True)

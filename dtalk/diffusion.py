@@ -32,8 +32,9 @@ def schedule(time: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _scales(time: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute (alpha, sigma), shaped to multiply a [B, T, C] tensor."""
-    time = torch.as_tensor(time, dtype=like.dtype, device=like.device)
+    """Compute (alpha, sigma), shaped to multiply a [B, T, C] tensor, in float32 at least."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    time = torch.as_tensor(time, dtype=dtype, device=like.device)
     alpha, sigma = schedule(time)
     return alpha.reshape(-1, 1, 1), sigma.reshape(-1, 1, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +12,19 @@ import numpy as np
 import torch
 
 from dtalk.checkpoint import load_model
-from dtalk.config import AUTO, DEFAULT_OPTIONS, AnimationOptions
+from dtalk.config import (
+    AUTO,
+    CACHE_GIGABYTES,
+    DEFAULT_OPTIONS,
+    AnimationOptions,
+    RuntimeOptions,
+)
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError, DtalkError
 from dtalk.model import DiffusionTalker, clip_noise
 from dtalk.motion.curves import Motion
 from dtalk.speech.audio import load_audio
-from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
 from dtalk.speech.pretrained import load_large_encoder
 from dtalk.utils.devices import device_of
 from dtalk.utils.settings import with_new_names
@@ -34,7 +41,7 @@ def load(
     encoder: str | None = None,
     cache: Path | None = None,
 ) -> DiffusionTalker:
-    """Load a model, ready to animate; the one that ships with dtalk if ``weights`` is None.
+    """Load a model of the caller's own, ready to animate; if ``weights`` is None the shipped one.
 
     Args:
         weights: model file, or ``student`` or ``teacher`` for one that ships.
@@ -47,9 +54,27 @@ def load(
             or another one.
         DataError: no such device.
     """
-    path = model_path(weights)
+    return read_model(model_path(weights), device, encoder, cache)
+
+
+def shared_model(runtime: RuntimeOptions) -> DiffusionTalker:
+    """Load a model as :func:`load` does, once for all callers, who must not change it."""
+    path = model_path(runtime.weights)
     changed = path.stat().st_mtime_ns if path.exists() else 0
-    return _load(path, changed, device, encoder, cache)
+    return _kept_model(dataclasses.replace(runtime, weights=path, threads=None), changed)
+
+
+@lru_cache(maxsize=2)
+def _kept_model(runtime: RuntimeOptions, changed: int) -> DiffusionTalker:
+    """Read the model in a file that was ``changed`` at a time, ns."""
+    assert runtime.weights is not None
+    return read_model(
+        runtime.weights,
+        runtime.device,
+        runtime.encoder,
+        runtime.cache,
+        cache_gigabytes=runtime.cache_gigabytes,
+    )
 
 
 def model_path(weights: str | Path | None) -> Path:
@@ -66,20 +91,13 @@ def model_path(weights: str | Path | None) -> Path:
     return path
 
 
-@lru_cache(maxsize=2)
-def _load(
-    path: Path, changed: int, device: str, encoder: str | None, cache: Path | None
-) -> DiffusionTalker:
-    """Kept for the next call, as long as the file does not change."""
-    return read_model(path, device, encoder, cache)
-
-
 def read_model(
     path: Path,
     device: str = "cpu",
     encoder: str | None = None,
     cache: Path | None = None,
     precision: str = "float32",
+    cache_gigabytes: float = CACHE_GIGABYTES,
 ) -> DiffusionTalker:
     """Read a model from its file and attach its large encoder, if any; see :func:`load`."""
     model = load_model(path, device_of(device))
@@ -93,7 +111,7 @@ def read_model(
             "name its folder or hub id with --encoder"
         )
     large = load_large_encoder(encoder, config.layer, model.device, precision)
-    model.attach(FeatureCache(large, cache))
+    model.attach(FeatureCache(large, cache, cache_gigabytes * GIGABYTE))
     return model
 
 
@@ -161,7 +179,9 @@ def animate(
     Raises:
         DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.
     """
-    model = load(weights, device)
+    model = shared_model(
+        RuntimeOptions(weights=None if weights is None else Path(weights), device=device)
+    )
     chosen = AnimationOptions(**with_new_names(AnimationOptions, options))
     if isinstance(speech, (str, Path)):
         return animate_file(model, Path(speech), chosen)

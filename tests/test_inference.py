@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from helpers import EMOTIONS, IDENTITIES, JAW, speech
 
 import dtalk
-from dtalk.config import AnimationOptions
+from dtalk.config import AnimationOptions, RuntimeOptions
 from dtalk.errors import AudioError, CheckpointError, DataError, DtalkError
-from dtalk.inference import DEFAULT_WEIGHTS, animate_file, animate_waveform, load
+from dtalk.inference import (
+    DEFAULT_WEIGHTS,
+    animate_file,
+    animate_waveform,
+    load,
+    shared_model,
+)
 from dtalk.motion.curves import Motion
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,6 +121,20 @@ def test_labels_given_are_used_and_noted(weights: Path, wav: Path) -> None:
     assert (motion.coefficients != other.coefficients).any()
 
 
+def test_a_model_that_was_loaded_is_the_callers_own(weights: Path) -> None:
+    """Whatever is done to it, later animations and later models are as before."""
+    before = dtalk.animate(speech(4000), weights=weights)
+    model = dtalk.load(weights)
+    model.train()
+    with torch.no_grad():
+        model.mean.fill_(0.9)
+    again = dtalk.load(weights)
+    assert not again.training
+    assert torch.equal(again.mean, torch.full((52,), 0.4))
+    after = dtalk.animate(speech(4000), weights=weights)
+    np.testing.assert_array_equal(after.coefficients, before.coefficients)
+
+
 @pytest.mark.parametrize("label", [{"identity": "nobody"}, {"emotion": "grumpy"}])
 def test_unknown_labels_are_answered_with_the_known(weights: Path, label: dict[str, str]) -> None:
     ((kind, name),) = label.items()
@@ -151,9 +173,18 @@ def test_the_parts(weights: Path, wav: Path) -> None:
     assert from_file.audio == from_samples.audio == "hello.wav"
 
 
-def test_a_model_is_loaded_once(weights: Path) -> None:
+def test_the_shared_model_is_loaded_once(weights: Path, tmp_path: Path) -> None:
+    """As long as its file and what it computes with are the same."""
+    path = shutil.copy(weights, tmp_path / "model.safetensors")
+    model = shared_model(RuntimeOptions(weights=path))
+    assert shared_model(RuntimeOptions(weights=path, threads=1)) is model
+    assert shared_model(RuntimeOptions(weights=weights)) is not model
+    os.utime(path, (1, 1))
+    assert shared_model(RuntimeOptions(weights=path)) is not model
+
+
+def test_what_is_loaded(weights: Path) -> None:
     model = dtalk.load(weights)
-    assert model is dtalk.load(weights)
     assert model.name == "tiny"
     assert model.config.emotions == EMOTIONS
     assert not model.training

@@ -111,7 +111,7 @@ def animate(
         checked_flame(head)
     elif any(head_flags.values()):
         raise DtalkError("curves fit any head: --head, --shape and --masks need --format flame")
-    model = model_of(**runtime_flags)
+    model = model_of(RuntimeOptions(**runtime_flags))
     options = options_of(model, animation_flags)
 
     def work(job: Job, bars: Bars) -> int:
@@ -167,14 +167,15 @@ def render(
 
     jobs, moments, panels = planned(found, out, output)
     from_speech = any(not is_motion(path) for path, _ in found)
-    model = model_of(**runtime_flags) if from_speech else None
+    runtime = RuntimeOptions(**runtime_flags)
+    model = model_of(runtime) if from_speech else None
     render_job = RenderJob(
         audio,
         pixels,
         Look(**look_flags),
         head,
         options=options_of(model, animation_flags),
-        runtime=RuntimeOptions(**runtime_flags),
+        runtime=runtime,
         moments=moments,
         idle_motion=output.idle_motion,
         together=panels,

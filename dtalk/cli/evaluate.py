@@ -103,7 +103,7 @@ def _systems(
     runtime_flags: Settings,
 ) -> list[System]:
     """Evaluate all systems, models first."""
-    models = [model_of(path, **runtime_flags) for path, _ in specs]
+    models = [model_of(RuntimeOptions(weights=path, **runtime_flags)) for path, _ in specs]
     if config.close_in_silence is not None:
         models = [model.with_config(close_in_silence=config.close_in_silence) for model in models]
     clips, trained = _clips_to_compare(data, head, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtalk.config import AUTO, AnimationOptions
+from dtalk.config import AUTO, AnimationOptions, RuntimeOptions
 
 if TYPE_CHECKING:
     from dtalk.heads.head import Head
@@ -35,18 +35,12 @@ def head_of(head: Path | None, shape: str, masks: Path | None) -> Head:
         return load_head(head, parse_shape(shape), masks, progress)
 
 
-def model_of(
-    weights: Path | None,
-    encoder: str | None,
-    cache: Path | None,
-    device: str,
-    threads: int | None,
-) -> DiffusionTalker:
+def model_of(runtime: RuntimeOptions) -> DiffusionTalker:
     """Load the model that the flags name."""
-    from dtalk.inference import load
+    from dtalk.inference import shared_model
 
-    set_threads(threads)
-    return load(weights, device, encoder, cache)
+    set_threads(runtime.threads)
+    return shared_model(runtime)
 
 
 def options_of(model: DiffusionTalker | None, flags: Settings) -> AnimationOptions:

@@ -25,6 +25,8 @@ from dtalk.model import DiffusionTalker
 from dtalk.utils.files import atomic_path
 from dtalk.utils.types import Array, Progress
 
+ALL, SEEN, UNSEEN = "all", "seen speakers", "unseen speakers"  # rows beside those of data sets
+
 OF_STATIC = {
     "lve_of_static": "lve",
     "lve_mm_of_static": "lve_mm",
@@ -118,13 +120,19 @@ def summarise(results: Sequence[ClipResult], mean_of_samples: bool = False) -> S
 def groups(results: Sequence[ClipResult], seen: Iterable[str]) -> dict[str, list[ClipResult]]:
     """Group results: all, by data set, seen and unseen speakers (unknown ones in neither)."""
     seen = set(seen)
-    named: dict[str, list[ClipResult]] = {"all": list(results)}
+    named: dict[str, list[ClipResult]] = {ALL: list(results)}
     for name in sorted({r.clip.clip.set for r in results}):
-        named[name] = [r for r in results if r.clip.clip.set == name]
+        named[set_row(name)] = [r for r in results if r.clip.clip.set == name]
     labelled = [r for r in results if r.clip.clip.speaker]
-    named["seen speakers"] = [r for r in labelled if r.clip.clip.speaker in seen]
-    named["unseen speakers"] = [r for r in labelled if r.clip.clip.speaker not in seen]
+    named[SEEN] = [r for r in labelled if r.clip.clip.speaker in seen]
+    named[UNSEEN] = [r for r in labelled if r.clip.clip.speaker not in seen]
     return {name: members for name, members in named.items() if members}
+
+
+def set_row(name: str) -> str:
+    """Name the row of a data set: as the set, unless another row could have that name."""
+    taken = name in (ALL, SEEN, UNSEEN) or name.endswith(" (set)")
+    return f"{name} (set)" if taken else name
 
 
 @torch.inference_mode()
@@ -147,9 +155,9 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, 
                 kind, hit = "emotion", emotion.label_of(how) == label.emotion
             else:
                 continue
-            for name in ("all", label.set):
+            for name in (ALL, set_row(label.set)):
                 hits.setdefault(name, {}).setdefault(kind, []).append(hit)
-    hits.setdefault("all", {})
+    hits.setdefault(ALL, {})
     return {
         name: {kind: _defined_mean(of.get(kind, ())) for kind in ("identity", "emotion")}
         for name, of in hits.items()

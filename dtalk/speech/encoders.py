@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -131,8 +132,11 @@ class SpeechEncoder(nn.Module, ABC):
     """A speech encoder, with features of unit variance in every frame."""
 
     @abstractmethod
-    def prepare(self, waveform: Tensor) -> Tensor:
-        """Compute the network's input ``[F, C]`` of a 16 kHz waveform ``[S]``, no gradients."""
+    def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
+        """Compute the network's input ``[F, C]`` of a 16 kHz waveform ``[S]``, no gradients.
+
+        Without ``keep`` it is not written to a cache: for a sound that will not come again.
+        """
 
     @abstractmethod
     def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
@@ -170,7 +174,7 @@ class SmallEncoder(SpeechEncoder):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, features)
 
-    def prepare(self, waveform: Tensor) -> Tensor:
+    def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
         with torch.no_grad():
             return self.front_end.prepare(waveform)
 
@@ -207,7 +211,7 @@ class AdaptedEncoder(SpeechEncoder):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, features)
 
-    def prepare(self, waveform: Tensor) -> Tensor:
+    def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
         """Compute the large encoder's features ``[T, C]`` of a waveform ``[S]``.
 
         Raises:
@@ -218,12 +222,19 @@ class AdaptedEncoder(SpeechEncoder):
                 "this model uses a large speech encoder, which is not part of its file: "
                 "name its folder or hub id with --encoder"
             )
-        return self.source(waveform.cpu().numpy()).to(waveform.device)
+        return _features_by(self.source, waveform, keep)
 
     def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         # Already at 30 fps; a clip whose motion is a little longer than its sound holds the last.
         features = resample_features(inputs, lengths, frame_lengths, FPS, 0.5)
         return self.output(self.dropout((features - self.mean) / self.std))
+
+
+def _features_by(source: Callable[[Array], Tensor], waveform: Tensor, keep: bool) -> Tensor:
+    """Features ``[T, C]`` of a waveform ``[S]``; a cache keeps them only if they are to be kept."""
+    sound = waveform.cpu().numpy()
+    found = source(sound, keep) if isinstance(source, FeatureCache) else source(sound)
+    return found.to(waveform.device)
 
 
 class CompressedEncoder(SpeechEncoder):
@@ -262,12 +273,10 @@ class CompressedEncoder(SpeechEncoder):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, features)
 
-    def prepare(self, waveform: Tensor) -> Tensor:
+    def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
         """The bottom's features ``[T, C]`` at the face's frame rate."""
-        sound = waveform.cpu().numpy()
-        return (self.bottom_features(sound) if self.source is None else self.source(sound)).to(
-            waveform.device
-        )
+        source = self.bottom_features if self.source is None else self.source
+        return _features_by(source, waveform, keep)
 
     @torch.no_grad()
     def bottom_features(self, waveform: Array) -> Tensor:

@@ -2,7 +2,7 @@
 
 An entry's name is a hash of the encoder's weights, its layers and precision, the frame rate and the
 sound. An entry is a numpy array (half precision) followed by its checksum; a damaged one is
-computed anew.
+computed anew. What was used longest ago goes when there is more than the limit.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from dtalk.config import CACHE_GIGABYTES
 from dtalk.errors import DtalkError
 from dtalk.motion.curves import FPS
+from dtalk.utils.cache_folder import CacheFolder
 from dtalk.utils.files import atomic_path
 from dtalk.utils.types import Array
 
+GIGABYTE = 10**9
+_ENTRY = r"[0-9a-f]{2}/([0-9a-f]{32}|\.dtalk-[0-9a-f]{16})\.npy"  # or left by a killed process
 _CHECKSUM = 4  # bytes
 _LARGEST = np.finfo(np.float16).max
 
@@ -48,25 +52,40 @@ Source = TypeVar("Source", bound=FeatureSource)
 
 
 class FeatureCache(Generic[Source]):
-    """A :class:`FeatureSource` that remembers: ``[S]`` -> features ``[T, C]`` at 30 fps."""
+    """A :class:`FeatureSource` that remembers: ``[S]`` -> features ``[T, C]`` at 30 fps.
 
-    def __init__(self, encoder: Source, folder: Path | None = None) -> None:
+    Args:
+        folder: where features are kept, :func:`default_folder` if None; limit: bytes in it.
+    """
+
+    def __init__(
+        self,
+        encoder: Source,
+        folder: Path | None = None,
+        limit: float = CACHE_GIGABYTES * GIGABYTE,
+    ) -> None:
         self.encoder = encoder
         self.folder = default_folder() if folder is None else Path(folder)
+        self._kept = CacheFolder(self.folder, _ENTRY, limit)
         self._about = f"{encoder.fingerprint} {encoder.layers} {encoder.precision} {FPS}".encode()
 
-    def __call__(self, waveform: Array) -> Tensor:
+    def __call__(self, waveform: Array, keep: bool = True) -> Tensor:
         """Encode a waveform ``[S]``; float32, rounded to half precision, cached or not.
+
+        Without ``keep`` they are not written: for a sound that will not come again.
 
         Raises:
             DtalkError: the folder cannot be written.
         """
         path = self.path(waveform)
         kept = _read(path)
-        if kept is None:
+        if kept is not None:
+            self._kept.used(path)
+        else:
             # Clipped, for deep layers have a few channels of very large values.
             kept = self.encoder(waveform).numpy().clip(-_LARGEST, _LARGEST).astype(np.float16)
-            _write(path, kept)
+            if keep:
+                self._kept.written(_write(path, kept))
         return torch.from_numpy(kept).float()
 
     def path(self, waveform: Array) -> Path:
@@ -87,7 +106,8 @@ def _read(path: Path) -> npt.NDArray[np.float16] | None:
         return None
 
 
-def _write(path: Path, features: npt.NDArray[np.float16]) -> None:
+def _write(path: Path, features: npt.NDArray[np.float16]) -> int:
+    """Write an entry; its size in bytes."""
     buffer = io.BytesIO()
     np.save(buffer, features, allow_pickle=False)
     body = buffer.getvalue()
@@ -96,3 +116,4 @@ def _write(path: Path, features: npt.NDArray[np.float16]) -> None:
             temporary.write_bytes(body + zlib.crc32(body).to_bytes(_CHECKSUM, "little"))
     except DtalkError as error:
         raise DtalkError(f"{error} with --cache") from error
+    return len(body) + _CHECKSUM

@@ -125,9 +125,11 @@ class BatchMaker:
         how = [self._emotion.get(self._emotion_of(label), UNKNOWN) for label in labels]
         sounds = [torch.from_numpy(sound).to(device) for sound, _ in made]
         teacher = self._first_teacher
+        # Of versions without end none is drawn again.
+        keep = bool(self._variants) or not self._config.augment
         return Batch(
-            [self._model.encoder.prepare(sound) for sound in sounds],
-            [] if teacher is None else [teacher.encoder.prepare(sound) for sound in sounds],
+            [self._model.encoder.prepare(sound, keep) for sound in sounds],
+            [] if teacher is None else [teacher.encoder.prepare(sound, keep) for sound in sounds],
             torch.tensor(lengths, device=device),
             self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
             *(torch.tensor(indices, device=device) for indices in (who, how, poses)),

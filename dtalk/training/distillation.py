@@ -88,7 +88,12 @@ def distil(
         for state in sorted(config.out.glob(f"*/{STATE_FILE}")):
             refuse_existing(state)
     teacher = read_model(
-        config.teacher, config.device, config.encoder, config.cache, config.precision
+        config.teacher,
+        config.device,
+        config.encoder,
+        config.cache,
+        config.precision,
+        config.cache_gigabytes,
     ).requires_grad_(False)
     students = halvings(teacher.config.steps, config.steps)
     data = load_data(config, observer)

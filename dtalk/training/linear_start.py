@@ -23,7 +23,7 @@ from dtalk.model import COEFFICIENTS, DiffusionTalker
 from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.speech.encoders import AdaptedEncoder, BottomFeatures, CompressedEncoder
-from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
 from dtalk.training.objective import Grams
 from dtalk.training.observer import Observer
 from dtalk.training.starting import statistics
@@ -189,7 +189,9 @@ def copy_bottom(
         raise CheckpointError(
             f"{large.name} is not the kind of encoder that front end {config.front_end} is for"
         ) from error
-    encoder.source = FeatureCache(BottomFeatures(encoder), config.cache)
+    encoder.source = FeatureCache(
+        BottomFeatures(encoder), config.cache, config.cache_gigabytes * GIGABYTE
+    )
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError
 from dtalk.model import DiffusionTalker
 from dtalk.speech.encoders import AdaptedEncoder
-from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
 from dtalk.speech.pretrained import load_large_encoder
 from dtalk.utils.devices import device_of
 
@@ -104,7 +104,7 @@ def new_model(model_config: ModelConfig, config: TrainingConfig) -> DiffusionTal
         large_fingerprint=large.fingerprint,
     )
     model = DiffusionTalker(described).to(device)
-    model.attach(FeatureCache(large, config.cache))
+    model.attach(FeatureCache(large, config.cache, config.cache_gigabytes * GIGABYTE))
     return model
 
 

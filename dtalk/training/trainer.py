@@ -119,6 +119,7 @@ class Trainer:
         helpers: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self.config, self.observer, self.command = config, observer, command
+        self._check_place()
         self.data = data or load_data(config, observer)
         self.covariance = statistics(self.data.train)[2]
         torch.manual_seed(config.seed)
@@ -260,12 +261,17 @@ class Trainer:
         with atomic_path(self.config.out / STATE_FILE) as temporary:
             torch.save(state, temporary)
 
-    def _start(self) -> None:
+    def _check_place(self) -> None:
+        """Refuse to go on with no run, or to lose one, before any long work is done."""
         path = self.config.out / STATE_FILE
-        if self.config.resume:
-            self._restore(path)
-        else:
+        if not self.config.resume:
             refuse_existing(path)
+        elif not path.exists():
+            raise CheckpointError(f"nothing to resume: {path} does not exist")
+
+    def _start(self) -> None:
+        if self.config.resume:
+            self._restore(self.config.out / STATE_FILE)
         try:
             self.config.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -287,8 +293,6 @@ class Trainer:
             self.average.weights = state["average"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.update, self.best, self.seconds = state["update"], state["best"], state["seconds"]
-        except FileNotFoundError as error:
-            raise CheckpointError(f"nothing to resume: {path} does not exist") from error
         except CheckpointError:
             raise
         except Exception as error:  # torch and its unpickler raise many kinds
@@ -368,7 +372,7 @@ def _settings(config: TrainingConfig) -> dict[str, Any]:
         "cache",
         "encoder",
     }
-    left_out = {*places, "device", "resume", "save_minutes"}
+    left_out = {*places, "cache_gigabytes", "device", "resume", "save_minutes"}
     plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in left_out}
     return json.loads(json.dumps(plain))
 

@@ -89,16 +89,17 @@ def expand_inputs(inputs: Sequence[Path], suffixes: set[str]) -> list[tuple[Path
     A file stands for itself, whatever its suffix (relative path: its name). A folder stands
     for all files below it with one of ``suffixes`` (lower case, with the dot), sorted, hidden
     ones skipped; the relative path lets the same tree be written elsewhere. A file that is
-    named twice is taken once.
+    named twice, however it is spelled, is taken once.
 
     Raises:
         DtalkError: an input is missing or unreadable, or a folder holds no such file.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}
     for given in inputs:
         for file, relative in _expand_one(Path(given), suffixes):
-            found.setdefault(file, relative)
-    return list(found.items())
+            # A link to a file is a file of its own, one to a folder is not.
+            found.setdefault(file.parent.resolve() / file.name, (file, relative))
+    return list(found.values())
 
 
 def _expand_one(given: Path, suffixes: set[str]) -> list[tuple[Path, Path]]:

@@ -107,17 +107,13 @@ def read_inputs(
 
 
 def find_audio(source: Path, motion: Motion) -> Path | None:
-    """Find the sound of a motion file: the name written in it, else its own stem, in its folder."""
+    """Find the sound of a motion file: the name written in it, else its clip's, in its folder."""
     if motion.audio:
         named = source.parent / Path(motion.audio).name
         if named.is_file():
             return named
-    for file in sorted(source.parent.glob(f"{_literal(source.stem)}.*")):
-        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
+    clip = _clip(source).name
+    for file in sorted(source.parent.iterdir()):
+        if file.stem == clip and file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
             return file
     return None
-
-
-def _literal(stem: str) -> str:
-    """Escape a ``stem`` for glob."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in stem)

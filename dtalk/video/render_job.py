@@ -118,13 +118,12 @@ class RenderJob:
     def _animated(self, path: Path) -> Motion:
         import torch
 
-        from dtalk.inference import animate_file, load
+        from dtalk.inference import animate_file, shared_model
 
         runtime = self.runtime
         if runtime.threads is not None:  # this may be another process than the command line's
             torch.set_num_threads(runtime.threads)
-        model = load(runtime.weights, runtime.device, runtime.encoder, runtime.cache)
-        return animate_file(model, path, self.options)
+        return animate_file(shared_model(runtime), path, self.options)
 
     def _frames(self, motions: Sequence[Motion]) -> Iterator[Frame]:
         names = [name for name, _ in self.together]

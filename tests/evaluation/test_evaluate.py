@@ -18,6 +18,7 @@ from dtalk.evaluation.evaluate import (
     groups,
     mean_scores,
     retrieval,
+    set_row,
     summarise,
     without_nan,
     write_figures,
@@ -59,6 +60,27 @@ def test_mean_scores_leave_out_what_is_undefined():
     assert found["b"] == 5
     assert math.isnan(found["c"])
     assert mean_scores([]) == {}
+
+
+@pytest.mark.parametrize("name", ["all", "seen speakers", "unseen speakers"])
+def test_a_data_set_that_is_called_like_a_row_has_one_of_its_own(geometry, name):
+    clips = [loaded_clip("1", 5, set=name), loaded_clip("2", 5, set="s", speaker="zoe")]
+    found = groups([result(clip, geometry) for clip in clips], ("ann",))
+    named = {row: [r.clip.clip.name for r in members] for row, members in found.items()}
+    assert named == {
+        "all": ["1", "2"],
+        f"{name} (set)": ["1"],
+        "s": ["2"],
+        "seen speakers": ["1"],
+        "unseen speakers": ["2"],
+    }
+    hits = retrieval(tiny_model(), clips)
+    assert set(hits) == {"all", f"{name} (set)", "s"}
+
+
+def test_rows_of_data_sets_are_never_one():
+    names = ["all", "all (set)", "all (set) (set)", "s", "s (set)"]
+    assert len({set_row(name) for name in names}) == len(names)
 
 
 def test_the_static_fraction_of_a_static_face_is_1(geometry):

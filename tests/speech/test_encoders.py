@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dtalk.config import SMALL_ENCODERS
+from dtalk.config import COMPRESSED_ENCODERS, SMALL_ENCODERS
 from dtalk.errors import CheckpointError
 from dtalk.nn.frames import frame_mask, resample_features
 from dtalk.speech.audio import frame_count
@@ -388,7 +388,7 @@ def test_later_sound_gives_features_as_much_later(kind):
 
 
 def test_there_are_the_two_front_ends_of_the_settings():
-    assert set(FRONT_ENDS) == set(SMALL_ENCODERS)
+    assert {*FRONT_ENDS, *COMPRESSED_ENCODERS} == set(SMALL_ENCODERS)
 
 
 # Large encoders ----------------------------------------------------------------------------------

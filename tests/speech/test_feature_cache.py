@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -129,6 +130,115 @@ def test_values_beyond_half_precision_stay_finite(cache, encoder, sign):
     features = cache(SOUND)
     assert features.isfinite().all()
     assert features.abs().max() == np.finfo(np.float16).max
+
+
+# Size
+
+
+def sound(number: int) -> Array:
+    return speech(4000, seed=number)
+
+
+def age(path: Path, hours: float) -> None:
+    """Let an entry have been used so long ago."""
+    then = time.time() - 3600 * hours
+    os.utime(path, (then, then))
+
+
+def aged(cache: FeatureCache, *numbers: int) -> list[Path]:
+    """Entries for these sounds, the first used longest ago."""
+    paths = []
+    for hours, number in zip(range(100, 0, -1), numbers):
+        cache(sound(number))
+        paths.append(cache.path(sound(number)))
+        age(paths[-1], hours)
+    return paths
+
+
+@pytest.fixture
+def entry_bytes(cache: FeatureCache) -> int:
+    cache(SOUND)
+    size = cache.path(SOUND).stat().st_size
+    cache.path(SOUND).unlink()
+    return size
+
+
+def test_what_was_used_longest_ago_goes_first(encoder, cache, entry_bytes):
+    paths = aged(cache, *range(10))
+    small = FeatureCache(encoder, cache.folder, limit=10 * entry_bytes)
+    small(sound(10))  # the eleventh: down to nine tenths of the limit
+    assert [path.exists() for path in paths] == [False, False, *[True] * 8]
+    assert small.path(sound(10)).exists()
+
+
+def test_use_keeps_an_entry(encoder, cache, entry_bytes):
+    paths = aged(cache, *range(10))
+    small = FeatureCache(encoder, cache.folder, limit=10 * entry_bytes)
+    small(sound(0))
+    small(sound(10))
+    assert [path.exists() for path in paths] == [True, False, False, *[True] * 7]
+    assert encoder.calls == 1 + 11  # the first was not encoded again
+
+
+def test_the_limit_holds_however_much_is_written(encoder, tmp_path, entry_bytes):
+    """Also what other encoders have left there counts, and what a killed process did."""
+    FeatureCache(replace(encoder, fingerprint="f" * 16), tmp_path / "small")(SOUND)
+    left = tmp_path / "small" / "0a" / ".dtalk-0123456789abcdef.npy"
+    left.parent.mkdir()
+    left.write_bytes(bytes(5 * entry_bytes))
+    age(left, 100)
+    small = FeatureCache(encoder, tmp_path / "small", limit=10 * entry_bytes)
+    for number in range(40):
+        small(sound(number))
+        held = sum(path.stat().st_size for path in files(tmp_path / "small"))
+        assert held <= 11 * entry_bytes
+    assert small.path(sound(39)).exists()
+    assert not left.exists()
+
+
+def test_files_that_are_no_entries_are_left_alone(encoder, cache, entry_bytes):
+    """However old and large: a user may name any folder."""
+    others = [cache.folder / "song.npy", cache.folder / "0a" / "song.npy"]
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(bytes(100 * entry_bytes))
+        age(other, 1000)
+    small = FeatureCache(encoder, cache.folder, limit=3 * entry_bytes)
+    for number in range(6):
+        small(sound(number))
+    assert all(other.exists() for other in others)
+    assert small.path(sound(5)).exists()
+    assert len(files(cache.folder)) <= 2 + 3
+
+
+def test_a_folder_below_its_limit_is_left_alone(cache):
+    paths = aged(cache, *range(5))
+    cache(sound(5))
+    assert all(path.exists() for path in paths)
+
+
+def test_an_entry_that_another_process_took_is_no_error(encoder, cache, entry_bytes, monkeypatch):
+    aged(cache, *range(10))
+    plain = Path.unlink
+
+    def raced(path: Path, missing_ok: bool = False) -> None:
+        plain(path, missing_ok=True)
+        plain(path, missing_ok=missing_ok)
+
+    small = FeatureCache(encoder, cache.folder, limit=5 * entry_bytes)
+    with monkeypatch.context() as racing:
+        racing.setattr(Path, "unlink", raced)
+        assert torch.equal(small(sound(10)), small(sound(10)))
+    assert len(files(cache.folder)) <= 5
+
+
+def test_a_sound_that_never_comes_again_is_not_kept(cache, encoder):
+    fresh = cache(SOUND, keep=False)
+    assert files(cache.folder) == []
+    assert torch.equal(cache(SOUND), fresh)
+    assert encoder.calls == 2
+    assert torch.equal(cache(SOUND, keep=False), fresh)  # but what is there is used
+    assert encoder.calls == 2
 
 
 # Damage

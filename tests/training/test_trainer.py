@@ -45,6 +45,7 @@ from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
 from dtalk.speech.encoders import AdaptedEncoder
+from dtalk.speech.feature_cache import FeatureCache
 from dtalk.training.batches import LARGE_VARIANTS, UNLABELLED_VARIANTS, BatchMaker, shares
 from dtalk.training.objective import (
     Grams,
@@ -509,6 +510,18 @@ def test_every_step_has_its_own_learning_rate(data, tmp_path):
         expected = learning_rate(update, trainer.config)
         assert [group["lr"] for group in trainer.optimizer.param_groups] == [expected]
     source.close()
+
+
+def test_an_existing_run_is_refused_before_any_data_is_read(finished, data, tmp_path):
+    _, _, out = finished
+    for config, error, told in (
+        (training_config(data, out), DataError, r"training\.pt exists: add --resume"),
+        (training_config(data, tmp_path, resume=True), CheckpointError, "nothing to resume"),
+    ):
+        observer = Recorder()
+        with pytest.raises(error, match=told):
+            Trainer(config, observer)
+        assert observer.loads == []
 
 
 @pytest.mark.parametrize("largest", [0.01, 1e9])
@@ -1418,6 +1431,23 @@ def test_few_versions_are_for_models_that_hear_through_a_large_encoder(tmp_path)
         counts[name] = len(seen_versions(maker, small, "ann", updates))
     assert counts["large"] == counts["taught"] == LARGE_VARIANTS == 8
     assert counts["small"] == counts["asked"] == updates
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"augment": 1.0, "variants": 0}, 0),
+        ({"augment": 1.0, "variants": 2}, 2),
+        ({"augment": 0.0, "variants": 0}, 1),
+    ],
+)
+def test_features_are_kept_of_sounds_that_come_again(tmp_path, settings, kept):
+    """Of changed versions without end each is heard once only."""
+    model = large_model(attached=False)
+    model.attach(FeatureCache(FakeLarge(), tmp_path / "cache"))
+    config = training_config(tmp_path, tmp_path, **settings)
+    first_batches(BatchMaker([loaded_clip("one", 12)], model, config), 0, 12)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == kept
 
 
 def test_batches_hold_what_the_first_teacher_hears(tmp_path):

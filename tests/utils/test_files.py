@@ -184,6 +184,26 @@ class TestExpandInputs:
         file.touch()
         assert expand_inputs([file, tmp_path, file], {".wav"}) == [(file, Path("a.wav"))]
 
+    def test_spellings_of_one_file_are_one_file(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        Path("in").mkdir()
+        Path("link").symlink_to("in", target_is_directory=True)
+        Path("in/a.wav").touch()
+        spellings = [
+            "in/a.wav",
+            "./in/a.wav",
+            "in/../in/a.wav",
+            tmp_path / "in/a.wav",
+            "link/a.wav",
+        ]
+        found = expand_inputs([Path(spelling) for spelling in spellings], {".wav"})
+        assert found == [(Path("in/a.wav"), Path("a.wav"))]
+
+    def test_links_to_one_file_are_files_of_their_own(self, tmp_path):
+        (tmp_path / "a.wav").touch()
+        (tmp_path / "b.wav").symlink_to("a.wav")
+        assert len(expand_inputs([tmp_path / "a.wav", tmp_path / "b.wav"], {".wav"})) == 2
+
     def test_the_order_of_inputs_is_kept(self, tmp_path):
         first, second = tmp_path / "b.wav", tmp_path / "a.wav"
         first.touch()

@@ -145,6 +145,16 @@ def test_sound_by_the_same_stem(tmp_path: Path) -> None:
     assert find_audio(tmp_path / "b.csv", moving()) is None
 
 
+@pytest.mark.parametrize("source", ["take.csv", "take.flame.npz"])
+def test_the_sound_of_another_take_is_not_its_sound(tmp_path: Path, source: str) -> None:
+    """``take.2.wav`` begins like ``take``, but is what ``take.2.csv`` was made of."""
+    touch(tmp_path / "take.2.wav")
+    assert find_audio(tmp_path / source, moving()) is None
+    assert find_audio(tmp_path / "take.2.csv", moving()) == tmp_path / "take.2.wav"
+    touch(tmp_path / "take.wav")
+    assert find_audio(tmp_path / source, moving()) == tmp_path / "take.wav"
+
+
 def test_a_folder_is_no_sound(tmp_path: Path) -> None:
     (tmp_path / "a.wav").mkdir()
     assert find_audio(tmp_path / "a.csv", moving("a.wav")) is None
