@@ -64,7 +64,7 @@ class AnimationOptions(Settings):
         "ddim", "ancestral adds new noise at every step", SAMPLERS, group=SAMPLING
     )
     temperature: float = setting(
-        1.0, "scales how far a sample strays from the mean motion", most=100, group=SAMPLING
+        1.0, "scales how far a sample deviates from the mean motion", most=100, group=SAMPLING
     )
     close_in_silence: bool | None = setting(
         None, "mouth closed where nobody speaks [the model's own]", was="rest", group=SAMPLING
@@ -209,10 +209,10 @@ class ModelConfig(Settings):
         3.0, "noise of the steps, relative to the cosine schedule's", least=0.1, group=SAMPLING
     )
     temperature: float = setting(
-        1.0, "how far jaw, mouth and tongue stray from the mean motion", group=SAMPLING
+        1.0, "how far jaw, mouth and tongue deviate from the mean motion", group=SAMPLING
     )
     upper_temperature: float = setting(
-        1.0, "how far the rest of the face strays from the mean motion", group=SAMPLING
+        1.0, "how far the rest of the face deviates from the mean motion", group=SAMPLING
     )
     emotion_strength: float = setting(
         1.0, "strength of an emotion that the user names; 1 is as learned", group=SAMPLING

@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--note", default="", help="how the model was made")
+    parser.add_argument("--licence", default=LICENCE, help="of the weights")
     for name in ("temperature", "upper-temperature", "emotion-strength"):
         parser.add_argument(f"--{name}", type=float)
     parser.add_argument("--steps", type=int)
@@ -30,14 +31,15 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="16 bits a number in the file")
     parser.add_argument("--retrieval", choices=("soft", "hard"))
     asked = vars(parser.parse_args())
-    source, out, note, half = (asked.pop(name) for name in ("model", "out", "note", "half"))
+    source, out, half = (asked.pop(name) for name in ("model", "out", "half"))
+    said = {name: asked.pop(name) for name in ("note", "licence")}
     model, about = load_model(source), read_description(source)
     changes = {name: value for name, value in asked.items() if value is not None}
     model.config = dataclasses.replace(model.config, **changes)
     kept: dict[str, Any] = {
         key: about[key] for key in ("settings", "update", "seconds") if key in about
     }
-    save_model(model, out, {**kept, "note": note, "licence": LICENCE}, half)
+    save_model(model, out, {**kept, **said}, half)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def head_of(head: Path | None, shape: str, masks: Path | None) -> Head:
     from dtalk.cli.console import counting
     from dtalk.heads.load import load_head, parse_shape
 
-    with counting("carrying shapes to the head", "steps") as progress:
+    with counting("transferring shapes to the head", "steps") as progress:
         return load_head(head, parse_shape(shape), masks, progress)
 
 
