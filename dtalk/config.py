@@ -48,7 +48,20 @@ def _cache_gigabytes() -> Any:
 
 
 @dataclass(frozen=True)
-class AnimationOptions(Settings):
+class SoundOptions(Settings):
+    """Which sound of a file is meant."""
+
+    track: str = setting("", "sound track: its number, from 1, or language [the file's default]")
+    channel: str = setting(
+        AUTO, "left, right, a number, or mix; auto mixes all unless they cancel each other"
+    )
+
+
+DEFAULT_SOUND = SoundOptions()
+
+
+@dataclass(frozen=True)
+class AnimationOptions(SoundOptions):
     """How a clip is animated."""
 
     identity: str = setting(AUTO, "speaking style by name, or auto to infer it from the speech")

@@ -157,7 +157,7 @@ def animate_file(
         AudioError: the file cannot be read as sound.
         DataError: a label that the model does not know.
     """
-    return animate_waveform(model, load_audio(path), options, path.name)
+    return animate_waveform(model, load_audio(path, options), options, path.name)
 
 
 def animate(
@@ -174,7 +174,7 @@ def animate(
         weights, device: see :func:`load`.
         options: any of the settings of :class:`.AnimationOptions`: ``identity``, ``emotion``,
             ``emotion_strength``, ``seed``, ``steps``, ``temperature``, ``sampler``,
-            ``close_in_silence``.
+            ``close_in_silence``, ``track``, ``channel``.
 
     Raises:
         DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from dtalk.errors import DtalkError
@@ -34,8 +37,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             a file, or ``path`` itself is a folder or a device.
     """
     target = _writable_target(path)
-    temporary = target.with_name(f".dtalk-{secrets.token_hex(8)}{target.suffix}")
-    try:
+    with temporary_path(target) as temporary:
         try:
             yield temporary
             os.replace(temporary, target)
@@ -43,8 +45,55 @@ def atomic_path(path: Path) -> Iterator[Path]:
             if _concerns(error, temporary):
                 raise _cannot_write(path, error) from error
             raise
+
+
+@contextmanager
+def temporary_path(near: Path) -> Iterator[Path]:
+    """Give a hidden path in the folder of ``near``, with its suffix; the file is gone afterwards.
+
+    Temporary files that ended processes of this machine left in that folder are removed.
+    """
+    _remove_stale(near.parent)
+    name = f".dtalk-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}{near.suffix}"
+    temporary = near.with_name(name)
+    try:
+        yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where the folder cannot be written there is no file to remove either.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+_TEMPORARY = re.compile(r"\.dtalk-([0-9a-f]{8})-(\d+)-[0-9a-f]{16}(\..*)?")
+
+
+@cache
+def _machine() -> str:
+    """A name for this machine: folders may be shared with others, whose processes are not seen."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+@cache
+def _remove_stale(folder: Path) -> None:
+    """Remove temporary files of processes that have ended, once a folder and process."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match and match[1] == _machine() and not _is_running(int(match[2])):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether there is a process of this number; where that cannot be asked for, yes."""
+    if os.name == "nt":  # os.kill would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
 
 
 def check_output(path: Path) -> None:

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import IO
 
-import imageio_ffmpeg
 import numpy as np
 
-from dtalk.config import DEFAULT_LOOK, Look
-from dtalk.errors import AudioError, VideoError
+from dtalk.config import DEFAULT_LOOK, DEFAULT_SOUND, Look, SoundOptions
+from dtalk.errors import VideoError
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion, with_length
 from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size, render_frames
-from dtalk.speech.audio import SAMPLE_RATE, load_audio
+from dtalk.utils.ffmpeg import FfmpegError, first_complaint, run_ffmpeg
 from dtalk.utils.files import atomic_path
+from dtalk.video.soundtrack import REPRODUCIBLE, Soundtrack, encode_sound
 
 CRF = 18  # x264's quality: 18 is hard to tell from the original
 PRESET = "veryfast"  # half the time of x264's default, and files of faces are no larger
-AUDIO_BITRATE = "192k"
 SLOWEST, FASTEST = 1.0, 1000.0  # frames per second
 
-# Local files only: a playlist that is passed off as a sound must not reach the network.
-_LOCAL = ("-protocol_whitelist", "file,pipe")
 # ffmpeg's default matrix for RGB is that of old television; players expect BT.709.
 _TO_VIDEO = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,"
     "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 )
-# No times, versions or tags in the file: the same input gives the same bytes.
-_REPRODUCIBLE = ("-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact")
 
 
 class LengthWarning(UserWarning):
@@ -55,6 +47,7 @@ def render_video(
     *,
     look: Look = DEFAULT_LOOK,
     comment: str = "",
+    sound: SoundOptions = DEFAULT_SOUND,
 ) -> None:
     """Render a motion and write it with its sound, at the motion's own frame rate.
 
@@ -64,49 +57,57 @@ def render_video(
     Args:
         motion: what to show, [T, 52], with the head's rotation if it has one.
         path: the mp4 to write; the file appears only when it is complete.
-        audio: the sound, any file that ffmpeg reads; None for a silent video.
+        audio: the sound, any file with a sound track; None for a silent video.
         size, head, look: see `dtalk.rendering.renderer.Renderer`.
         progress: called after every frame with the number of frames done.
         comment: see `write_video`.
+        sound: which track and channel of the sound's file.
 
     Raises:
         RenderError: no renderer, or a size that does not fit.
-        VideoError: see `write_video`.
+        AudioError, VideoError: see `write_video`.
     """
-    shown = matched(motion, audio)
-    frames = render_frames(shown.coefficients, head, size, look, rotation=shown.head_rotation)
-    write_video(counted(frames, progress), path, motion.fps, audio, comment=comment)
+    with soundtrack_of(audio, Path(path), sound) as track:
+        shown = matched(motion, track)
+        frames = render_frames(shown.coefficients, head, size, look, rotation=shown.head_rotation)
+        write_video(counted(frames, progress), path, motion.fps, track, comment=comment)
 
 
-def matched(motion: Motion, audio: Path | str | None) -> Motion:
+@contextmanager
+def soundtrack_of(
+    audio: Path | str | None, path: Path, sound: SoundOptions = DEFAULT_SOUND
+) -> Iterator[Soundtrack | None]:
+    """Encode the sound of a file for the video ``path``; None for a silent one.
+
+    Raises:
+        AudioError, VideoError: see `encode_sound`.
+    """
+    if audio is None:
+        yield None
+        return
+    with encode_sound(Path(audio), path, sound) as track:
+        yield track
+
+
+def matched(motion: Motion, track: Soundtrack | None) -> Motion:
     """Make a motion as long as its sound, if they differ by more than a frame."""
-    seconds = None if audio is None else sound_seconds(audio)
-    if seconds is None or abs(seconds * motion.fps - len(motion)) <= 1:
+    if track is None or abs(track.seconds * motion.fps - len(motion)) <= 1:
         return motion
-    done = "its last frame is held" if seconds > motion.duration else "its end is cut off"
+    done = "its last frame is held" if track.seconds > motion.duration else "its end is cut off"
     warnings.warn(
-        f"the motion lasts {motion.duration:.2f} s, the sound {audio} {seconds:.2f} s: {done}",
+        f"the motion lasts {motion.duration:.2f} s, the sound {track.source} "
+        f"{track.seconds:.2f} s: {done}",
         LengthWarning,
         stacklevel=3,
     )
-    return with_length(motion, max(1, round(seconds * motion.fps)))
-
-
-def sound_seconds(path: Path | str) -> float | None:
-    """Measure how long a sound lasts; None if only ffmpeg can tell."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged sounds; whoever animates them warns
-        try:
-            return len(load_audio(path)) / SAMPLE_RATE
-        except AudioError:
-            return None
+    return with_length(motion, max(1, round(track.seconds * motion.fps)))
 
 
 def write_video(
     frames: Iterable[Frame],
     path: Path | str,
     fps: float,
-    audio: Path | str | None = None,
+    audio: Path | str | Soundtrack | None = None,
     comment: str = "",
 ) -> None:
     """Encode frames, uint8 [H, W, 3] sRGB each, as H.264 (yuv420p) with AAC sound in an mp4.
@@ -118,16 +119,21 @@ def write_video(
         frames: at least one, all of one size.
         path: ends in .mp4; folders are made; replaced only when all is written.
         fps: frames per second.
-        audio: the sound file, or None.
+        audio: the sound file, or what `soundtrack_of` gives for it, or None.
         comment: a line kept in the file's metadata.
 
     Raises:
-        VideoError: no frames, sizes that differ, a bad rate or name, a sound that is missing
-            or that ffmpeg cannot read, or anything else ffmpeg stumbles over.
+        VideoError: no frames, sizes that differ, a bad rate or name, no ffmpeg, or anything that
+            ffmpeg stumbles over.
+        AudioError: the sound is missing or cannot be read.
         DtalkError: the place cannot be written.
     """
-    path, audio = Path(path), Path(audio) if audio is not None else None
-    rate = _checked(path, fps, audio)
+    path = Path(path)
+    rate = _checked(path, fps)
+    if isinstance(audio, (str, Path)):
+        with soundtrack_of(audio, path) as track:
+            write_video(frames, path, fps, track, comment)
+        return
     stream = iter(frames)
     try:
         first = next(stream, None)
@@ -136,8 +142,7 @@ def write_video(
         size = _even(_checked_frame(first, first.shape)).shape
         with atomic_path(path) as temporary:
             command = _command(size, rate, audio, temporary, comment)
-            what = f"{path} with the sound {audio}" if audio is not None else str(path)
-            with _ffmpeg(command, what) as pipe:
+            with _fed(command, path) as pipe:
                 for frame in chain([first], stream):
                     pipe.write(_even(_checked_frame(frame, first.shape)).data)
     finally:
@@ -150,77 +155,40 @@ def write_video(
 def _command(
     size: tuple[int, ...],
     rate: Fraction,
-    audio: Path | None,
+    track: Soundtrack | None,
     output: Path,
     comment: str = "",
 ) -> list[str]:
     height, width = size[:2]
-    # The sound comes first, so that ffmpeg rejects a bad file before frames are rendered.
-    sound = [*_LOCAL, "-i", f"file:{audio.absolute()}"] if audio is not None else []
     picture = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
     picture += ["-framerate", str(rate), "-i", "pipe:0"]
-    streams = ["-map", "1:v:0", "-map", "0:a:0"] if audio is not None else ["-map", "0:v:0"]
+    # Only files of our own making are opened; a playlist must not reach others through one.
+    sound = ["-protocol_whitelist", "file", "-format_whitelist", "mov", "-i"]
+    sound = [*sound, f"file:{track.path}"] if track is not None else []
+    streams = ["-map", "0:v:0", *(["-map", "1:a:0"] if track is not None else [])]
     video = ["-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-pix_fmt", "yuv420p"]
     video += ["-vf", _TO_VIDEO]
-    encoded = [*video, "-c:a", "aac", "-b:a", AUDIO_BITRATE, *_REPRODUCIBLE]
+    encoded = [*video, "-c:a", "copy", *REPRODUCIBLE]
     encoded += ["-metadata", f"comment={comment}"] if comment else []
     target = ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{output}"]
-    quiet = ["-hide_banner", "-loglevel", "error"]
-    return [_executable(), *quiet, *sound, *picture, *streams, *encoded, *target]
+    return ["-v", "error", *picture, *sound, *streams, *encoded, *target]
 
 
 @contextmanager
-def _ffmpeg(command: list[str], what: str) -> Iterator[IO[bytes]]:
-    """Run ffmpeg and give its input; whatever happens, the process is gone afterwards."""
-    with tempfile.TemporaryFile() as log:
-        # Its own session: Ctrl-C is ours to handle, ffmpeg must not see it.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        try:
-            yield process.stdin
-            process.stdin.close()
-            status = process.wait()
-        except BrokenPipeError:
-            status = process.wait() or 1
-        finally:
-            _stop(process)
-        if status != 0:
-            raise VideoError(f"cannot write {what}: {_reason(log)}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process if it still runs, collect it, and close its pipe without waiting."""
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):  # what was still buffered has nowhere to go
-            process.stdin.close()
-
-
-def _reason(log: IO[bytes]) -> str:
-    """Get ffmpeg's first complaint (what follows are consequences), without its addresses."""
-    log.seek(0)
-    text = log.read().decode(errors="replace")
-    if "matches no streams" in text:
-        return "the sound file holds no sound"
-    lines = [re.sub(r"^\[[^\]]* @ \w+\] *", "", line).strip() for line in text.splitlines()]
-    return next((f"ffmpeg says: {line}" for line in lines if line), "ffmpeg gives no reason")
-
-
-def _executable() -> str:
+def _fed(command: list[str], path: Path) -> Iterator[IO[bytes]]:
+    """Run ffmpeg and give its input; what goes wrong there becomes a ``VideoError``."""
     try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise VideoError(
-            "no ffmpeg: reinstall imageio-ffmpeg, or name one in IMAGEIO_FFMPEG_EXE"
-        ) from error
+        with run_ffmpeg(command, feed=True) as ffmpeg:
+            assert ffmpeg.stdin is not None
+            try:
+                yield ffmpeg.stdin
+                status = ffmpeg.wait()
+            except BrokenPipeError:
+                status = ffmpeg.wait() or 1
+            if status != 0:
+                raise VideoError(f"cannot write {path}: {first_complaint(ffmpeg.log())}")
+    except FfmpegError as error:
+        raise VideoError(f"cannot write {path}: {error}") from error
 
 
 def counted(frames: Iterator[Frame], progress: Callable[[int], None] | None) -> Iterator[Frame]:
@@ -242,14 +210,12 @@ def _even(frame: Frame) -> Frame:
     return np.ascontiguousarray(frame)
 
 
-def _checked(path: Path, fps: float, audio: Path | None) -> Fraction:
+def _checked(path: Path, fps: float) -> Fraction:
     """Check the arguments; return the frame rate as a fraction (29.97 becomes 2997/100)."""
     if path.suffix.lower() != ".mp4":
         raise VideoError(f"cannot write {path}: only mp4 is written; name it {path.stem}.mp4")
     if not SLOWEST <= fps <= FASTEST:
         raise VideoError(f"fps must be {SLOWEST:g} to {FASTEST:g}, got {fps}")
-    if audio is not None and not audio.is_file():
-        raise VideoError(f"cannot read the sound {audio}: no such file")
     return Fraction(fps).limit_denominator(1001)
 
 

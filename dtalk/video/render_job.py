@@ -23,8 +23,9 @@ from dtalk.rendering.renderer import DEFAULT_SIZE, Size
 from dtalk.utils.jobs import Job, plan
 from dtalk.utils.types import Progress
 from dtalk.video.inputs import SoundWarning, read_input, read_inputs
-from dtalk.video.mp4 import counted, matched, sound_seconds, write_video
+from dtalk.video.mp4 import counted, matched, soundtrack_of, write_video
 from dtalk.video.side_by_side import OUTPUT, aligned, named_panels, panels
+from dtalk.video.soundtrack import Soundtrack
 from dtalk.video.stills import at_moments, parse_moments, still_suffixes, write_stills
 
 Panels = list[tuple[str, Path]]
@@ -56,7 +57,7 @@ class RenderJob:
     Attributes:
         audio: the sound; looked for if None.
         size, look, head: see `dtalk.rendering.renderer.Renderer`.
-        options, runtime: for speech, which is animated first.
+        options, runtime: for speech, which is animated first; which sound of a file is meant.
         moments: seconds of which stills are made, instead of a video.
         idle_motion: whether blinks and head motion are added, from the options's seed.
         together: name and file of each panel, if several are shown side by side.
@@ -86,34 +87,42 @@ class RenderJob:
             DtalkError: an input cannot be read or animated, or nothing can be rendered or written.
         """
         with warnings.catch_warnings():
-            if self.moments:  # stills are silent anyway
+            if self.moments:
                 warnings.simplefilter("ignore", SoundWarning)
-            motions, audio = self._motions(job)
-        if self.moments:
-            motions = [at_moments(motion, self.moments) for motion in motions]
-        frames = self._frames(motions)
-        count = len(motions[0])
-        if self.moments:
-            write_stills(frames, job.outputs, self.comment)
+            motions, audio = self._read(job)
+        if self.moments:  # stills are silent
+            audio = None
+        with soundtrack_of(audio, job.outputs[0], self.options) as track:
+            motions = self._timed(motions, track)
+            if self.moments:
+                motions = [at_moments(motion, self.moments) for motion in motions]
+            frames = self._frames(motions)
+            count = len(motions[0])
+            if self.moments:
+                write_stills(frames, job.outputs, self.comment)
+                return count
+            report = None if progress is None else (lambda done: progress(done, count))
+            shown = counted(frames, report)
+            write_video(shown, job.outputs[0], motions[0].fps, track, comment=self.comment)
             return count
-        report = None if progress is None else (lambda done: progress(done, count))
-        shown = counted(frames, report)
-        write_video(shown, job.outputs[0], motions[0].fps, audio, comment=self.comment)
-        return count
 
-    def _motions(self, job: Job) -> tuple[list[Motion], Path | None]:
-        """Read or make the motions, of one rate and as long as the sound, and find the sound."""
+    def _read(self, job: Job) -> tuple[list[Motion], Path | None]:
+        """Read or make the motions, and find the sound."""
         if self.together:
             sources = [path for _, path in self.together]
-            motions, audio = read_inputs(sources, self.audio, self._animated)
-            motions = aligned(motions, None if audio is None else sound_seconds(audio))
+            return read_inputs(sources, self.audio, self._animated)
+        found = read_input(job.source, self.audio, self._animated)
+        return [found.motion], found.audio
+
+    def _timed(self, motions: list[Motion], track: Soundtrack | None) -> list[Motion]:
+        """The motions, all of one rate and as long as the sound."""
+        if self.together:
+            motions = aligned(motions, None if track is None else track.seconds)
         else:
-            performance = read_input(job.source, self.audio, self._animated)
-            audio = performance.audio
-            motions = [matched(performance.motion, audio)]
+            motions = [matched(motion, track) for motion in motions]
         if self.idle_motion:
             motions = [add_idle_motion(motion, self.options.seed) for motion in motions]
-        return motions, audio
+        return motions
 
     def _animated(self, path: Path) -> Motion:
         import torch
