@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dtalk.config import MOST_STEPS, EvaluationConfig, HeadChoice, RuntimeOptions
+from dtalk.config import MOST_STEPS, HeadChoice, RuntimeOptions
 from dtalk.errors import DtalkError
+from dtalk.evaluation.config import EvaluationConfig
 from dtalk.utils.settings import REPORTS
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dtalk.config import EvaluationConfig
 from dtalk.evaluation.benchmark import machine
 from dtalk.evaluation.comparison import System
+from dtalk.evaluation.config import EvaluationConfig
 from dtalk.evaluation.evaluate import ClipResult, write_figures
 from dtalk.evaluation.plots import Metric, plot_curves, plot_errors, plot_table
 from dtalk.utils.files import atomic_path

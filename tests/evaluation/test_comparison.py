@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from helpers import loaded_clip, smooth_motion, tiny_model
 
-from dtalk.config import EvaluationConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError
 from dtalk.evaluation.bootstrap import add_intervals, difference
 from dtalk.evaluation.comparison import System, evaluate_folder, evaluate_model
+from dtalk.evaluation.config import EvaluationConfig
 from dtalk.evaluation.evaluate import OF_STATIC, ClipResult, summarise
 from dtalk.evaluation.report import write_clips, write_plots, write_report, write_table
 from dtalk.heads.head import built_in

@@ -15,7 +15,6 @@ import dtalk
 from dtalk.config import (
     AnimationOptions,
     DistillationConfig,
-    EvaluationConfig,
     Look,
     ModelConfig,
     OutputOptions,
@@ -23,6 +22,7 @@ from dtalk.config import (
     TrainingConfig,
 )
 from dtalk.errors import CheckpointError, DtalkError
+from dtalk.evaluation.config import EvaluationConfig
 from dtalk.utils.settings import Settings, setting
 
 WITHOUT_PLACES = (AnimationOptions, Look, OutputOptions, RuntimeOptions, EvaluationConfig)
