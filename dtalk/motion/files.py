@@ -22,7 +22,6 @@ from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged
 from dtalk.motion.curves import FPS, Motion, provenance, read_provenance
-from dtalk.motion.gltf import read_glb
 from dtalk.motion.live_link import read_csv, write_csv
 from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
 
@@ -213,9 +212,17 @@ FORMATS: dict[str, MotionFormat] = {
     "csv": MotionFormat(write_csv, read_csv),  # Live Link Face
     "json": MotionFormat(_write_json, _read_json),  # NVIDIA Audio2Face
 }
+
+
+def _read_glb(path: Path) -> Motion:
+    from dtalk.motion.gltf import read_glb  # loads scipy, which other formats do without
+
+    return read_glb(path)
+
+
 #: What motion is read from, by suffix.
 READERS: dict[str, Callable[[Path], Motion]] = {
     **{name: kind.read for name, kind in FORMATS.items()},
-    "glb": read_glb,
-    "vrm": read_glb,
+    "glb": _read_glb,
+    "vrm": _read_glb,
 }

@@ -646,7 +646,7 @@ def test_render_from_nowhere(render: Callable[..., Result]) -> None:
     write_speech("a.wav")
     result = render("a.npz", "--yaw", "nan")
     assert result.status == 1
-    assert result.error == "yaw must be a number of degrees, got nan"
+    assert result.error == "yaw must be a number, not nan"
 
 
 @needs_gl

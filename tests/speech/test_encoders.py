@@ -17,9 +17,11 @@ from dtalk.config import COMPRESSED_ENCODERS, SMALL_ENCODERS
 from dtalk.errors import CheckpointError
 from dtalk.nn.frames import frame_mask, resample_features
 from dtalk.speech.audio import frame_count
+from dtalk.speech.bottom import HubertBottom, WhisperBottom
 from dtalk.speech.encoders import (
     FRONT_ENDS,
     AdaptedEncoder,
+    CompressedEncoder,
     ResidualBlock,
     SmallEncoder,
     SpeechEncoder,
@@ -425,7 +427,7 @@ def test_motion_a_little_longer_or_shorter_than_the_sound(more):
 def test_without_a_large_encoder_an_adapted_one_hears_nothing():
     net = AdaptedEncoder(6, 7, 0.0)
     assert net.source is None
-    with pytest.raises(CheckpointError, match=r"through a large speech encoder.* --encoder$") as e:
+    with pytest.raises(CheckpointError, match=r"uses a large speech encoder.* --encoder$") as e:
         net.prepare(torch.zeros(100))
     assert "\n" not in str(e.value)
 
@@ -447,6 +449,9 @@ def test_the_configuration_says_which_kind_of_encoder_is_built(kind):
         assert net.output.weight.shape == (8, 6)
         assert torch.equal(net.mean, torch.zeros(6))
         assert torch.equal(net.std, torch.ones(6))
+    elif isinstance(net, CompressedEncoder):
+        assert type(net.bottom) is {"whisper": WhisperBottom, "hubert": HubertBottom}[kind]
+        assert net.output.weight.shape == (8, 12)
     else:
         assert isinstance(net, SmallEncoder)
         assert type(net.front_end) is FRONT_ENDS[kind]

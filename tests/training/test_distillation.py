@@ -409,7 +409,7 @@ def test_rounds_log_all_parts_of_equation_16(finished):
 def test_clips_of_sound_get_motion_and_stay_as_they_are_too(finished, data):
     """Two clips of the data hold none; they go on teaching the personalizer."""
     _, config, _, observer, _ = finished
-    assert "drawing motion for 2 clips of speech" in observer.notes
+    assert "sampling motion for 2 clips of speech" in observer.notes
     assert set(load_arrays(config.out / GENERATED_FILE)) == {"0", "1"}
     description = read_description(config.out / MODEL_FILE)
     assert description["settings"]["clips"] == 10  # six with motion, two without, two drawn
@@ -1130,7 +1130,7 @@ def test_motion_is_drawn_for_all_that_has_none(tmp_path, spoken):
     drawn = found.train[3:]
     assert [clip.clip.name for clip in drawn] == ["b", "c", "deep/short.flac#0", "long.wav#0"]
     assert [clip.clip.speaker for clip in drawn] == ["bob", "cat", "", ""]
-    assert "drawing motion for 4 clips of speech" in observer.notes
+    assert "sampling motion for 4 clips of speech" in observer.notes
     for clip in drawn:
         assert clip.coefficients is not None
         assert clip.coefficients.dtype == np.float32
@@ -1162,7 +1162,7 @@ def test_no_motion_is_drawn_for_voices_without_labels(tmp_path, spoken, labelled
     kept = [clip for clip in found.train if clip.clip.set == "speech"]
     assert kept == voices
     assert len(found.train) == len(data.train) + (2 if labelled else 0)
-    assert ("drawing motion for 2 clips of speech" in observer.notes) is labelled
+    assert ("sampling motion for 2 clips of speech" in observer.notes) is labelled
 
 
 def test_drawn_motion_shows_the_emotion_a_clip_is_labelled_with(tmp_path):
@@ -1238,7 +1238,7 @@ def test_drawn_motion_that_is_damaged_or_does_not_fit_is_drawn_again(tmp_path, h
     observer = Recorder()
     resumed = dataclasses.replace(config, resume=True)
     again = with_unlabelled(resumed, observer, few(), teacher)
-    assert observer.notes == ["drawing motion for 2 clips of speech"]
+    assert observer.notes == ["sampling motion for 2 clips of speech"]
     for ours, theirs in zip(first.train[3:], again.train[3:], strict=True):
         assert np.array_equal(ours.coefficients, theirs.coefficients)
     assert path.read_bytes() == kept

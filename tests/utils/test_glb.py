@@ -155,7 +155,8 @@ class TestAccessors:
         glb = Glb()
         index = glb.add_accessor(np.zeros(3, np.float32))
         glb.content["bufferViews"][0]["extensions"] = {"EXT_meshopt_compression": {"buffer": 0}}
-        with pytest.raises(GlbError, match="compressed"):
+        # Without the library to read it, or with it, for these are no compressed bytes.
+        with pytest.raises(GlbError, match=r"compressed|does not fit the file"):
             glb.read(index)
 
     @pytest.mark.parametrize("value", [{}, [1], "nodes", None])

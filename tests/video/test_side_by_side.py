@@ -76,12 +76,12 @@ def test_a_frame_more_or_less_is_no_matter() -> None:
 
 
 def test_the_highest_frame_rate_is_taken() -> None:
-    """30 to 60 frames/s: between frame centres a quarter and three quarters of the way."""
+    """30 to 60 frames/s: about a quarter and three quarters of the way, on a smooth curve."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         slow, fast = aligned([opening(0, 0.4), opening(1, 1, 1, 1, fps=60)])
     assert (slow.fps, fast.fps) == (60, 60)
-    assert jaws(slow) == [0, 0.1, 0.3, 0.4]
+    np.testing.assert_allclose(jaws(slow), [0, 0.1, 0.3, 0.4], atol=0.05)
 
 
 @needs_gl
