@@ -106,7 +106,8 @@ class Kit:
                 sys.argv = argv
                 os.chdir(place)
             seconds = time.perf_counter() - started
-        return Result(status, *texts, seconds)
+        out, err = texts
+        return Result(status, out, err, seconds)
 
     def apart(self, *arguments: object, data: bytes = b"", **environment: str) -> Result:
         """Run it in a process of its own."""

@@ -1224,7 +1224,7 @@ def test_distill_through_a_whisper(
     write_speech("speech/a.wav", 5)
     result = distill("slow/model.safetensors", *hears, "--speech", "speech", "--front-end", "cnn")
     assert (result.status, result.err.strip()) == (0, "")
-    assert "drawing motion for 3 clips of speech" in result.out
+    assert "sampling motion for 3 clips of speech" in result.out
     assert [name for name in files() if name.startswith("cache/")]
     student = inference.load("out/model.safetensors")
     assert (student.config.steps, student.config.encoder) == (2, "cnn")

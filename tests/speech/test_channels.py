@@ -43,7 +43,7 @@ def test_the_mean_of_any_number(channels):
 
 @pytest.mark.parametrize("other", [-1.0, -0.7, -1.5])
 def test_opposite_phase_leaves_the_louder_channel(other):
-    samples = NOISE[:, :1] * np.float32([1.0, other])
+    samples = NOISE[:, :1] * np.array([1.0, other], np.float32)
     with pytest.warns(ChannelWarning, match=r"opposite phase.* only channel [12] is used"):
         selection, mono = selected(samples)
     louder = int(abs(other) > 1)
@@ -58,7 +58,7 @@ def test_wide_stereo_is_mixed(share):
 
 
 def test_a_side_that_is_silent_is_mixed():
-    assert selected(NOISE[:, :1] * np.float32([0, 1]))[0] == Selection()
+    assert selected(NOISE[:, :1] * np.array([0, 1], np.float32))[0] == Selection()
 
 
 def test_silence_tells_nothing():
@@ -79,7 +79,7 @@ def test_one_by_name(wanted, index):
 
 
 def test_mix_is_the_mean_come_what_may():
-    _, mono = selected(NOISE[:, :1] * np.float32([1, -1]), "mix")
+    _, mono = selected(NOISE[:, :1] * np.array([1, -1], np.float32), "mix")
     assert not mono.any()
 
 
