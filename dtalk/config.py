@@ -111,6 +111,7 @@ class OutputOptions(Settings):
     reference: Path | None = setting(
         None, "motion that the others are compared with, shown first; implies --labels"
     )
+    format: str = setting("mp4", "mp4, or html: a page that plays the head", ("mp4", "html"))
     still: tuple[str, ...] = setting(
         (), "PNGs of these moments instead of a video: seconds like 0.5,2; repeatable"
     )

@@ -149,9 +149,10 @@ def render(
     animation_flags: Settings = {},  # noqa: B006
     runtime_flags: Settings = {},  # noqa: B006
 ) -> None:
-    """Render a talking head: mp4 with sound, or PNGs.
+    """Render a talking head: mp4 with sound, PNGs, or a web page.
 
-    Inputs are motion, or speech, which is animated first.
+    Inputs are motion, or speech, which is animated first. A page (-o talk.html) is one file
+    with head, sound and curves, to be looked at in any browser.
     """
     from dtalk.utils.files import expand_inputs
     from dtalk.video.inputs import RENDERED_SUFFIXES, is_motion, without_own_audio

@@ -192,7 +192,7 @@ def shapes_from_fields(fields: npt.ArrayLike) -> sparse.csr_array:
 
 
 def _to_arrays(head: Head) -> dict[str, npt.NDArray[Any]]:
-    start, vertex, delta = _pack_fields(head)
+    start, vertex, delta = pack_fields(head)
     largest = float(np.abs(delta).max(initial=0.0))
     step = max(STORED_STEP, largest / _INT16_MAX)
     index_type = np.uint16 if len(head.vertices) <= 1 << 16 else np.uint32
@@ -213,7 +213,7 @@ def _to_arrays(head: Head) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _pack_fields(head: Head) -> tuple[npt.NDArray[np.int32], IntArray, Array]:
+def pack_fields(head: Head) -> tuple[npt.NDArray[np.int32], IntArray, Array]:
     """List per shape the vertices that move noticeably and how far: [53], [N], [N, 3]."""
     vertices, deltas, start = [], [], [0]
     for k in range(len(head.names)):

@@ -13,8 +13,8 @@ from dtalk.errors import RenderError
 STUDIO = "studio"
 
 # The studio wall, sRGB 0 to 255: lit behind the face, darker toward the corners and the floor.
-_WALL_LIT, _WALL_DARK = (178.0, 183.0, 190.0), (104.0, 109.0, 117.0)
-_LIT_AT, _REACH = (0.5, 0.42), (1.10, 0.95)  # fractions of width and height
+WALL_LIT, WALL_DARK = (178.0, 183.0, 190.0), (104.0, 109.0, 117.0)
+LIT_AT, REACH = (0.5, 0.42), (1.10, 0.95)  # fractions of width and height
 
 
 def background_image(what: str, width: int, height: int) -> npt.NDArray[np.uint8]:
@@ -39,11 +39,11 @@ def background_image(what: str, width: int, height: int) -> npt.NDArray[np.uint8
 
 
 def _studio(width: int, height: int) -> npt.NDArray[np.uint8]:
-    x = ((np.arange(width) + 0.5) / width - _LIT_AT[0]) / _REACH[0]
-    y = ((np.arange(height) + 0.5) / height - _LIT_AT[1]) / _REACH[1]
+    x = ((np.arange(width) + 0.5) / width - LIT_AT[0]) / REACH[0]
+    y = ((np.arange(height) + 0.5) / height - LIT_AT[1]) / REACH[1]
     distance = np.sqrt(x[None, :] ** 2 + y[:, None] ** 2)
     light = (0.5 + 0.5 * np.cos(np.pi * np.clip(distance, 0, 1)))[..., None]
-    wall = _WALL_DARK + light * np.subtract(_WALL_LIT, _WALL_DARK)
+    wall = WALL_DARK + light * np.subtract(WALL_LIT, WALL_DARK)
     # Eight bits are too few for so soft a gradient: a little noise, always the same, hides steps.
     noise = np.random.default_rng(0).random((height, width, 1)) - 0.5
     return np.rint(wall + noise).astype(np.uint8)

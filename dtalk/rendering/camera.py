@@ -44,26 +44,40 @@ def camera_at(head: Head, place: str, yaw: float, width: int, height: int) -> Ca
     Raises:
         RenderError: no such place, or a yaw that is not finite.
     """
-    if place not in PLACES:
-        raise RenderError(f"unknown camera {place!r}; there are {', '.join(PLACES)}")
-    if not np.isfinite(yaw):
-        raise RenderError(f"yaw must be a number of degrees, got {yaw}")
-    turn = _about_y(np.deg2rad(PLACES[place] + yaw))
+    turn = _about_y(yaw_of(place, yaw))
     pose = turn @ _pose_at(CAMERA_FROM_TARGET)
-    scale = np.clip(_height(head) / _height(built_in()), NEAREST, FURTHEST)
-    pose[:3, 3] = scale * (pose[:3, 3] + TARGET_FROM_MOUTH) + _mouth(head)
+    pose[:3, 3] = scale_of(head) * (pose[:3, 3] + TARGET_FROM_MOUTH) + mouth_of(head)
     seen = _projection(width, height) @ np.linalg.inv(pose)
     return Camera(pose, seen.astype(np.float32), turn[:3, :3])
 
 
-def _mouth(head: Head) -> Array:
+def yaw_of(place: str, yaw: float) -> float:
+    """How far around the head a camera stands, radians; see `camera_at`.
+
+    Raises:
+        RenderError: no such place, or a yaw that is not finite.
+    """
+    if place not in PLACES:
+        raise RenderError(f"unknown camera {place!r}; there are {', '.join(PLACES)}")
+    if not np.isfinite(yaw):
+        raise RenderError(f"yaw must be a number of degrees, got {yaw}")
+    return float(np.deg2rad(PLACES[place] + yaw))
+
+
+def scale_of(head: Head) -> float:
+    """How much further away than from the built-in head the camera stands."""
+    return float(np.clip(_height(head) / _height(built_in()), NEAREST, FURTHEST))
+
+
+def mouth_of(head: Head) -> Array:
+    """The point midway between the mouth corners, [3]."""
     middle: Array = head.vertices[list(head.corners)].mean(axis=0)
     return middle
 
 
 def _height(head: Head) -> float:
     """Measure from the mouth to the crown, metres."""
-    return float(head.vertices[:, 1].max() - _mouth(head)[1])
+    return float(head.vertices[:, 1].max() - mouth_of(head)[1])
 
 
 def _projection(width: int, height: int) -> Array:

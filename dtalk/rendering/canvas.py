@@ -22,8 +22,8 @@ Frame = npt.NDArray[np.uint8]
 
 _VALUES = 6  # of a vertex: x y z r g b
 # A wireframe: colours of its edges and of the surfaces between them, and how much of those.
-_WIRE, _WIRE_SHARE = (0.16, 0.18, 0.22), 0.85
-_PAPER, _PAPER_SHARE = (0.93, 0.94, 0.95), 0.75
+WIRE, WIRE_SHARE = (0.16, 0.18, 0.22), 0.85
+PAPER, PAPER_SHARE = (0.93, 0.94, 0.95), 0.75
 
 _VERTEX = """#version 330 core
 layout(location = 0) in vec3 position;
@@ -216,12 +216,12 @@ class Canvas:
         """Draw edges, before surfaces a little further away, which hide the edges behind them."""
         from OpenGL import GL
 
-        self._send(_tinted(self._values, _PAPER, _PAPER_SHARE))
+        self._send(_tinted(self._values, PAPER, PAPER_SHARE))
         GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
         GL.glPolygonOffset(1.0, 1.0)
         self._draw_triangles()
         GL.glDisable(GL.GL_POLYGON_OFFSET_FILL)
-        self._send(_tinted(self._values, _WIRE, _WIRE_SHARE))
+        self._send(_tinted(self._values, WIRE, WIRE_SHARE))
         GL.glPolygonMode(GL.GL_FRONT_AND_BACK, GL.GL_LINE)
         self._draw_triangles()
         GL.glPolygonMode(GL.GL_FRONT_AND_BACK, GL.GL_FILL)

@@ -44,7 +44,7 @@ class Light:
         self._fill = turn @ unit(FILL_DIRECTION)
         self._rims = [(turn @ unit(direction), power) for direction, power in RIMS]
         self._albedo = np.ascontiguousarray(head.colors.T)
-        self._soft_gloss, self._hard_gloss = _gloss(head)
+        self._soft_gloss, self._hard_gloss = gloss(head)
         self._is_hair = is_hair(head)
         self._corners = tuple(np.ascontiguousarray(corner) for corner in head.faces.T)
         self._incidence = incidence(head)
@@ -90,7 +90,7 @@ class Light:
         return shine
 
 
-def _gloss(head: Head) -> tuple[Array, Array]:
+def gloss(head: Head) -> tuple[Array, Array]:
     """Strength of the soft (skin, lips) and of the hard highlight (teeth, tongue), [V]."""
     soft = np.where(head.parts == PARTS.index("skin"), SKIN_GLOSS, 0.0)
     soft[head.lips] = LIP_GLOSS

@@ -24,14 +24,15 @@ class Tessellation:
     Attributes:
         faces: int [F', 3], positions in what `rounded` gives.
         count: number of vertices, V + the number of split edges.
+        split: int [2, E], the ends of the split edges.
     """
 
     def __init__(self, head: Head, longest: float = LONG) -> None:
         ends, of_face = _edges(head.faces)
         inside = np.bincount(of_face.ravel(), minlength=len(ends)) == 2
         split = inside & _is_long(head, ends, longest)
-        self._a, self._b = ends[split].T
-        self.count = len(head.vertices) + len(self._a)
+        self.split: IntArray = ends[split].T
+        self.count = len(head.vertices) + self.split.shape[1]
         number = np.where(split, len(head.vertices) - 1 + np.cumsum(split), -1)
         self.faces = _divided(head.faces, number[of_face])
 
@@ -40,7 +41,7 @@ class Tessellation:
 
         ``normals`` are unit vectors [V, 3].
         """
-        a, b = self._a, self._b
+        a, b = self.split
         half = (vertices[b] - vertices[a]) / 2
         # How far the midpoint is from the planes at a and at b, along their normals.
         above_a = np.einsum("ec,ec->e", normals[a], half)[:, None] * normals[a]

@@ -18,7 +18,7 @@ from pathlib import Path
 from dtalk.errors import DtalkError, OutputExistsError
 
 _FILE_SUFFIXES = frozenset(
-    {".npz", ".csv", ".json", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav", ".png"}
+    {".npz", ".csv", ".json", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav"} | {".png", ".html"}
 )
 
 

@@ -20,7 +20,7 @@ from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size, render_frames
 from dtalk.utils.ffmpeg import FfmpegError, first_complaint, run_ffmpeg
 from dtalk.utils.files import atomic_path
-from dtalk.video.soundtrack import REPRODUCIBLE, Soundtrack, encode_sound
+from dtalk.video.soundtrack import BITRATE, REPRODUCIBLE, Soundtrack, encode_sound
 
 CRF = 18  # x264's quality: 18 is hard to tell from the original
 PRESET = "veryfast"  # half the time of x264's default, and files of faces are no larger
@@ -75,7 +75,10 @@ def render_video(
 
 @contextmanager
 def soundtrack_of(
-    audio: Path | str | None, path: Path, sound: SoundOptions = DEFAULT_SOUND
+    audio: Path | str | None,
+    path: Path,
+    sound: SoundOptions = DEFAULT_SOUND,
+    bitrate: str = BITRATE,
 ) -> Iterator[Soundtrack | None]:
     """Encode the sound of a file for the video ``path``; None for a silent one.
 
@@ -85,7 +88,7 @@ def soundtrack_of(
     if audio is None:
         yield None
         return
-    with encode_sound(Path(audio), path, sound) as track:
+    with encode_sound(Path(audio), path, sound, bitrate) as track:
         yield track
 
 

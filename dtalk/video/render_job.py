@@ -15,6 +15,7 @@ from dtalk.config import (
     OutputOptions,
     RuntimeOptions,
 )
+from dtalk.errors import RenderError
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion
 from dtalk.motion.idle import add_idle_motion, idle_note
@@ -22,12 +23,14 @@ from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size
 from dtalk.utils.jobs import Job, plan
 from dtalk.utils.types import Progress
+from dtalk.video.html import PAGE_BITRATE, write_html
 from dtalk.video.inputs import SoundWarning, read_input, read_inputs
 from dtalk.video.mp4 import counted, matched, soundtrack_of, write_video
 from dtalk.video.side_by_side import OUTPUT, aligned, named_panels, panels
-from dtalk.video.soundtrack import Soundtrack
+from dtalk.video.soundtrack import BITRATE, Soundtrack
 from dtalk.video.stills import at_moments, parse_moments, still_suffixes, write_stills
 
+HTML = ".html"
 Panels = list[tuple[str, Path]]
 """Names and files of what is shown side by side."""
 
@@ -40,14 +43,23 @@ def planned(
     Side by side, all inputs are one job.
 
     Raises:
-        DtalkError: see `dtalk.utils.jobs.plan` and `dtalk.video.stills.parse_moments`.
+        DtalkError: stills of a page; see `dtalk.utils.jobs.plan` and
+            `dtalk.video.stills.parse_moments`.
     """
     moments = parse_moments(output.still)
-    suffixes = still_suffixes(moments) if moments else [".mp4"]
+    if moments and output.format != "mp4":
+        raise RenderError(f"--still makes PNGs; leave out --format {output.format}")
+    suffixes = still_suffixes(moments) if moments else [_suffix(out, output)]
     if not output.side_by_side:
         return plan(found, out, suffixes), moments, []
     shown = named_panels([path for path, _ in found], output.reference)
     return plan([(OUTPUT, OUTPUT)], out, suffixes), moments, shown
+
+
+def _suffix(out: Path | None, output: OutputOptions) -> str:
+    """What is written if not stills: the output's format, or html if the file is named so."""
+    named = out is not None and out.suffix.lower() == HTML and not out.is_dir()
+    return HTML if named else f".{output.format}"
 
 
 @dataclass(frozen=True)
@@ -92,19 +104,39 @@ class RenderJob:
             motions, audio = self._read(job)
         if self.moments:  # stills are silent
             audio = None
-        with soundtrack_of(audio, job.outputs[0], self.options) as track:
+        target = job.outputs[0]
+        is_page = target.suffix.lower() == HTML
+        bitrate = PAGE_BITRATE if is_page else BITRATE
+        with soundtrack_of(audio, target, self.options, bitrate) as track:
             motions = self._timed(motions, track)
             if self.moments:
-                motions = [at_moments(motion, self.moments) for motion in motions]
-            frames = self._frames(motions)
-            count = len(motions[0])
-            if self.moments:
-                write_stills(frames, job.outputs, self.comment)
-                return count
-            report = None if progress is None else (lambda done: progress(done, count))
-            shown = counted(frames, report)
-            write_video(shown, job.outputs[0], motions[0].fps, track, comment=self.comment)
-            return count
+                return self._write_stills(motions, job)
+            if is_page:
+                self._write_page(motions, target, track)
+            else:
+                self._write_video(motions, target, track, progress)
+            return len(motions[0])
+
+    def _write_stills(self, motions: Sequence[Motion], job: Job) -> int:
+        chosen = [at_moments(motion, self.moments) for motion in motions]
+        write_stills(self._frames(chosen), job.outputs, self.comment)
+        return len(self.moments)
+
+    def _write_page(self, motions: Sequence[Motion], path: Path, track: Soundtrack | None) -> None:
+        names = [name for name, _ in self.together]
+        write_html(motions, names, path, track, self.head, self.look, self.comment)
+
+    def _write_video(
+        self,
+        motions: Sequence[Motion],
+        path: Path,
+        track: Soundtrack | None,
+        progress: Progress | None,
+    ) -> None:
+        count = len(motions[0])
+        report = None if progress is None else (lambda done: progress(done, count))
+        shown = counted(self._frames(motions), report)
+        write_video(shown, path, motions[0].fps, track, comment=self.comment)
 
     def _read(self, job: Job) -> tuple[list[Motion], Path | None]:
         """Read or make the motions, and find the sound."""

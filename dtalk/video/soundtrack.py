@@ -34,7 +34,7 @@ class Soundtrack:
 
 @contextmanager
 def encode_sound(
-    audio: Path, near: Path, options: SoundOptions = DEFAULT_SOUND
+    audio: Path, near: Path, options: SoundOptions = DEFAULT_SOUND, bitrate: str = BITRATE
 ) -> Iterator[Soundtrack]:
     """Encode the sound of a file, any that `open_sound` reads, into a temporary file.
 
@@ -45,6 +45,7 @@ def encode_sound(
         audio: the file.
         near: a file in whose folder the temporary one is to be.
         options: which track and channel.
+        bitrate: bits a second, as ffmpeg has it: ``192k``.
 
     Raises:
         AudioError: see `open_sound`.
@@ -56,11 +57,11 @@ def encode_sound(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with open_sound(audio, options) as sound:
-                samples = _encode(sound, audio, place)
+                samples = _encode(sound, audio, place, bitrate)
         yield Soundtrack(place, samples / sound.rate, audio)
 
 
-def _encode(sound: Sound, audio: Path, place: Path) -> int:
+def _encode(sound: Sound, audio: Path, place: Path, bitrate: str) -> int:
     """Write the m4a; the number of samples of each channel."""
     blocks = sound.heard()
     first = next(blocks, None)
@@ -68,7 +69,7 @@ def _encode(sound: Sound, audio: Path, place: Path) -> int:
         raise VideoError(f"{audio} holds no sound (0 samples)")
     channels = first.shape[1] if first.shape[1] <= _MOST_CHANNELS else 1
     raw = ["-f", "f32le", "-ar", str(sound.rate), "-ac", str(channels), "-i", "pipe:0"]
-    coded = ["-c:a", "aac", "-b:a", BITRATE, *REPRODUCIBLE, "-f", "mp4", "-y", f"file:{place}"]
+    coded = ["-c:a", "aac", "-b:a", bitrate, *REPRODUCIBLE, "-f", "mp4", "-y", f"file:{place}"]
     count = 0
     with run_ffmpeg(["-v", "error", *raw, *coded], feed=True) as ffmpeg:
         assert ffmpeg.stdin is not None

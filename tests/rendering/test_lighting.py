@@ -64,5 +64,5 @@ def test_skin_in_the_dark_of_a_cavity_does_not_shine() -> None:
     """Baked occlusion is in the colours: at half the albedo from which skin shines, a quarter."""
     head = white(built_in())
     dark = replace(head, colors=np.full_like(head.colors, lighting.GLOSSY_ALBEDO / 2))
-    bright, dull = (lighting._gloss(one)[0] for one in (head, dark))
+    bright, dull = (lighting.gloss(one)[0] for one in (head, dark))
     np.testing.assert_allclose(dull, bright / 4, rtol=1e-5)

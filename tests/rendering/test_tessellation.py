@@ -95,11 +95,10 @@ def test_only_long_edges_of_the_skin_are_split() -> None:
     split = Tessellation(head)
     assert 1000 < split.count - len(head.vertices) < 4000
     skin = head.parts == PARTS.index("skin")
-    assert skin[split._a].all()
-    assert skin[split._b].all()
-    length = np.linalg.norm(head.vertices[split._a] - head.vertices[split._b], axis=1)
+    assert skin[split.split].all()
+    length = np.linalg.norm(np.diff(head.vertices[split.split], axis=0)[0], axis=1)
     assert length.min() > tessellation.LONG
-    assert not np.isin(head.lips, np.concatenate((split._a, split._b))).any()
+    assert not np.isin(head.lips, split.split).any()
     bald = replace(head, parts=np.full_like(head.parts, PARTS.index("eye")))
     for whole in (Tessellation(head, math.inf), Tessellation(bald)):
         assert whole.count == len(head.vertices)
@@ -110,13 +109,13 @@ def test_the_crown_becomes_rounder() -> None:
     """Midpoints of the crown lie further out than the chords between their ends."""
     head = built_in()
     split = Tessellation(head)
-    crown = head.vertices[split._a, 1] > 0.81
-    a, b = head.vertices[split._a[crown]], head.vertices[split._b[crown]]
+    crown = head.vertices[split.split[0], 1] > 0.81
+    a, b = head.vertices[split.split[:, crown]]
     normals = head.vertices - np.array([0, 0.74, 0.03], dtype=np.float32)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     positions, _ = split.rounded(head.vertices, normals, normals)
     moved = positions[len(head.vertices) :][crown] - (a + b) / 2
-    outward = (moved * (normals[split._a[crown]] + normals[split._b[crown]])).sum(axis=1) / 2
+    outward = (moved * normals[split.split[:, crown]].sum(axis=0)).sum(axis=1) / 2
     assert crown.sum() > 50
     assert outward.min() > 0
     assert 1e-4 < np.median(outward) < 5e-3  # metres
