@@ -157,6 +157,8 @@ def _clips_to_compare(
         loaded, failures = load_clips(clips, progress)
     for line in few(failures):
         warn(f"left out: {line}")
+    if not loaded:
+        raise DtalkError(f"none of the {len(clips)} clips of {data} could be read")
     return loaded, labels_of(select(index, "train"))[0]
 
 

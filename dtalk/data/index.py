@@ -59,5 +59,11 @@ def _clip(row: dict[str, str | None], folder: Path, place: str) -> Clip:
         raise DataError(f"{place}: split {split!r} is none of {', '.join(SPLITS)}")
     if not audio:
         raise DataError(f"{place}: the clip names no audio file")
-    moved = folder / motion if motion else None
-    return Clip(name, group, split, speaker, emotion, folder / audio, moved)
+    moved = _place(folder, motion) if motion else None
+    return Clip(name, group, split, speaker, emotion, _place(folder, audio), moved)
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Find a file that the index names, perhaps as Windows writes it."""
+    path = folder / name
+    return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")

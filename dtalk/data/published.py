@@ -44,7 +44,8 @@ from dtalk.motion.columns import arranged
 from dtalk.motion.curves import FPS, Motion
 from dtalk.motion.files import is_names, json_object, naming
 from dtalk.speech.audio import AUDIO_SUFFIXES
-from dtalk.utils.files import NUMPY_DAMAGE, walk
+from dtalk.utils.arrays import ArrayFileError, read_npy
+from dtalk.utils.files import walk
 from dtalk.utils.types import Array
 
 BEAT_FPS = 60.0  # where a file has no time stamps
@@ -286,10 +287,9 @@ def read_etf(path: Path) -> Motion:
     """
     with naming(path):
         try:
-            with path.open("rb") as file:
-                values = np.load(file, allow_pickle=False)
-        except NUMPY_DAMAGE as error:
-            raise MotionError("not an npy file of numbers, or damaged") from error
+            values = read_npy(path)
+        except ArrayFileError as error:
+            raise MotionError(str(error)) from error
         return Motion(arranged(path, _ETF_NAMES, values), FPS)
 
 

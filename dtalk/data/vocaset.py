@@ -25,7 +25,7 @@ import numpy.typing as npt
 from dtalk.data.clips import Note, common_frames, cut_to, few, warn
 from dtalk.errors import DataError, DtalkError
 from dtalk.speech.audio import to_waveform
-from dtalk.utils.files import NUMPY_DAMAGE
+from dtalk.utils.arrays import NUMPY_DAMAGE
 from dtalk.utils.pickles import load_pickle
 from dtalk.utils.types import Array
 

@@ -18,7 +18,7 @@ from dtalk.heads.head import Head
 from dtalk.motion.curves import FPS
 from dtalk.motion.files import FORMATS, read_motion
 from dtalk.motion.resample import resample_motion
-from dtalk.utils.files import NUMPY_DAMAGE
+from dtalk.utils.arrays import ArrayFileError, read_npy
 from dtalk.utils.types import Array
 
 SUFFIXES = (*(f".{name}" for name in FORMATS), ".npy")
@@ -80,10 +80,10 @@ def _coefficients(path: Path) -> Array:
 
 def _vertices(path: Path) -> Array:
     try:
-        stored = np.load(path, allow_pickle=False)
-    except (OSError, *NUMPY_DAMAGE) as error:
-        raise DataError(f"cannot read {path}: not an npy file of numbers, or damaged") from error
-    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu" or not stored.size:
+        stored = read_npy(path)
+    except (OSError, ArrayFileError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    if stored.dtype.kind not in "fiu" or not stored.size:
         raise DataError(f"{path} holds no numbers")
     flat = stored.ndim == 2 and stored.shape[1] % _COORDINATES == 0
     if not flat and (stored.ndim != 3 or stored.shape[2] != _COORDINATES):

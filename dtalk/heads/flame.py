@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from dtalk.errors import HeadError, PickleError
-from dtalk.utils.files import NUMPY_DAMAGE
+from dtalk.utils.arrays import ArrayFileError, read_npz
 from dtalk.utils.pickles import Opaque, load_pickle
 from dtalk.utils.types import Array, IntArray
 
@@ -118,19 +118,11 @@ def read_flame(path: Path) -> Flame:
 
 def _npz(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: _member(archive, key) for key in _KEYS if key in archive.files}
+        return read_npz(path, _KEYS)
     except OSError as error:
         raise HeadError(error.strerror or str(error)) from error
-    except NUMPY_DAMAGE as error:
-        raise HeadError("damaged, or not an npz file") from error
-
-
-def _member(archive: Any, key: str) -> npt.NDArray[Any]:
-    try:
-        return archive[key]
-    except ValueError as error:
-        raise HeadError(f"{key} is a pickled object; save it as a plain array") from error
+    except ArrayFileError as error:
+        raise HeadError(str(error)) from error
 
 
 def _flame(arrays: Mapping[str, Any]) -> Flame:

@@ -18,7 +18,8 @@ from scipy import sparse
 
 from dtalk.errors import HeadError
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
+from dtalk.utils.arrays import ArrayFileError, read_npz
+from dtalk.utils.files import atomic_path
 from dtalk.utils.types import Array, IntArray
 
 # What a vertex belongs to; `Head.parts` holds positions in this tuple.
@@ -227,18 +228,15 @@ def pack_fields(head: Head) -> tuple[npt.NDArray[np.int32], IntArray, Array]:
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise HeadError(f"cannot use head {path}: it is one array, not an npz archive")
-        with file:
-            missing = [key for key in _FILE_KEYS if key not in file.files]
-            if missing:
-                raise HeadError(f"cannot use head {path}: it lacks {', '.join(missing)}")
-            return {key: file[key] for key in _FILE_KEYS}
+        arrays = read_npz(path, _FILE_KEYS)
     except OSError as error:
         raise HeadError(f"cannot read head {path}: {error.strerror or error}") from error
-    except NUMPY_DAMAGE as error:
-        raise HeadError(f"cannot use head {path}: damaged or not an npz file") from error
+    except ArrayFileError as error:
+        raise HeadError(f"cannot use head {path}: {error}") from error
+    missing = [key for key in _FILE_KEYS if key not in arrays]
+    if missing:
+        raise HeadError(f"cannot use head {path}: it lacks {', '.join(missing)}")
+    return arrays
 
 
 def _from_arrays(arrays: dict[str, npt.NDArray[Any]], source: str) -> Head:

@@ -11,9 +11,14 @@ import numpy.typing as npt
 
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.names import channel_of
 from dtalk.utils.types import Array
 
-_CHANNELS = {name.lower(): index for index, name in enumerate(ARKIT_NAMES)}
+LOWEST, HIGHEST = -0.1, 1.5  # of a blend shape: trackers go so far beyond 0 and 1
+_PERCENT = 100.0
+_ACTIVE, _SHARE = 0.1, 0.5  # of the frames that show more than this, those beyond 1.5 in percent
+# Columns that other programs write besides; MediaPipe's first score is that of a face at rest.
+_IGNORED = frozenset({"", "_neutral", "frame", "framenumber", "frame_number", "index"})
 
 
 class MotionWarning(UserWarning):
@@ -23,10 +28,12 @@ class MotionWarning(UserWarning):
 def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> Array:
     """Arrange columns ``values`` [T, len(names)] as float32 [T, 52] in ``ARKIT_NAMES``' order.
 
-    Names are compared without regard to case; channels that are not among them are 0.
+    Names may be in any spelling that `channel_of` knows; channels that are not among them are 0.
+    Values that count from 0 to 100 are divided by 100, with a ``MotionWarning``.
 
     Raises:
-        MotionError: as ``sources``, and where names and values do not fit together.
+        MotionError: as ``sources``, where names and values do not fit together, or a value is no
+            blend shape's: below :data:`LOWEST` or above :data:`HIGHEST`.
     """
     try:
         with np.errstate(over="ignore"):  # becomes infinite, which Motion refuses
@@ -37,8 +44,41 @@ def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> Array:
         raise MotionError(f"{len(names)} names for coefficients of shape {list(columns.shape)}")
     found = sources(path, names)
     table = np.zeros((len(columns), len(ARKIT_NAMES)), np.float32)
-    table[:, list(found)] = columns[:, list(found.values())]
+    table[:, list(found)] = in_range(path, columns[:, list(found.values())], list(found))
     return table
+
+
+def in_range(path: Path, values: Array, channels: Sequence[int]) -> Array:
+    """Bring values [T, C] of these channels, from 0 to 1 or to 100, to 0 to 1.
+
+    Raises:
+        MotionError: one lies below :data:`LOWEST` or above :data:`HIGHEST`.
+    """
+    if not np.isfinite(values).all():
+        return values  # Motion says where
+    if _is_percent(values):
+        warn(path, "its values count from 0 to 100: they are divided by 100")
+        values = values / np.float32(_PERCENT)
+    outside = np.argwhere((values < LOWEST) | (values > HIGHEST))
+    if len(outside):
+        frame, column = outside[0]
+        raise MotionError(
+            f"{ARKIT_NAMES[channels[column]]} is {values[frame, column]:g} in frame {frame}; "
+            "blend shapes go from 0 to 1"
+        )
+    return values
+
+
+def _is_percent(values: Array) -> bool:
+    """Whether values count to 100: far beyond 1, and so in most frames that show anything.
+
+    A single wrong value among others makes no percentages.
+    """
+    tops = values.max(axis=1, initial=0)
+    active = tops[tops > _ACTIVE]
+    if not len(active) or not 10 < active.max() <= HIGHEST * _PERCENT:
+        return False
+    return float((active > HIGHEST).mean()) >= _SHARE
 
 
 def sources(path: Path, names: Sequence[str], extra: Iterable[str] = ()) -> dict[int, int]:
@@ -50,15 +90,19 @@ def sources(path: Path, names: Sequence[str], extra: Iterable[str] = ()) -> dict
     Raises:
         MotionError: a channel appears twice, or none at all.
     """
-    keys = [name.strip().lower() for name in names]
+    channels = [channel_of(name) for name in names]
     found: dict[int, int] = {}
-    for column, key in enumerate(keys):
-        if key in _CHANNELS and found.setdefault(_CHANNELS[key], column) != column:
+    for column, channel in enumerate(channels):
+        if channel is not None and found.setdefault(channel, column) != column:
             raise MotionError(f"channel {names[column].strip()} appears twice")
     if not found:
         raise MotionError("none of its channels is one of the 52 ARKit blend shapes")
-    known = {*_CHANNELS, *extra}
-    unknown = [name for name, key in zip(names, keys, strict=True) if key not in known]
+    known = {*_IGNORED, *extra}
+    unknown = [
+        name
+        for name, channel in zip(names, channels, strict=True)
+        if channel is None and name.strip().lower() not in known
+    ]
     if unknown:
         shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         warn(path, f"ignored channels that are no ARKit blend shapes: {shown}")

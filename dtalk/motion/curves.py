@@ -14,6 +14,7 @@ from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.utils.types import Array
 
 FPS = 30.0
+SLOWEST, FASTEST = 1.0, 1000.0  # frames per second that a motion may have
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +37,8 @@ class Motion:
         notes: what was added to it, such as idle motion; empty if nothing.
 
     Raises:
-        MotionError: wrong shapes, no frames, a value that is not finite, fps not above 0, a
-            seed of more than 64 bits, a confidence that is no probability.
+        MotionError: wrong shapes, no frames, a value that is not finite, fps below 1 or
+            above 1000, a seed of more than 64 bits, a confidence that is no probability.
     """
 
     coefficients: Array
@@ -62,8 +63,8 @@ class Motion:
                     f"head rotation has {len(rotation)} frames, coefficients {len(coefficients)}"
                 )
             object.__setattr__(self, "head_rotation", rotation)
-        if not (np.isfinite(self.fps) and self.fps > 0):
-            raise MotionError(f"fps must be a number above 0, not {self.fps}")
+        if not SLOWEST <= self.fps <= FASTEST:
+            raise MotionError(f"fps must be {SLOWEST:g} to {FASTEST:g}, not {self.fps:g}")
         object.__setattr__(self, "fps", float(self.fps))
         if self.seed is not None and not -(2**63) <= self.seed < 2**64:
             raise MotionError(f"seed {self.seed} has more than 64 bits")

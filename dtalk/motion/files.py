@@ -21,9 +21,18 @@ import numpy.typing as npt
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged
-from dtalk.motion.curves import FPS, Motion, provenance, read_provenance
+from dtalk.motion.curves import (
+    FASTEST,
+    FPS,
+    PROVENANCE,
+    SLOWEST,
+    Motion,
+    provenance,
+    read_provenance,
+)
 from dtalk.motion.live_link import read_csv, write_csv
-from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
+from dtalk.utils.arrays import ArrayFileError, read_npz
+from dtalk.utils.files import atomic_path
 
 FLAME_SUFFIX = ".flame.npz"  # an npz that holds FLAME's parameters besides
 _DECIMALS = 8  # in text files: an error of at most 5e-9, far below what a tracker can see
@@ -34,7 +43,7 @@ class MotionFormat:
     """How a file format is written and read."""
 
     write: Callable[[Motion, Path], None]
-    read: Callable[[Path], Motion]
+    read: Callable[[Path, float | None], Motion]
 
 
 def write_motion(motion: Motion, path: Path | str, format: str | None = None) -> None:  # noqa: A002
@@ -53,8 +62,14 @@ def write_motion(motion: Motion, path: Path | str, format: str | None = None) ->
         chosen.write(motion, temporary)
 
 
-def read_motion(path: Path | str, format: str | None = None) -> Motion:  # noqa: A002
+def read_motion(
+    path: Path | str,
+    format: str | None = None,  # noqa: A002
+    fps: float | None = None,
+) -> Motion:
     """Read a motion file; ``format`` is that of the suffix if not given.
+
+    ``fps`` is the frame rate of a file that names none; a rate that the file names holds.
 
     Raises:
         MotionError: missing, unreadable, of no known format, damaged, without any of the 52
@@ -63,7 +78,7 @@ def read_motion(path: Path | str, format: str | None = None) -> Motion:  # noqa:
     path = Path(path)
     reader = READERS[_chosen(path, format, READERS)]
     with naming(path):
-        return reader(path)
+        return reader(path, fps)
 
 
 @contextmanager
@@ -117,13 +132,19 @@ def _write_npz(motion: Motion, path: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def _read_npz(path: Path) -> Motion:
-    arrays = _npz_arrays(path)
+_NPZ_NAMES = ("coefficients", "names", "fps", "head_rotation", *PROVENANCE)
+
+
+def _read_npz(path: Path, fps: float | None = None) -> Motion:
+    try:
+        arrays = read_npz(path, _NPZ_NAMES)
+    except ArrayFileError as error:
+        raise MotionError(f"not an npz motion file: {error}") from error
     if "coefficients" not in arrays or "names" not in arrays:
         raise MotionError("not a motion file: it lacks `coefficients` or `names`")
-    names = [str(name) for name in arrays["names"].ravel()]
+    names = _texts(arrays["names"])
     try:
-        fps = float(arrays.get("fps", FPS))
+        fps = float(arrays.get("fps", fps or FPS))
     except (TypeError, ValueError) as error:
         raise MotionError("its `fps` is not a number") from error
     return Motion(
@@ -134,14 +155,13 @@ def _read_npz(path: Path) -> Motion:
     )
 
 
-def _npz_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read all arrays of the file; objects, which could run code, are refused."""
-    try:
-        # Opened here, because numpy leaves files open that turn out to be none of its own.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except NUMPY_DAMAGE as error:
-        raise MotionError("not an npz motion file, or damaged") from error
+def _texts(names: npt.NDArray[Any]) -> list[str]:
+    """Convert an array of texts, or of bytes as older programs write them, to a list."""
+    if names.dtype.kind == "S":
+        names = np.char.decode(names, "latin-1")
+    if names.dtype.kind != "U":
+        raise MotionError("its `names` are no texts")
+    return [str(name) for name in names.ravel()]
 
 
 # json: NVIDIA Audio2Face, names and a matrix ---------------------------------------------------
@@ -165,7 +185,7 @@ def _write_json(motion: Motion, path: Path) -> None:
     path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
 
 
-def _read_json(path: Path) -> Motion:
+def _read_json(path: Path, fps: float | None = None) -> Motion:
     content = json_object(path, "an Audio2Face export")
     names, weights = content.get("facsNames"), content.get("weightMat")
     if not is_names(names) or not isinstance(weights, list):
@@ -175,13 +195,13 @@ def _read_json(path: Path) -> Motion:
     frames = content.get("numFrames", len(weights))
     if frames != len(weights):
         raise MotionError(f"`numFrames` says {frames}, but `weightMat` holds {len(weights)}")
-    fps = content.get("exportFps", FPS)
-    if not isinstance(fps, int | float) or not 0 < fps < 1e6:
-        raise MotionError(f"`exportFps` is {fps!r}, not a frame rate")
+    rate = content.get("exportFps", fps or FPS)
+    if not isinstance(rate, int | float) or not SLOWEST <= rate <= FASTEST:
+        raise MotionError(f"`exportFps` is {str(rate)[:40]}, not a frame rate")
     origin = content.get("dtalk")
     known = read_provenance(origin if isinstance(origin, dict) else {})
     known["audio"] = str(content.get("trackPath") or "")
-    return Motion(coefficients=arranged(path, names, weights), fps=fps, **known)
+    return Motion(coefficients=arranged(path, names, weights), fps=rate, **known)
 
 
 def json_object(path: Path, what: str) -> dict[str, Any]:
@@ -221,8 +241,8 @@ def _read_glb(path: Path) -> Motion:
 
 
 #: What motion is read from, by suffix.
-READERS: dict[str, Callable[[Path], Motion]] = {
+READERS: dict[str, Callable[[Path, float | None], Motion]] = {
     **{name: kind.read for name, kind in FORMATS.items()},
-    "glb": _read_glb,
-    "vrm": _read_glb,
+    "glb": lambda path, fps: _read_glb(path),  # whose keys have times
+    "vrm": lambda path, fps: _read_glb(path),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from dtalk.errors import HeadError, MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.columns import in_range
 from dtalk.motion.curves import FPS, Motion, provenance, read_provenance
 from dtalk.motion.gltf_joints import eye_nodes, head_node, to_angles, turned
 from dtalk.motion.names import channel_of
@@ -161,10 +163,12 @@ def read_glb(path: Path) -> Motion:
         )
         if not _reach(animation, targets):
             raise MotionError("no animation in it moves a target with an ARKit name")
-        return _motion(glb, animation, _curves(glb, animation, targets))
+        motion = _motion(glb, animation, _curves(glb, animation, targets))
     except (GlbError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         text = str(error) if isinstance(error, GlbError) else "its animation is damaged"
         raise MotionError(text) from error
+    coefficients = in_range(path, motion.coefficients, range(len(ARKIT_NAMES)))
+    return replace(motion, coefficients=coefficients)
 
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]

@@ -9,27 +9,22 @@ whatever the rate of the rows: so the app does it, and so importers read it.
 from __future__ import annotations
 
 import csv
-import math
-import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged, sources, warn
 from dtalk.motion.curves import FPS, Motion
 from dtalk.motion.gaze import eye_angles
+from dtalk.motion.tables import Table, read_table
+from dtalk.motion.timecodes import Layout, lay_out, read_times
 from dtalk.utils.types import Array
-
-_Rows = list[tuple[int, list[str]]]  # line number, fields
-_Floats = npt.NDArray[np.float64]
 
 _DECIMALS = 10  # as the app writes them
 _CLOCK = 60  # ticks a second of a timecode
-# What other programs count on; of clocks that explain the rows alike the first is taken.
-_CLOCKS = (_CLOCK, 30, 24, 25, 48, 50, 100, 120, 240)
 _HEAD = ("HeadYaw", "HeadPitch", "HeadRoll")  # radians
 _EYES = tuple(f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll"))
 _HEADER = (
@@ -38,11 +33,12 @@ _HEADER = (
     *_HEAD,
     *_EYES,
 )
-_EXTRA = {name.lower() for name in ("Timecode", "BlendShapeCount", *_HEAD, *_EYES)}
-_TIMECODE = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[:;](\d{1,4}(?:\.\d*)?)")
-_DAY = 24 * 60 * 60  # s
-_NTSC = 1000 / 1001
-_USUAL_RATES: _Floats = np.array([24 * _NTSC, 24, 25, 30 * _NTSC, 30, 48, 50, 60 * _NTSC, 60, 120])
+# What columns of time codes are called, in lower case.
+_TIMES = (
+    *("timecode", "time_code", "time", "timestamp", "timestamps", "time_s", "seconds", "t"),
+    *("time_ms", "timestamp_ms", "milliseconds", "ms"),
+)
+_EXTRA = {name.lower() for name in ("BlendShapeCount", *_HEAD, *_EYES)} | set(_TIMES)
 
 
 def write_csv(motion: Motion, path: Path) -> None:
@@ -76,117 +72,69 @@ def _timecode(frame: int, fps: float) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}:{ticks // 1000:02}.{ticks % 1000:03}"
 
 
-def read_csv(path: Path) -> Motion:
-    """Read a recording by its header; empty lines are skipped.
+def read_csv(path: Path, fps: float | None = None) -> Motion:
+    """Read a recording by its header, each row at its own time code; empty lines are skipped.
+
+    Rows that were dropped are filled in by straight lines, rows that were doubled count once. Time
+    codes are those of the app, or seconds, milliseconds and so on in a column that is called so;
+    ``fps`` is the frame rate of a file without any. Tables of other programs are read as well:
+    semicolons, decimal commas, other spellings of the names.
 
     Raises:
         MotionError: without the path: no frames, no known channel, or a line (named) that is too
-            short, too long, or holds something else than finite numbers.
+            short, too long, or holds something else than finite numbers of a blend shape.
         OSError, UnicodeDecodeError: not a file that can be read as text.
     """
-    names, rows = _table(path)
-    found = sources(path, names, _EXTRA)
-    if not rows:
+    table = _without_lost_rows(read_table(path))
+    found = sources(path, table.names, _EXTRA)
+    if not table.rows:
         raise MotionError("it has a header, but no frames")
-    columns = {name.lower(): column for column, name in enumerate(names)}
     used = [ARKIT_NAMES[index] for index in found]
+    coefficients = arranged(path, used, table.numbers(list(found.values())))
+    rotation = _rotation(table)
+    layout = _layout(path, table, coefficients, fps)
+    if layout is None:
+        return Motion(coefficients, fps or FPS, head_rotation=rotation)
     return Motion(
-        coefficients=arranged(path, used, _values(names, rows, list(found.values()))),
-        fps=_fps(path, rows, columns.get("timecode")),
-        head_rotation=_rotation(names, rows, columns),
+        layout.evenly(coefficients),
+        layout.fps,
+        head_rotation=None if rotation is None else layout.evenly(rotation),
     )
 
 
-def _table(path: Path) -> tuple[list[str], _Rows]:
-    """Read the header and all lines that hold something, with their numbers."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        try:
-            header = next(reader, [])
-            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-        except csv.Error as error:
-            raise MotionError(f"line {reader.line_num}: {error}") from error
-    return [name.strip() for name in header], rows
+def _without_lost_rows(table: Table) -> Table:
+    """Leave out the rows of a lost face: the app writes a time code, 0 and no values."""
+    kept = [
+        (line, row) for line, row in table.rows if len(row) != 2 or row[1].strip() not in ("", "0")
+    ]
+    return replace(table, rows=kept)
 
 
-def _values(names: list[str], rows: _Rows, columns: list[int]) -> list[list[float]]:
-    """Parse the numbers in ``columns`` of all rows; errors name the line."""
-    values = []
-    for line, row in rows:
-        if len(row) != len(names):
-            raise MotionError(f"line {line}: {len(row)} fields, the header has {len(names)}")
-        values.append([_number(row[column], names[column], line) for column in columns])
-    return values
-
-
-def _number(cell: str, name: str, line: int) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        raise MotionError(f"line {line}: {name} is {cell!r}, not a number") from None
-    if not math.isfinite(value):
-        raise MotionError(f"line {line}: {name} is {cell.strip()}, not a finite number")
-    return value
-
-
-def _rotation(names: list[str], rows: _Rows, columns: dict[str, int]) -> Array | None:
+def _rotation(table: Table) -> Array | None:
     """Read the head rotation [T, 3] in radians; None without it, which dtalk writes as zeros."""
+    columns = {name.lower(): column for column, name in enumerate(table.names)}
     if not all(name.lower() in columns for name in _HEAD):
         return None
-    values = _values(names, rows, [columns[name.lower()] for name in _HEAD])
+    values = table.numbers([columns[name.lower()] for name in _HEAD])
     with np.errstate(over="ignore"):  # becomes infinite, which Motion refuses
         rotation = np.array(values, np.float32)
     return rotation if rotation.any() else None
 
 
-def _fps(path: Path, rows: _Rows, column: int | None) -> float:
-    """Compute frames per second from the timecodes; 30, with a warning, where they do not tell."""
-    cells = [] if column is None else [row[column].strip() for _, row in rows]
-    matches = [match for match in map(_TIMECODE.fullmatch, cells) if match]
-    if len(matches) == len(rows):
-        parts = np.array([match.groups() for match in matches], np.float64)
-        fps = _fps_of_clock(parts[:, :3] @ (3600.0, 60.0, 1.0), parts[:, 3])
-        if fps:
-            return fps
-    warn(path, f"no usable timecodes: {FPS:g} frames per second are assumed")
-    return FPS
-
-
-def _fps_of_clock(seconds: _Floats, numbers: _Floats) -> float:
-    """Compute the frame rate of rows stamped with whole seconds and a frame number.
-
-    It is that of the rows, by the clock (every second number of a 60 Hz clock: 30), taken for a
-    usual rate where it is within 0.1 % of one; 0 if the clock does not advance. A single row tells
-    no rate and is taken for one of 30.
-    """
-    if len(numbers) == 1:
-        return FPS
-    clock = _clock_rate(seconds, numbers)
-    times = np.unwrap(seconds, period=_DAY) + numbers / clock  # a recording may pass midnight
-    if times[-1] <= times[0]:
-        return 0.0
-    fps = (len(times) - 1) / (times[-1] - times[0])
-    usual = _USUAL_RATES[np.argmin(abs(_USUAL_RATES - fps))]
-    return float(usual) if abs(usual / fps - 1) < 1e-3 else round(float(fps), 3)
-
-
-def _clock_rate(seconds: _Floats, numbers: _Floats) -> float:
-    """Compute ticks a second: one more than the highest number before a new second.
-
-    It is the one on which the step into a new second is as long as the steps within seconds. Rows
-    of a single second tell nothing: the app's clock is assumed if no number is too high for it.
-    """
-    steps, turns = np.diff(numbers), np.diff(seconds)
-    within, into = steps[turns == 0], turns != 0
-    clocks = [clock for clock in _CLOCKS if clock > numbers.max()]
-    if not clocks:
-        return math.floor(numbers.max()) + 1.0
-    if not len(within) or not into.any():
-        return float(clocks[0])
-
-    def misfit(clock: float) -> float:
-        """How far the steps into a new second are from the others, in seconds."""
-        lengths = turns[into] % _DAY + steps[into] / clock
-        return float(np.median(np.abs(lengths - np.median(within) / clock)))
-
-    return float(min(clocks, key=lambda clock: round(misfit(clock), 6)))
+def _layout(path: Path, table: Table, values: Array, fps: float | None) -> Layout | None:
+    """Lay out rows by their time codes; None, with a warning unless ``fps`` is given, without."""
+    names = [name.lower() for name in table.names]
+    column = next((names.index(name) for name in _TIMES if name in names), None)
+    times = None if column is None else read_times(table.column(column))
+    if times is not None and len(times) == 1:
+        return None
+    same = np.zeros(len(values), bool)
+    same[1:] = (values[1:] == values[:-1]).all(axis=1)
+    layout = None if times is None else lay_out(times, same)
+    if layout is None:
+        if fps is None:
+            warn(path, f"no usable timecodes: {FPS:g} frames per second are assumed; --fps says it")
+        return None
+    for note in layout.notes:
+        warn(path, note)
+    return layout

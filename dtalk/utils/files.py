@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import secrets
-import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,12 +13,6 @@ from functools import cache
 from pathlib import Path
 
 from dtalk.errors import DtalkError
-
-# What numpy and zipfile let out on broken files; RuntimeError: a bit that says "encrypted".
-NUMPY_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, MemoryError),
-    *(NotImplementedError, RuntimeError, AttributeError, TypeError),
-)
 
 
 @contextmanager

@@ -5,14 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PureWindowsPath
 
 from dtalk.errors import AudioError
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import FORMATS, is_flame, read_motion
 from dtalk.speech.audio import AUDIO_SUFFIXES
+from dtalk.speech.container import read_contents
+from dtalk.utils.ffmpeg import FfmpegError
 
 MOTION_SUFFIXES = frozenset(f".{name}" for name in FORMATS)
+TAKE_SUFFIX = ".mov"  # of the video that Live Link Face records with a csv
 RENDERED_SUFFIXES = MOTION_SUFFIXES | AUDIO_SUFFIXES
 
 
@@ -107,13 +111,24 @@ def read_inputs(
 
 
 def find_audio(source: Path, motion: Motion) -> Path | None:
-    """Find the sound of a motion file: the name written in it, else its clip's, in its folder."""
+    """Find the sound of a motion file: the name written in it, else its clip's, in its folder.
+
+    The last resort is the video that a tracking app records beside its curves.
+    """
     if motion.audio:
-        named = source.parent / Path(motion.audio).name
+        named = source.parent / PureWindowsPath(motion.audio).name  # of either kind of path
         if named.is_file():
             return named
     clip = _clip(source).name
-    for file in sorted(source.parent.iterdir()):
-        if file.stem == clip and file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
-            return file
-    return None
+    namesakes = [f for f in sorted(source.parent.iterdir()) if f.stem == clip and f.is_file()]
+    sounds = (file for file in namesakes if file.suffix.lower() in AUDIO_SUFFIXES)
+    takes = (file for file in namesakes if file.suffix.lower() == TAKE_SUFFIX and _is_heard(file))
+    return next(chain(sounds, takes), None)
+
+
+def _is_heard(video: Path) -> bool:
+    """Whether a video has a sound track."""
+    try:
+        return bool(read_contents(video).tracks)
+    except (AudioError, FfmpegError):
+        return False

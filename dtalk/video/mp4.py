@@ -15,7 +15,7 @@ import numpy as np
 from dtalk.config import DEFAULT_LOOK, DEFAULT_SOUND, Look, SoundOptions
 from dtalk.errors import VideoError
 from dtalk.heads.head import Head
-from dtalk.motion.curves import Motion, with_length
+from dtalk.motion.curves import FASTEST, SLOWEST, Motion, with_length
 from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size, render_frames
 from dtalk.utils.ffmpeg import FfmpegError, first_complaint, run_ffmpeg
@@ -24,7 +24,6 @@ from dtalk.video.soundtrack import BITRATE, REPRODUCIBLE, Soundtrack, encode_sou
 
 CRF = 18  # x264's quality: 18 is hard to tell from the original
 PRESET = "veryfast"  # half the time of x264's default, and files of faces are no larger
-SLOWEST, FASTEST = 1.0, 1000.0  # frames per second
 
 # ffmpeg's default matrix for RGB is that of old television; players expect BT.709.
 _TO_VIDEO = (

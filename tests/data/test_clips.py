@@ -127,6 +127,16 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
         assert read_index(tmp_path) == [expected]
 
 
+def test_an_index_written_on_windows(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.wav").touch()
+    write_index(
+        tmp_path, [{"clip": "x", "split": "val", "audio": r"a\x.wav", "motion": r"m\x.csv"}]
+    )
+    [clip] = read_index(tmp_path)
+    assert (clip.audio, clip.motion) == (tmp_path / "a" / "x.wav", tmp_path / "m" / "x.csv")
+
+
 def test_a_row_with_too_many_fields(tmp_path):
     (tmp_path / "clips.csv").write_text(
         "clip,set,split,audio,motion,speaker,emotion\nc,s,train,c.wav,,ann,sad,more,still more\n"

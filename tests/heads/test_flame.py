@@ -151,10 +151,10 @@ def test_files_that_are_no_flame_model(tmp_path: Path) -> None:
     refused(tmp_path / "none.npz", "No such file")
     refused(write_pickle(tmp_path / "list.pkl", [1]), "no dictionary")
     (tmp_path / "text.npz").write_text("hello")
-    refused(tmp_path / "text.npz", "damaged, or not an npz file")
+    refused(tmp_path / "text.npz", "no npz file, or damaged")
     np.save(tmp_path / "one.npy", np.zeros(3))
     (tmp_path / "one.npy").rename(tmp_path / "one.npz")
-    refused(tmp_path / "one.npz", "damaged, or not an npz file")
+    refused(tmp_path / "one.npz", "no npz file, or damaged")
     objects = small() | {"J_regressor": np.array([{}], dtype=object)}
     refused(write_npz(tmp_path / "objects.npz", objects), "J_regressor is a pickled object")
     with fake_classes("chumpy.ch.MatVecMult") as (product,):

@@ -123,7 +123,7 @@ def test_files_sort_shapes_by_name(tmp_path: Path) -> None:
         ({"shape_vertex": np.array([5, 1], np.uint16)}, "shape_vertex points outside"),
         ({"parts": np.full(4, 99, np.uint8)}, "parts must be below"),
         ({"vertices": np.full((4, 3), np.nan, np.float32)}, "vertices holds values that are not"),
-        ({"names": np.array([None] * 52, dtype=object)}, "damaged or not an npz"),
+        ({"names": np.array([None] * 52, dtype=object)}, "names is a pickled object"),
     ],
 )
 def test_load_names_what_is_wrong(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
 
 from dtalk.errors import AudioError, MotionError
 from dtalk.motion.curves import Motion
@@ -137,6 +139,33 @@ def test_sound_is_not_sought_elsewhere(tmp_path: Path) -> None:
     for named in (str(tmp_path / "elsewhere" / "take.wav"), "../elsewhere/take.wav"):
         assert find_audio(source, moving(named)) == tmp_path / "here" / "take.wav"
     assert find_audio(tmp_path / "a.json", moving("elsewhere/take.wav")) is None
+
+
+def test_a_path_of_windows_is_one_too(tmp_path: Path) -> None:
+    touch(tmp_path / "take.wav")
+    named = moving(r"C:\Users\anna\take.wav")
+    assert find_audio(tmp_path / "a.json", named) == tmp_path / "take.wav"
+
+
+def video(path: Path, *sound: str) -> Path:
+    picture = ["-f", "lavfi", "-i", "color=s=32x32:r=10:d=0.3"]
+    command = [get_ffmpeg_exe(), "-v", "error", *picture, *sound, str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
+def test_a_take_s_sound_is_in_its_mov(tmp_path: Path) -> None:
+    video(tmp_path / "take.MOV", "-f", "lavfi", "-i", "sine=d=0.3")
+    assert find_audio(tmp_path / "take.csv", moving()) == tmp_path / "take.MOV"
+    touch(tmp_path / "take.wav")
+    assert find_audio(tmp_path / "take.csv", moving()) == tmp_path / "take.wav"
+
+
+def test_a_mov_without_sound_is_none(tmp_path: Path) -> None:
+    video(tmp_path / "take.mov")
+    (tmp_path / "b.mov").write_text("no video")
+    assert find_audio(tmp_path / "take.csv", moving()) is None
+    assert find_audio(tmp_path / "b.csv", moving()) is None
 
 
 def test_sound_by_the_same_stem(tmp_path: Path) -> None:

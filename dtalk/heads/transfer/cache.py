@@ -18,7 +18,8 @@ from platformdirs import user_cache_path
 
 from dtalk.heads.head import built_in
 from dtalk.heads.transfer.transfer import VERSION, Transfer, transfer
-from dtalk.utils.files import NUMPY_DAMAGE, atomic_path
+from dtalk.utils.arrays import ArrayFileError, read_npz
+from dtalk.utils.files import atomic_path
 from dtalk.utils.types import IntArray, Progress
 
 
@@ -55,10 +56,9 @@ def _digest(*arrays: npt.NDArray[Any]) -> str:
 def _read(path: Path, count: int) -> Transfer | None:
     """Read an entry; None if it is not there or damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            kept = Transfer(**{field.name: archive[field.name] for field in fields_of(Transfer)})
+        kept = Transfer(**read_npz(path, [field.name for field in fields_of(Transfer)]))
         return kept if kept.fields.shape[1:] == (count, 3) else None
-    except (OSError, *NUMPY_DAMAGE):
+    except (OSError, ArrayFileError, TypeError):  # an array is missing
         return None
 
 
