@@ -104,3 +104,66 @@ class TestReading:
 
     def test_one_row_tells_no_rate(self, tmp_path):
         assert read_csv(recording(tmp_path / "a.csv", ["10:00:00:07.000"])).fps == 30
+
+
+class TestOtherPrograms:
+    def written(self, path: Path, text: str) -> Motion:
+        path.write_text(text, encoding="utf-8")
+        return read_csv(path)
+
+    def jaw(self, motion: Motion) -> list[float]:
+        return [round(float(v), 4) for v in motion.coefficients[:, ARKIT_NAMES.index("jawOpen")]]
+
+    def test_lost_rows_are_laid_out_by_their_time_codes(self, tmp_path):
+        """Rows 0, 1, 2, 6 and 7 of 30 a second: the jaw rises by 0.1 a frame."""
+        text = "Timecode,JawOpen\n" + "".join(
+            f"01:00:00:{2 * k:02}.000,{k / 10}\n" for k in (0, 1, 2, 6, 7)
+        )
+        with pytest.warns(MotionWarning, match="3 rows are missing by their time codes"):
+            found = self.written(tmp_path / "a.csv", text)
+        assert self.jaw(found) == [k / 10 for k in range(8)]
+        assert found.fps == 30
+
+    def test_a_held_last_row_is_the_end(self, tmp_path):
+        text = "Timecode,JawOpen\n00:00:00:00,0.1\n00:00:00:02,0.2\n" + "00:00:00:04,0.3\n" * 20
+        assert self.jaw(self.written(tmp_path / "a.csv", text)) == [0.1, 0.2, 0.3]
+
+    def test_nvidia_s_client(self, tmp_path):
+        text = "timeCode,blendShapes.JawOpen\n0.0,0.1\n0.016667,0.2\n0.033333,0.3\n"
+        found = self.written(tmp_path / "a.csv", text)
+        assert (self.jaw(found), found.fps) == ([0.1, 0.2, 0.3], 60)
+
+    def test_a_german_spreadsheet(self, tmp_path):
+        text = "time;jaw_open;Comment\n0,00;0,1;a\n0,04;0,2;b\n0,08;0,3;c\n"
+        with pytest.warns(MotionWarning, match="no ARKit blend shapes: Comment"):
+            found = self.written(tmp_path / "a.csv", text)
+        assert (self.jaw(found), found.fps) == ([0.1, 0.2, 0.3], 25)
+
+    def test_the_rotation_is_laid_out_too(self, tmp_path):
+        text = "Timecode,JawOpen,HeadYaw,HeadPitch,HeadRoll\n" + "".join(
+            f"00:00:00:{2 * k:02},0.5,{k / 10},0,0\n" for k in (0, 1, 3, 4)
+        )
+        with pytest.warns(MotionWarning, match="1 rows are missing"):
+            rotation = self.written(tmp_path / "a.csv", text).head_rotation
+        np.testing.assert_allclose(rotation[:, 0], np.arange(5) / 10, atol=1e-6)
+
+    @pytest.mark.parametrize("header", ["JawOpen", "Timecode,JawOpen"])
+    def test_without_time_codes_the_rate_may_be_named(self, tmp_path, header):
+        row = ",0.1\n" if "," in header else "0.1\n"
+        (tmp_path / "a.csv").write_text(f"{header}\n" + row * 3)
+        assert read_csv(tmp_path / "a.csv", fps=24).fps == 24
+        with pytest.warns(MotionWarning, match="30 frames per second are assumed; --fps says it"):
+            assert read_csv(tmp_path / "a.csv").fps == 30
+
+    def test_time_codes_hold_against_a_named_rate(self, tmp_path):
+        (tmp_path / "a.csv").write_text("time,JawOpen\n0,0.1\n0.04,0.2\n0.08,0.3\n")
+        assert read_csv(tmp_path / "a.csv", fps=60).fps == 25
+
+    def test_rows_of_a_lost_face(self, tmp_path):
+        """The app writes a time code and 0 while it sees no face."""
+        text = "Timecode,BlendShapeCount,JawOpen\n" + "".join(
+            f"00:00:00:{2 * k:02}" + (",0\n" if k in (2, 3) else f",61,{k / 10}\n")
+            for k in range(6)
+        )
+        with pytest.warns(MotionWarning, match="2 rows are missing"):
+            assert self.jaw(self.written(tmp_path / "a.csv", text)) == [k / 10 for k in range(6)]
