@@ -60,7 +60,7 @@ class TestEveryFormat:
 @pytest.mark.parametrize("fps", [0.0, 0.99, 1000.5, 1e12, 1e-12, -30.0])
 def test_rates_that_are_none(tmp_path, suffix, fps):
     path = write(tmp_path / f"a.{suffix}", [[0.1, 0.2]] * 3, fps=fps)
-    with pytest.raises(MotionError, match="fps must be 1 to 1000|not a frame rate"):
+    with pytest.raises(MotionError, match=r"fps must be 1 to 1000|not a frame rate"):
         read_motion(path)
 
 

@@ -145,6 +145,7 @@ class TestOtherPrograms:
         )
         with pytest.warns(MotionWarning, match="1 rows are missing"):
             rotation = self.written(tmp_path / "a.csv", text).head_rotation
+        assert rotation is not None
         np.testing.assert_allclose(rotation[:, 0], np.arange(5) / 10, atol=1e-6)
 
     @pytest.mark.parametrize("header", ["JawOpen", "Timecode,JawOpen"])
