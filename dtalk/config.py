@@ -115,9 +115,6 @@ class OutputOptions(Settings):
     still: tuple[str, ...] = setting(
         (), "PNGs of these moments instead of a video: seconds like 0.5,2; repeatable"
     )
-    idle_motion: bool = setting(
-        False, "add blinks and small head motion, sampled from --seed", was="life", group=EVERYDAY
-    )
     jobs: int = setting(1, "inputs that are worked on at a time", least=1, group=MACHINE)
 
     @property
@@ -133,7 +130,7 @@ class HeadChoice(Settings):
     group: ClassVar[str] = HEAD
 
     head: Path | None = setting(
-        None, "FLAME model (pkl, npz) or mesh of a head (obj, ply, ...) [the built-in one]"
+        None, "FLAME model (pkl, npz), avatar (glb, vrm) or mesh (obj, ...) [the built-in one]"
     )
     shape: str = setting("", "identity of a FLAME model: its first numbers, such as 0.5,-1,0.2")
     masks: Path | None = setting(
@@ -209,6 +206,9 @@ class ModelConfig(Settings):
     )
     close_in_silence: bool = setting(
         True, "whether the mouth closes where nobody speaks", was="rest", group=SAMPLING
+    )
+    emotion_threshold: float = setting(
+        0.0, "an inferred emotion that is less probable is neutral", most=1, group=SAMPLING
     )
     retrieval: str = setting(
         "soft",

@@ -143,6 +143,8 @@ def animate_waveform(
         audio=audio,
         identity=made.identity,
         emotion=made.emotion,
+        identity_confidence=made.identity_confidence,
+        emotion_confidence=made.emotion_confidence,
         seed=options.seed,
         model=model.name,
     )

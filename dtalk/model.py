@@ -318,11 +318,14 @@ class Animation:
     Attributes:
         coefficients: float32 ``[T, 52]`` in [0, 1].
         identity, emotion: labels that they were sampled with; empty for "unknown".
+        identity_confidence, emotion_confidence: probabilities of labels that were inferred.
     """
 
     coefficients: Array
     identity: str
     emotion: str
+    identity_confidence: float | None = None
+    emotion_confidence: float | None = None
 
 
 class DiffusionTalker(nn.Module):
@@ -429,13 +432,27 @@ class DiffusionTalker(nn.Module):
         self, features: Tensor, lengths: Tensor, retrieval: str | None = None
     ) -> tuple[Tensor, Tensor]:
         """Infer library weights ``[B, M + 1]`` of identity and emotion from the sound."""
+        return self._weights(*self.match(features, lengths), retrieval)
+
+    def match(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the probability of every identity and emotion given the sound, ``[B, M]``."""
         audio = pooled(features, lengths)
+        return self.personalizer.identity.match(audio), self.personalizer.emotion.match(audio)
+
+    def _weights(
+        self, identities: Tensor, emotions: Tensor, retrieval: str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Convert probabilities to library weights; emotions below the threshold to neutral."""
         kind = retrieval or self.config.retrieval
-        identity, emotion = self.personalizer.identity, self.personalizer.emotion
-        return (
-            identity.weights_of_match(identity.match(audio), kind),
-            emotion.weights_of_match(emotion.match(audio), kind),
+        who = self.personalizer.identity.weights_of_match(identities, kind)
+        how = self.personalizer.emotion.weights_of_match(emotions, kind)
+        if not self.config.emotion_threshold or not emotions.shape[-1]:
+            return who, how
+        calm = self.personalizer.emotion.weights_of(
+            self._calm(torch.zeros(len(how), dtype=torch.long, device=how.device))
         )
+        unsure = emotions.amax(-1, keepdim=True) < self.config.emotion_threshold
+        return who, torch.where(unsure, calm, how)
 
     def denoiser(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Denoiser:
         """Make DT_theta(a, i, e, x_t, t) of eq. 4 with all but x_t and t given."""
@@ -482,7 +499,8 @@ class DiffusionTalker(nn.Module):
         with parallel_directions():
             inputs = inputs or self.prepare([waveform])
             features = self.encoder(inputs, lengths)
-            personalizer, found = self.personalizer, self.infer_weights(features, lengths)
+            personalizer, heard = self.personalizer, self.match(features, lengths)
+            found = self._weights(*heard)
             who = self._choose(personalizer.identity, identity, found[0], "identity")
             how = self._choose(personalizer.emotion, emotion, found[1], "emotion")
             denoise = self.denoiser(features, personalizer(who, how), lengths)
@@ -499,6 +517,8 @@ class DiffusionTalker(nn.Module):
             self.finish(x, waveform, [seed])[0].cpu().numpy(),
             personalizer.identity.label_of(who[0]),
             personalizer.emotion.label_of(how[0]),
+            None if identity else _probability(heard[0], who),
+            None if emotion else _probability(heard[1], how),
         )
 
     def sample(
@@ -528,6 +548,12 @@ class DiffusionTalker(nn.Module):
         library.check(label, kind)
         index = torch.tensor([library.labels.index(label)], device=found.device)
         return library.weights_of(index)
+
+
+def _probability(match: Tensor, weights: Tensor) -> float | None:
+    """Get the probability of the label that was chosen; None if it is "unknown"."""
+    chosen = int(weights[0].argmax())
+    return min(1.0, float(match[0, chosen])) if chosen < match.shape[-1] else None
 
 
 def _layers(numbers: Sequence[int]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,6 +258,28 @@ def same(first: Any, second: Any) -> bool:
     return first == second
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a run of the command line came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def made(self) -> list[str]:
+        """The outputs that are told, a line each: ``a.npz: 8 frames, 0.3 s``."""
+        told = [re.fullmatch(r"(.*): \d+ frames?\b.*", line) for line in self.out.splitlines()]
+        return [line[1] for line in told if line]
+
+    @property
+    def error(self) -> str:
+        """The one line that says what went wrong."""
+        (line,) = [line for line in self.err.splitlines() if line.strip()]
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+
 def run_dtalk(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """The exit status of the command line, in this process."""
     monkeypatch.setattr(sys, "argv", ["dtalk", *map(str, arguments)])
@@ -263,3 +288,11 @@ def run_dtalk(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     return 0
+
+
+def heard_dtalk(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Result:
+    """What a run of the command line in this process prints, and its exit status."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = run_dtalk(monkeypatch, *arguments)
+    return Result(status, out.getvalue(), err.getvalue())

@@ -43,7 +43,8 @@ LIGHT = (
     *("utils.types", "speech.audio", "speech.channels", "speech.container", "speech.decode"),
     "speech.ogg",
     *("motion.arkit", "motion.columns", "motion.curves", "motion.files", "motion.gaze"),
-    "motion.live_link",
+    *("motion.gltf", "motion.gltf_joints", "motion.live_link", "motion.names", "motion.tables"),
+    *("motion.timecodes", "utils.arrays", "utils.glb"),
 )
 
 

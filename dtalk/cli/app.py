@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,17 +20,37 @@ from dtalk.config import (
     TrainingConfig,
 )
 from dtalk.errors import DtalkError
+from dtalk.motion.options import CurveOptions
 from dtalk.utils.settings import LOOK, RESEARCH
 from dtalk.version import __version__
 
 if TYPE_CHECKING:
-    from dtalk.cli.console import Bars
-    from dtalk.utils.jobs import Job, Outcome
+    from dtalk.cli.reports import Report
+    from dtalk.utils.jobs import Job, Made
 
+from dtalk.cli.batch import run_batch
+from dtalk.cli.convert import convert
 from dtalk.cli.evaluate import evaluate
-from dtalk.cli.flags import Force, Settings, Threads, as_tuples, takes
+from dtalk.cli.flags import (
+    Force,
+    Formats,
+    Out,
+    Reporting,
+    Settings,
+    Threads,
+    as_tuples,
+    takes,
+)
 from dtalk.cli.help import App
-from dtalk.cli.loading import head_of, model_of, options_of, set_threads
+from dtalk.cli.info import info
+from dtalk.cli.loading import (
+    exporter_of,
+    head_of,
+    model_of,
+    options_of,
+    reporting_of,
+    set_threads,
+)
 from dtalk.cli.recipes import Recipe
 
 app = App(
@@ -74,68 +93,57 @@ def _common(
 
 
 @app.command()
-@takes(HeadChoice, AnimationOptions, RuntimeOptions)
+@takes(CurveOptions, HeadChoice, AnimationOptions, RuntimeOptions, Reporting)
 def animate(
     inputs: Annotated[list[Path], typer.Argument(help="speech files, or folders of them")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="file or folder [beside the input]")
-    ] = None,
-    format: Annotated[  # noqa: A002
-        list[str] | None,
-        typer.Option("--format", help="npz, csv, json or flame; may be repeated [npz]"),
-    ] = None,
+    out: Out = None,
+    format: Formats = None,  # noqa: A002
     force: Force = False,
+    curve_flags: Settings = {},  # noqa: B006
     head_flags: Settings = {},  # noqa: B006
     animation_flags: Settings = {},  # noqa: B006
     runtime_flags: Settings = {},  # noqa: B006
+    report_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Turn speech into facial animation curves.
 
-    52 ARKit curves at 30 frames/s: npz, Live Link Face csv, Audio2Face json.
+    52 ARKit curves at 30 frames/s: npz, Live Link Face csv, Audio2Face json, glTF glb.
+    glb holds the head that --head names, or an avatar of yours that bears ARKit names.
     Format flame adds the expression, jaw and eyes of the FLAME model that --head names.
     """
+    reporting = reporting_of(report_flags)
+
+    from dtalk.heads.export import suffixes_of
     from dtalk.speech.audio import AUDIO_SUFFIXES
     from dtalk.utils.files import expand_inputs
     from dtalk.utils.jobs import plan
 
-    suffixes = _suffixes(format, out)
-    jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes)
+    jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes_of(format, out))
 
     from dtalk.inference import animate_file
-    from dtalk.motion.files import is_flame, write_motion
+    from dtalk.motion.changes import changed, made_of
 
-    head = head_of(**head_flags)
-    if any(is_flame(output) for job in jobs for output in job.outputs):
-        from dtalk.heads.flame_export import checked_flame, export_flame
-
-        checked_flame(head)
-    elif any(head_flags.values()):
-        raise DtalkError("curves fit any head: --head, --shape and --masks need --format flame")
+    curves = CurveOptions(**curve_flags)
+    exporter = exporter_of(jobs, **head_flags)
     model = model_of(RuntimeOptions(**runtime_flags))
     options = options_of(model, animation_flags)
 
-    def work(job: Job, bars: Bars) -> int:
-        motion = animate_file(model, job.source, options)
-        for output in job.outputs:
-            if is_flame(output):
-                fit = export_flame(motion, head, output)
-                bars.note(f"{output}: {fit.accuracy}")
-            else:
-                write_motion(motion, output)
-        return len(motion)
+    def work(job: Job, report: Report) -> Made:
+        motion = changed(animate_file(model, job.source, options), curves, options.seed)
+        notes = [line for path in job.outputs for line in exporter.write(motion, path, job.source)]
+        return made_of(motion, notes)
 
-    _run_batch("animate", jobs, work, force)
+    run_batch("animate", jobs, work, force, reporting)
 
 
 @app.command()
-@takes(OutputOptions, Look, HeadChoice, AnimationOptions, RuntimeOptions)
+@takes(OutputOptions, CurveOptions, Look, HeadChoice, AnimationOptions, RuntimeOptions, Reporting)
 def render(
     inputs: Annotated[
-        list[Path], typer.Argument(help="motion files (npz, csv, json), speech files, or folders")
+        list[Path],
+        typer.Argument(help="motion files (npz, csv, json, glb), speech files, or folders"),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="file or folder [beside the input]")
-    ] = None,
+    out: Out = None,
     audio: Annotated[
         Path | None, typer.Option(help="the sound of a motion file [found beside it]")
     ] = None,
@@ -144,16 +152,20 @@ def render(
     ] = "512",
     force: Force = False,
     output_flags: Settings = {},  # noqa: B006
+    curve_flags: Settings = {},  # noqa: B006
     look_flags: Settings = {},  # noqa: B006
     head_flags: Settings = {},  # noqa: B006
     animation_flags: Settings = {},  # noqa: B006
     runtime_flags: Settings = {},  # noqa: B006
+    report_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Render a talking head: mp4 with sound, PNGs, or a web page.
 
     Inputs are motion, or speech, which is animated first. A page (-o talk.html) is one file
     with head, sound and curves, to be looked at in any browser.
     """
+    reporting = reporting_of(report_flags)
+
     from dtalk.utils.files import expand_inputs
     from dtalk.video.inputs import RENDERED_SUFFIXES, is_motion, without_own_audio
 
@@ -178,20 +190,21 @@ def render(
         options=options_of(model, animation_flags),
         runtime=runtime,
         moments=moments,
-        idle_motion=output.idle_motion,
+        curves=CurveOptions(**curve_flags),
         together=panels,
     )
 
-    def work(job: Job, bars: Bars) -> int:
-        return render_job.make(job, partial(bars.frame_done, job.source.name))
+    def work(job: Job, report: Report) -> Made:
+        return render_job.make(job, partial(report.frame_done, job.source.name))
 
-    if render_job.comment:
+    if render_job.comment and not (reporting.quiet or reporting.json):
         typer.echo(f"note: {render_job.comment} (--idle-motion)", err=True)
-    _run_batch(
-        "render", jobs, work, force, render_job.make if output.jobs > 1 else None, output.jobs
-    )
+    elsewhere = render_job.make if output.jobs > 1 else None
+    run_batch("render", jobs, work, force, reporting, elsewhere, output.jobs)
 
 
+app.command()(convert)
+app.command()(info)
 app.command(rich_help_panel=RESEARCH)(evaluate)
 
 
@@ -251,58 +264,8 @@ def distill(
         distil(settings, observer, command, report)
 
 
-def _suffixes(formats: Sequence[str] | None, out: Path | None) -> list[str]:
-    """Choose the suffixes to write: of the formats asked for, else of the output file, else npz."""
-    from dtalk.motion.files import FLAME_SUFFIX, FORMATS
-
-    suffixes = {name: f".{name}" for name in FORMATS} | {"flame": FLAME_SUFFIX}
-    formats = [name.lower().removeprefix(".") for name in formats or ()]
-    unknown = [name for name in formats if name not in suffixes]
-    if unknown:
-        raise DtalkError(f"unknown format {unknown[0]!r}; there are {', '.join(suffixes)}")
-    ending = out.name.lower() if out is not None and out.suffix and not out.is_dir() else ""
-    named = next((name for name in reversed(suffixes) if ending.endswith(suffixes[name])), "")
-    chosen = list(dict.fromkeys(formats or [named or "npz"]))
-    if named and chosen != [named]:
-        raise DtalkError(f"-o {out} is a {named} file, but --format says {', '.join(chosen)}")
-    return [suffixes[name] for name in chosen]
-
-
 def _parse_size(text: str) -> int | tuple[int, int]:
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts):
         raise DtalkError(f"cannot read size {text!r}; write pixels like 512 or 1280x720")
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
-
-
-def _run_batch(
-    what: str,
-    jobs: Sequence[Job],
-    work: Callable[[Job, Bars], int],
-    force: bool,
-    elsewhere: Callable[[Job], int] | None = None,
-    processes: int = 1,
-) -> None:
-    """Run the jobs with a bar over files, print what failed and a summary, set the exit status.
-
-    Several at a time run in processes of their own, which do ``elsewhere`` instead of ``work``.
-    """
-    from dtalk.cli.console import batch_bars, fail, report, warn
-    from dtalk.utils.jobs import run, run_in_processes
-
-    outcomes: list[Outcome] = []
-    with batch_bars(what, len(jobs)) as bars:
-        if elsewhere is not None and min(processes, len(jobs)) > 1:
-            running = run_in_processes(jobs, elsewhere, force, processes)
-        else:
-            running = run(jobs, lambda job: work(job, bars), force)
-        for outcome in running:
-            outcomes.append(outcome)
-            for line in outcome.warnings:
-                warn(line)
-            if outcome.error:
-                fail(outcome.error)
-            bars.file_done(len(outcomes))
-    status = report(outcomes, Path.cwd())
-    if status:
-        raise typer.Exit(status)

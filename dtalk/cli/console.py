@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from dtalk.cli.flags import Reporting
 from dtalk.cli.tables import comparison_table, paper_table, retrieval_line, score_table
-from dtalk.utils.jobs import Outcome
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
@@ -29,14 +29,34 @@ err = Console(stderr=True, soft_wrap=True)
 TABLE_WIDTH = 150  # columns; a narrower page wraps lines rather than cut figures
 
 
+_reporting = Reporting()
+
+
+def report_as(reporting: Reporting) -> None:
+    """Choose whether errors and warnings are for people or for programs, until the next command."""
+    global _reporting
+    _reporting = reporting
+
+
+def write_event(kind: str, **values: Any) -> None:
+    """Write one line of json for programs to standard error."""
+    print(json.dumps({"type": kind, **values}), file=sys.stderr, flush=True)
+
+
 def fail(message: str) -> None:
     """Print one line about an error."""
-    err.print(f"error: {message}", style="red", markup=False, highlight=False)
+    if _reporting.json:
+        write_event("failure", reason=message)
+    else:
+        err.print(f"error: {message}", style="red", markup=False, highlight=False)
 
 
 def warn(message: str) -> None:
     """Print one line about something odd that did not stop the work."""
-    err.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+    if _reporting.json:
+        write_event("warning", reason=message)
+    elif not _reporting.quiet:
+        err.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
 
 
 def progress() -> Progress:
@@ -51,7 +71,7 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
+        disable=not err.is_terminal or _reporting.quiet or _reporting.json,
     )
 
 
@@ -74,10 +94,6 @@ class Bars:
         self._bar.update(
             self._current, description=name, completed=done, total=total, rate=rate, visible=True
         )
-
-    def note(self, line: str) -> None:
-        """Print one line about what was made, above the bars."""
-        err.print(line, markup=False, highlight=False)
 
 
 @contextmanager
@@ -142,35 +158,6 @@ class TrainingProgress:
     def note(self, line: str) -> None:
         """Print any other line."""
         out.print(line, markup=False, highlight=False)
-
-
-def report(outcomes: Sequence[Outcome], base: Path) -> int:
-    """Print a summary of a batch, as a table if it had several files; return the exit status."""
-    failed = [outcome for outcome in outcomes if outcome.error]
-    if len(outcomes) > 1:
-        out.print(_summary(outcomes, base))
-        out.print(f"{len(outcomes) - len(failed)} done, {len(failed)} failed", highlight=False)
-    elif not failed:
-        for path in outcomes[0].job.outputs:
-            out.print(str(path), markup=False, highlight=False)
-    return 1 if failed else 0
-
-
-def _summary(outcomes: Sequence[Outcome], base: Path) -> Table:
-    table = Table(box=None)
-    for heading in ("input", "frames", "seconds", "result"):
-        table.add_column(heading, overflow="fold")
-    for outcome in outcomes:
-        result = "[red]failed[/red]" if outcome.error else escape(outcome.job.outputs[0].name)
-        frames = "" if outcome.error else str(outcome.frames)
-        table.add_row(
-            escape(_short(outcome.job.source, base)), frames, f"{outcome.seconds:.1f}", result
-        )
-    return table
-
-
-def _short(path: Path, base: Path) -> str:
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
 def show(table: Table) -> None:

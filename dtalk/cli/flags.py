@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from enum import Enum
 from functools import wraps
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import typer
 
 from dtalk.config import MOST_THREADS
-from dtalk.utils.settings import EVERYDAY, MACHINE
+from dtalk.utils.settings import EVERYDAY, MACHINE, REPORTS, setting
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="replace outputs that exist")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="file or folder [beside the input]")]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="npz, csv, json, glb or flame; may be repeated [npz]"),
+]
 Threads = Annotated[
     int | None,
     typer.Option(help="CPU threads [all]", min=1, max=MOST_THREADS, rich_help_panel=MACHINE),
@@ -23,17 +29,26 @@ Settings = dict[str, Any]
 """Values of flags by name."""
 
 
+@dataclass(frozen=True)
+class Reporting:
+    """What a command prints about its work."""
+
+    group: ClassVar[str] = REPORTS
+
+    quiet: bool = setting(False, "print errors only")
+    json: bool = setting(False, "print a line of json a file, and the progress on stderr as json")
+
+
 def _flagged(settings: type) -> list[Field[Any]]:
     """List the fields of a settings class that become flags."""
     return [f for f in fields(settings) if f.metadata and f.default is not MISSING]
 
 
-def _former(field: Field[Any], kind: Any) -> inspect.Parameter:
-    """Make the hidden option by a setting's earlier name; None where it is not given."""
+def _former(name: str, field: Field[Any], kind: Any) -> inspect.Parameter:
+    """Make the hidden option by another name of a setting; None where it is not given."""
     new = field.name.replace("_", "-")
-    option = typer.Option(hidden=True, help=f"the earlier name of --{new}")
+    option = typer.Option(hidden=True, help=f"another name of --{new}")
     keyword = inspect.Parameter.KEYWORD_ONLY
-    name = field.metadata["was"]
     return inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, option])
 
 
@@ -69,13 +84,18 @@ def takes(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]
         chosen = {cls: [f for f in _flagged(cls) if f.name not in taken] for cls in classes}
         kinds = {cls: get_type_hints(cls) for cls in classes}
         flags = [_flag(cls, f, kinds[cls][f.name]) for cls in classes for f in chosen[cls]]
-        renamed = [(f, kinds[cls]) for cls in classes for f in chosen[cls] if f.metadata["was"]]
-        former = [_former(f, kind[f.name]) for f, kind in renamed]
+        renamed = [
+            (old, f, kinds[cls][f.name])
+            for cls in classes
+            for f in chosen[cls]
+            for old in f.metadata["was"]
+        ]
+        former = [_former(*other) for other in renamed]
 
         @wraps(function)
         def command(**values: Any) -> None:
-            for field, _ in renamed:
-                given = values.pop(field.metadata["was"])
+            for old, field, _ in renamed:
+                given = values.pop(old)
                 if given is not None:
                     values[field.name] = given
             settings = [{f.name: values.pop(f.name) for f in chosen[cls]} for cls in classes]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtalk.config import AUTO, AnimationOptions, RuntimeOptions
+from dtalk.errors import DtalkError
 
 if TYPE_CHECKING:
+    from dtalk.heads.export import Exporter
     from dtalk.heads.head import Head
     from dtalk.model import DiffusionTalker
-from dtalk.cli.flags import Settings
+    from dtalk.utils.jobs import Job
+from dtalk.cli.flags import Reporting, Settings
 
 
 def set_threads(threads: int | None) -> None:
@@ -28,11 +32,46 @@ def head_of(head: Path | None, shape: str, masks: Path | None) -> Head:
     if head is None and not shape and masks is None:
         return built_in()  # at once: the modules that carry shapes over take 0.3 s to import
 
-    from dtalk.cli.console import counting
+    from dtalk.cli.console import counting, warn
     from dtalk.heads.load import load_head, parse_shape
 
     with counting("transferring shapes to the head", "steps") as progress:
-        return load_head(head, parse_shape(shape), masks, progress)
+        found = load_head(head, parse_shape(shape), masks, progress)
+    missing = getattr(found, "missing", ())  # of an avatar
+    if missing:
+        done = "transferred ones are used" if getattr(found, "transferred", False) else "left out"
+        warn(f"{head} lacks {len(missing)} shapes: {', '.join(missing)}; {done}")
+    return found
+
+
+def exporter_of(jobs: Sequence[Job], head: Path | None, shape: str, masks: Path | None) -> Exporter:
+    """Load the head that the jobs' files hold, if they hold one.
+
+    Raises:
+        DtalkError: a head is named but not needed, or cannot be used.
+    """
+    from dtalk.heads.export import Exporter, is_glb, needs_head
+
+    paths = [path for job in jobs for path in job.outputs]
+    if not needs_head(paths):
+        if head is not None or shape or masks is not None:
+            raise DtalkError("curves fit any head: --head and the like need --format glb or flame")
+        return Exporter()
+    if head is not None and is_glb(head):
+        exporter = Exporter(avatar=head)
+    else:
+        exporter = Exporter(head_of(head, shape, masks))
+    exporter.check(paths)
+    return exporter
+
+
+def reporting_of(flags: Settings) -> Reporting:
+    """Make settings of flags, and let errors be reported by them from now on."""
+    from dtalk.cli.console import report_as
+
+    reporting = Reporting(**flags)
+    report_as(reporting)
+    return reporting
 
 
 def model_of(runtime: RuntimeOptions) -> DiffusionTalker:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtalk.errors import HeadError
+from dtalk.errors import DtalkError, HeadError
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import FLAME_SUFFIX, FORMATS, is_flame, write_motion
@@ -21,6 +21,24 @@ EXPORTS = {
     "vrm": ".vrm",
     "flame": FLAME_SUFFIX,
 }
+
+
+def suffixes_of(formats: Sequence[str] | None, out: Path | None) -> list[str]:
+    """Choose the suffixes to write: of the formats asked for, else of the output file, else npz.
+
+    Raises:
+        DtalkError: no such format, or a file of another one.
+    """
+    formats = [name.lower().removeprefix(".") for name in formats or ()]
+    unknown = [name for name in formats if name not in EXPORTS]
+    if unknown:
+        raise DtalkError(f"unknown format {unknown[0]!r}; there are {', '.join(EXPORTS)}")
+    ending = out.name.lower() if out is not None and out.suffix and not out.is_dir() else ""
+    named = next((name for name in reversed(EXPORTS) if ending.endswith(EXPORTS[name])), "")
+    chosen = list(dict.fromkeys(formats or [named or "npz"]))
+    if named and chosen != [named]:
+        raise DtalkError(f"-o {out} is a {named} file, but --format says {', '.join(chosen)}")
+    return [EXPORTS[name] for name in chosen]
 
 
 def is_glb(path: Path) -> bool:

@@ -60,7 +60,7 @@ def load_mesh_head(path: Path, folder: Path, progress: Progress) -> RiggedHead:
     Raises:
         HeadError: missing, damaged, of no known format, or no face can be found in it.
     """
-    vertices, faces = _read(path)
+    vertices, faces = read_mesh(path)
     onto = place_face(vertices, faces)
     if onto is None:
         raise HeadError(f"cannot use head {path}: no face was found in it")
@@ -71,7 +71,12 @@ def load_mesh_head(path: Path, folder: Path, progress: Progress) -> RiggedHead:
     return mesh_head(places, faces, transferred, balls)
 
 
-def _read(path: Path) -> tuple[Points, IntArray]:
+def read_mesh(path: Path) -> tuple[Points, IntArray]:
+    """Read vertices [V, 3] and triangles [F, 3] of a mesh file, as they are in it.
+
+    Raises:
+        HeadError: missing, damaged, of no known format, or too small for a face.
+    """
     import trimesh
 
     if not path.is_file():

@@ -50,7 +50,7 @@ def write_motion(motion: Motion, path: Path | str, format: str | None = None) ->
     """Write a motion file, whole or not at all; ``format`` is that of the suffix if not given.
 
     npz keeps everything exactly; csv keeps coefficients, frame rate and head rotation; json keeps
-    coefficients, frame rate and the name of the sound. Both write 8 decimals.
+    coefficients, frame rate and where the motion came from. csv has 10 decimals, json 8.
 
     Raises:
         MotionError: no such format.

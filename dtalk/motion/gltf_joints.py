@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.gaze import eye_angles
 from dtalk.utils.glb import Glb, GlbError
 from dtalk.utils.types import Array
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 AXES = "YXZ"  # yaw, pitch, roll, right-handed about y, x and z: see dtalk.heads.head.turns
 _HEAD = re.compile(r"(.*[:_\-. ])?head")  # Head, mixamorig:Head, J_Bip_C_Head, DEF-head
@@ -74,6 +76,8 @@ def turned(glb: Glb, node: int, angles: npt.ArrayLike) -> Array:
     The node is given its translation, rotation and scale instead of a matrix, which an animation
     demands.
     """
+    from scipy.spatial.transform import Rotation
+
     above = _above(glb, node)
     own = _as_trs(glb, node)
     turns = Rotation.from_euler(AXES, np.asarray(angles, np.float64))
@@ -82,6 +86,8 @@ def turned(glb: Glb, node: int, angles: npt.ArrayLike) -> Array:
 
 def to_angles(glb: Glb, node: int | None, quaternions: npt.ArrayLike) -> Array:
     """Invert `turned`: [T, 4] -> yaw, pitch and roll [T, 3]."""
+    from scipy.spatial.transform import Rotation
+
     if node is None:
         raise GlbError("it has no head to turn")
     above, own = _above(glb, node), _as_trs(glb, node)
@@ -98,6 +104,8 @@ def _continuous(quaternions: npt.NDArray[np.float64]) -> Array:
 
 def _above(glb: Glb, node: int) -> Rotation:
     """Compute the rotation from a node's parent to where the face looks along +z."""
+    from scipy.spatial.transform import Rotation
+
     rotation = Rotation.identity()
     for parent in _ancestors(glb, node):
         rotation = _rotation(glb.objects("nodes")[parent]) * rotation
@@ -163,6 +171,8 @@ def _ball(glb: Glb, node: int) -> tuple[npt.NDArray[np.float64], float]:
 
 
 def _rotation(entry: dict[str, Any]) -> Rotation:
+    from scipy.spatial.transform import Rotation
+
     if "matrix" in entry:
         return _parts(entry)[1]
     return Rotation.from_quat(entry.get("rotation", (0, 0, 0, 1)))
@@ -170,6 +180,8 @@ def _rotation(entry: dict[str, Any]) -> Rotation:
 
 def _parts(entry: dict[str, Any]) -> tuple[npt.NDArray[np.float64], Rotation, npt.NDArray[Any]]:
     """Decompose a node's matrix into translation, rotation and scale."""
+    from scipy.spatial.transform import Rotation
+
     matrix = np.asarray(entry["matrix"], float).reshape(4, 4).T
     scale = np.linalg.norm(matrix[:3, :3], axis=0)
     if np.linalg.det(matrix[:3, :3]) < 0:

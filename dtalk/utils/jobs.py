@@ -7,18 +7,20 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import Any
 
 from dtalk.errors import DtalkError, OutputExistsError
 
 _FILE_SUFFIXES = frozenset(
-    {".npz", ".csv", ".json", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav"} | {".png", ".html"}
+    {".npz", ".csv", ".json", ".glb", ".vrm"}
+    | {".mp4", ".mov", ".avi", ".mkv", ".webm", ".html", ".wav", ".png"}
 )
 
 
@@ -31,14 +33,36 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a job made.
+
+    Attributes:
+        frames: how many.
+        seconds: how long they last.
+        about: what is known of the motion, such as ``emotion`` and ``emotion_confidence``.
+        notes: what is to be said about the outputs, a line each.
+    """
+
+    frames: int
+    seconds: float = 0.0
+    about: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """The outcome of a job: ``error`` is None on success; ``frames`` made; warnings met."""
+    """The outcome of a job: ``error`` is None on success; its time in seconds; warnings met."""
 
     job: Job
     error: str | None
-    frames: int
+    made: Made
     seconds: float
     warnings: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """Number of frames made."""
+        return self.made.frames
 
 
 def plan(
@@ -99,28 +123,28 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             writers[place] = job.source
 
 
-def run(jobs: Sequence[Job], work: Callable[[Job], int], force: bool = False) -> Iterator[Outcome]:
+def run(jobs: Sequence[Job], work: Callable[[Job], Made], force: bool = False) -> Iterator[Outcome]:
     """Do the jobs one after another; failures are reported, not raised.
 
-    ``work`` writes a job's outputs and returns the number of frames. Existing outputs are left
+    ``work`` writes a job's outputs and returns what it made. Existing outputs are left
     alone and make the job fail, unless ``force``.
     """
     for job in jobs:
         started = time.perf_counter()
-        error, frames = None, 0
+        error, made = None, Made(0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 _check_outputs(job, force)
-                frames = work(job)
+                made = work(job)
             except DtalkError as problem:
                 error = str(problem)
         warned = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-        yield Outcome(job, error, frames, time.perf_counter() - started, warned)
+        yield Outcome(job, error, made, time.perf_counter() - started, warned)
 
 
 def run_in_processes(
-    jobs: Sequence[Job], work: Callable[[Job], int], force: bool, processes: int
+    jobs: Sequence[Job], work: Callable[[Job], Made], force: bool, processes: int
 ) -> Iterator[Outcome]:
     """Do the jobs in several processes; outcomes come in the order of the jobs.
 
@@ -146,7 +170,7 @@ def run_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _run_one(job: Job, work: Callable[[Job], int], force: bool) -> Outcome:
+def _run_one(job: Job, work: Callable[[Job], Made], force: bool) -> Outcome:
     try:
         [outcome] = run([job], work, force)
     except SystemExit:  # terminated, and cleaned up; the pool would go on with its next job

@@ -34,17 +34,18 @@ def setting(
     choices: tuple[str, ...] = (),
     least: float | None = 0,
     most: float | None = None,
-    was: str = "",
+    was: str | tuple[str, ...] = (),
     group: str = "",
 ) -> Any:
     """Make a dataclass field with a default and its documentation.
 
-    ``choices`` are its values if they are few; a number may be ``least`` to ``most``; ``was`` is
-    its name in files and commands of earlier versions; ``group`` is one of :data:`GROUPS`, where
-    it is not that of the class.
+    ``choices`` are its values if they are few; a number may be ``least`` to ``most``; ``was`` are
+    its other names in files and commands, such as those of earlier versions; ``group`` is one of
+    :data:`GROUPS`, where it is not that of the class.
     """
     about = {"help": text, "choices": choices, "least": least, "most": most}
-    return field(default=default, metadata={**about, "was": was, "group": group})
+    names = (was,) if isinstance(was, str) else was
+    return field(default=default, metadata={**about, "was": names, "group": group})
 
 
 RETIRED = {"bidirectional": True}
@@ -56,7 +57,7 @@ def with_new_names(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Settings that are no longer any are left out; with a value that is no longer possible they stay.
     """
-    names = {f.metadata["was"]: f.name for f in fields(kind) if f.metadata.get("was")}
+    names = {old: f.name for f in fields(kind) for old in f.metadata.get("was", ())}
     kept = {k: v for k, v in values.items() if k not in RETIRED or RETIRED[k] != v}
     return {names.get(name, name): value for name, value in kept.items()}
 

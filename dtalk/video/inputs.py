@@ -10,14 +10,15 @@ from pathlib import Path, PureWindowsPath
 
 from dtalk.errors import AudioError
 from dtalk.motion.curves import Motion
-from dtalk.motion.files import FORMATS, is_flame, read_motion
+from dtalk.motion.files import FORMATS, READERS, is_flame, read_motion
 from dtalk.speech.audio import AUDIO_SUFFIXES
 from dtalk.speech.container import read_contents
 from dtalk.utils.ffmpeg import FfmpegError
 
-MOTION_SUFFIXES = frozenset(f".{name}" for name in FORMATS)
+MOTION_SUFFIXES = frozenset(f".{name}" for name in READERS)
 TAKE_SUFFIX = ".mov"  # of the video that Live Link Face records with a csv
-RENDERED_SUFFIXES = MOTION_SUFFIXES | AUDIO_SUFFIXES
+RENDERED_SUFFIXES = frozenset(f".{name}" for name in FORMATS) | AUDIO_SUFFIXES
+"""Of the files that are taken from a folder: a glb there may be an avatar without motion."""
 
 
 class SoundWarning(UserWarning):
@@ -90,7 +91,7 @@ def _animated(source: Path, animate_file: Callable[[Path], Motion]) -> Motion:
     except AudioError as error:
         if source.suffix.lower() in AUDIO_SUFFIXES:
             raise
-        raise AudioError(f"{error}; motion files are {', '.join(FORMATS)}") from error
+        raise AudioError(f"{error}; motion files are {', '.join(READERS)}") from error
 
 
 def read_inputs(

@@ -17,11 +17,13 @@ from dtalk.config import (
 )
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head
+from dtalk.motion.changes import changed, made_of
 from dtalk.motion.curves import Motion
-from dtalk.motion.idle import add_idle_motion, idle_note
+from dtalk.motion.idle import idle_note
+from dtalk.motion.options import CurveOptions
 from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size
-from dtalk.utils.jobs import Job, plan
+from dtalk.utils.jobs import Job, Made, plan
 from dtalk.utils.types import Progress
 from dtalk.video.html import PAGE_BITRATE, write_html
 from dtalk.video.inputs import SoundWarning, read_input, read_inputs
@@ -71,7 +73,7 @@ class RenderJob:
         size, look, head: see `dtalk.rendering.renderer.Renderer`.
         options, runtime: for speech, which is animated first; which sound of a file is meant.
         moments: seconds of which stills are made, instead of a video.
-        idle_motion: whether blinks and head motion are added, from the options's seed.
+        curves: changes of the curves; idle motion is sampled from the options' seed.
         together: name and file of each panel, if several are shown side by side.
     """
 
@@ -82,16 +84,16 @@ class RenderJob:
     options: AnimationOptions = DEFAULT_OPTIONS
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     moments: Sequence[float] = ()
-    idle_motion: bool = False
+    curves: CurveOptions = field(default_factory=CurveOptions)
     together: Sequence[tuple[str, Path]] = ()
 
     @property
     def comment(self) -> str:
         """A comment for the outputs; empty if all motion is the inputs'."""
-        return idle_note(self.options.seed) if self.idle_motion else ""
+        return idle_note(self.options.seed) if self.curves.idle_motion else ""
 
-    def make(self, job: Job, progress: Progress | None = None) -> int:
-        """Write a job's outputs and return the number of frames.
+    def make(self, job: Job, progress: Progress | None = None) -> Made:
+        """Write a job's outputs and return what was made.
 
         ``progress`` is called after every frame of a video with the frames done and all of them.
 
@@ -110,21 +112,26 @@ class RenderJob:
         with soundtrack_of(audio, target, self.options, bitrate) as track:
             motions = self._timed(motions, track)
             if self.moments:
-                return self._write_stills(motions, job)
-            if is_page:
+                self._write_stills(motions, job)
+            elif is_page:
                 self._write_page(motions, target, track)
             else:
                 self._write_video(motions, target, track, progress)
-            return len(motions[0])
+        return self._made(motions)
 
-    def _write_stills(self, motions: Sequence[Motion], job: Job) -> int:
+    def _made(self, motions: Sequence[Motion]) -> Made:
+        if self.moments:
+            return Made(len(self.moments))
+        first = motions[0]
+        return made_of(first) if len(motions) == 1 else Made(len(first), first.duration)
+
+    def _write_stills(self, motions: Sequence[Motion], job: Job) -> None:
         chosen = [at_moments(motion, self.moments) for motion in motions]
-        write_stills(self._frames(chosen), job.outputs, self.comment)
-        return len(self.moments)
+        write_stills(self._frames(chosen), job.outputs, _notes(motions))
 
     def _write_page(self, motions: Sequence[Motion], path: Path, track: Soundtrack | None) -> None:
         names = [name for name, _ in self.together]
-        write_html(motions, names, path, track, self.head, self.look, self.comment)
+        write_html(motions, names, path, track, self.head, self.look, _notes(motions))
 
     def _write_video(
         self,
@@ -136,7 +143,7 @@ class RenderJob:
         count = len(motions[0])
         report = None if progress is None else (lambda done: progress(done, count))
         shown = counted(self._frames(motions), report)
-        write_video(shown, path, motions[0].fps, track, comment=self.comment)
+        write_video(shown, path, motions[0].fps, track, comment=_notes(motions))
 
     def _read(self, job: Job) -> tuple[list[Motion], Path | None]:
         """Read or make the motions, and find the sound."""
@@ -152,9 +159,7 @@ class RenderJob:
             motions = aligned(motions, None if track is None else track.seconds)
         else:
             motions = [matched(motion, track) for motion in motions]
-        if self.idle_motion:
-            motions = [add_idle_motion(motion, self.options.seed) for motion in motions]
-        return motions
+        return [changed(motion, self.curves, self.options.seed) for motion in motions]
 
     def _animated(self, path: Path) -> Motion:
         import torch
@@ -169,3 +174,8 @@ class RenderJob:
     def _frames(self, motions: Sequence[Motion]) -> Iterator[Frame]:
         names = [name for name, _ in self.together]
         return panels(motions, names, self.head, self.size, self.look)
+
+
+def _notes(motions: Sequence[Motion]) -> str:
+    """Say in one line what is noted about any of the motions."""
+    return "; ".join(dict.fromkeys(motion.notes for motion in motions if motion.notes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -23,8 +21,8 @@ from gl import needs_gl
 from helpers import (
     EMOTIONS,
     WIDTHS,
+    Result,
     large_model,
-    run_dtalk,
     smooth_motion,
     speech,
     tiny_model,
@@ -42,44 +40,17 @@ from dtalk.motion.curves import Motion
 from dtalk.motion.files import read_motion, write_motion
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("animate", "render", "evaluate", "train", "distill")
+COMMANDS = ("animate", "render", "convert", "info", "evaluate", "train", "distill")
 RATE = 16000
 FRAMES = 8  # of the clips here
 SMALL = [f"--{name.replace('_', '-')}={value}" for name, value in WIDTHS.items()]
 SMALL += ["--batch-frames=45", "--audio-only-batch=2"]
 
 
-@dataclass(frozen=True)
-class Result:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line that says what went wrong."""
-        (line,) = [line for line in self.err.splitlines() if line.strip()]
-        assert line.startswith("error: ")
-        return line.removeprefix("error: ")
-
-
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test works in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run ``dtalk`` with some arguments, in this process."""
-
-    def called(*arguments: str | Path) -> Result:
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = run_dtalk(monkeypatch, *arguments)
-        return Result(status, out.getvalue(), err.getvalue())
-
-    return called
 
 
 @pytest.fixture
@@ -148,8 +119,9 @@ def test_help_of_commands(call: Callable[..., Result], command: str) -> None:
     result = call(command, "--help")
     assert (result.status, result.err) == (0, "")
     assert "Usage:" in result.out
-    assert "--threads" in result.out
-    assert command == "train" or "[all]" in result.out
+    threads = command not in ("convert", "info")
+    assert ("--threads" in result.out) == threads
+    assert command == "train" or ("[all]" in result.out) == threads
 
 
 def test_every_option_is_explained() -> None:
@@ -228,7 +200,7 @@ def test_wrong_usage(call: Callable[..., Result], arguments: list[str]) -> None:
 def test_one_file(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
     result = animate("hello.wav")
-    assert (result.status, result.out) == (0, "hello.npz\n")
+    assert (result.status, result.made) == (0, ["hello.npz"])
     assert files() == ["hello.npz", "hello.wav"]
     motion = read_motion("hello.npz")
     assert motion.coefficients.shape == (FRAMES, 52)
@@ -242,7 +214,7 @@ def test_in_a_process_of_its_own(weights: Path) -> None:
         run("animate", "hello.wav", "--weights", weights, "--threads", 1, "-o", name)
         for name in ("a.npz", "b.npz")
     ]
-    assert [(r.status, r.out) for r in results] == [(0, "a.npz\n"), (0, "b.npz\n")]
+    assert [(r.status, r.made) for r in results] == [(0, ["a.npz"]), (0, ["b.npz"])]
     assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes()
 
 
@@ -251,7 +223,7 @@ def test_several_formats(animate: Callable[..., Result]) -> None:
     formats = ("--format", "json", "--format", "csv", "--format", "npz", "--format", "csv")
     result = animate("hello.wav", *formats)
     assert result.status == 0
-    assert result.out.splitlines() == ["hello.json", "hello.csv", "hello.npz"]
+    assert result.made == ["hello.json", "hello.csv", "hello.npz"]
     exact = read_motion("hello.npz").coefficients
     for name in ("hello.csv", "hello.json"):
         np.testing.assert_allclose(read_motion(name).coefficients, exact, rtol=0, atol=1e-8)
@@ -366,7 +338,7 @@ def test_unknown_format(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
     result = animate("hello.wav", "--format", "fbx")
     assert result.status == 1
-    assert result.error == "unknown format 'fbx'; there are npz, csv, json, flame"
+    assert result.error == "unknown format 'fbx'; there are npz, csv, json, glb, vrm, flame"
 
 
 def test_format_against_suffix(animate: Callable[..., Result]) -> None:
@@ -438,7 +410,7 @@ def test_places_are_checked_before_anything_is_scored(
 
 def test_formats_in_capitals(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
-    assert animate("hello.wav", "--format", "CSV").out == "hello.csv\n"
+    assert animate("hello.wav", "--format", "CSV").made == ["hello.csv"]
 
 
 def test_missing_inputs(animate: Callable[..., Result]) -> None:
@@ -490,7 +462,7 @@ def test_cut_off_sound_is_used_with_a_warning(animate: Callable[..., Result]) ->
     whole = write_speech("hello.wav", frames=60).read_bytes()
     Path("cut.wav").write_bytes(whole[: len(whole) // 2])
     result = animate("cut.wav")
-    assert (result.status, result.out) == (0, "cut.npz\n")
+    assert (result.status, result.made) == (0, ["cut.npz"])
     assert "warning: cut.wav is damaged or cut off" in result.err
     assert 25 <= len(read_motion("cut.npz")) <= 31
 
@@ -511,7 +483,7 @@ def test_odd_names(animate: Callable[..., Result], name: str) -> None:
     write_speech(name)
     made = Path(name).with_suffix(".npz").name
     result = animate(name)
-    assert (result.status, result.out) == (0, f"{made}\n")
+    assert (result.status, result.made) == (0, [str(made)])
     assert read_motion(made).audio == name
 
 
@@ -610,7 +582,7 @@ def test_render(render: Callable[..., Result], suffix: str) -> None:
     if suffix != "wav":
         write_curves(f"a.{suffix}", "a.wav")
     result = render(f"a.{suffix}")
-    assert (result.status, result.out, result.err.strip()) == (0, "a.mp4\n", "")
+    assert (result.status, result.made, result.err.strip()) == (0, ["a.mp4"], "")
     described = streams("a.mp4")
     assert "64x64" in described
     assert "30 fps" in described
@@ -662,7 +634,7 @@ def test_render_with_a_sound_of_choice(render: Callable[..., Result]) -> None:
 def test_render_in_silence(render: Callable[..., Result]) -> None:
     write_curves("a.npz")
     result = render("a.npz")
-    assert (result.status, result.out) == (0, "a.mp4\n")
+    assert (result.status, result.made) == (0, ["a.mp4"])
     assert "warning: no sound found for a.npz: silent; name it with --audio" in result.err
     assert "Audio" not in streams("a.mp4")
 
@@ -749,7 +721,7 @@ def test_side_by_side(render: Callable[..., Result]) -> None:
     write_speech("student/a.wav")
     flags = ("--reference", "truth.json", "-o", "both.mp4")
     result = render("student", "teacher/a.csv", *flags)
-    assert (result.status, result.out, result.err.strip()) == (0, "both.mp4\n", "")
+    assert (result.status, result.made, result.err.strip()) == (0, ["both.mp4"], "")
     described = streams("both.mp4")
     assert "192x80" in described  # three panels of 64 pixels above strips of 16
     assert "Audio: aac" in described
@@ -760,7 +732,7 @@ def test_side_by_side_in_silence_and_without_a_name(render: Callable[..., Result
     write_curves("a.npz")
     write_curves("b.npz")
     result = render("a.npz", "b.npz", "--labels")
-    assert (result.status, result.out) == (0, "side_by_side.mp4\n")
+    assert (result.status, result.made) == (0, ["side_by_side.mp4"])
     assert result.err == "warning: no sound found: silent; name it with --audio\n"
     again = render("a.npz", "b.npz", "--labels")
     assert again.status == 1
@@ -783,7 +755,7 @@ def test_stills(render: Callable[..., Result]) -> None:
     write_curves("a.npz")
     result = render("a.npz", "--still", "0.1,0.2", "--still", "0", "-o", "out")
     assert (result.status, result.err) == (0, "")
-    assert result.out.split() == ["out/a.0.1s.png", "out/a.0.2s.png", "out/a.0s.png"]
+    assert result.made == ["out/a.0.1s.png", "out/a.0.2s.png", "out/a.0s.png"]
     assert render("a.npz", "--still", "0.1", "-o", "one.png").status == 0
     assert Path("one.png").read_bytes() == Path("out/a.0.1s.png").read_bytes()
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from dtalk.cli import console
-from dtalk.cli.console import TrainingProgress, report
+from dtalk.cli.console import TrainingProgress
 from dtalk.cli.tables import FIGURES, score_table
-from dtalk.utils.jobs import Job, Outcome
 
 SCORES = {column.key: 0.5 + 0.001 * k for k, column in enumerate(FIGURES)}
 
@@ -24,48 +22,6 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return page
 
 
-def done(name: str, frames: int = 12) -> Outcome:
-    return Outcome(Job(Path(f"/base/{name}.wav"), (Path(f"/base/{name}.npz"),)), None, frames, 0.5)
-
-
-def failed(name: str) -> Outcome:
-    return Outcome(Job(Path(f"/base/{name}.wav"), (Path(f"/base/{name}.npz"),)), "broken", 0, 0.0)
-
-
-def test_one_file_is_told_by_its_outputs(wide: io.StringIO) -> None:
-    job = Job(Path("a.wav"), (Path("out/a.npz"), Path("out/[a] b.csv")))
-    assert report([Outcome(job, None, 12, 0.5)], Path("/base")) == 0
-    assert wide.getvalue().splitlines() == [str(path) for path in job.outputs]
-
-
-def test_one_failed_file_prints_nothing_more(wide: io.StringIO) -> None:
-    assert report([failed("a")], Path("/base")) == 1
-    assert wide.getvalue() == ""
-
-
-def test_several_files_get_a_table(wide: io.StringIO) -> None:
-    assert report([done("a", 330), done("deep/b")], Path("/base")) == 0
-    lines = [" ".join(line.split()) for line in wide.getvalue().splitlines()]
-    assert "input frames seconds result" in lines
-    assert "a.wav 330 0.5 a.npz" in lines
-    assert f"{Path('deep/b.wav')} 12 0.5 b.npz" in lines
-    assert lines[-1] == "2 done, 0 failed"
-
-
-def test_failures_count(wide: io.StringIO) -> None:
-    assert report([done("a"), failed("b"), done("c")], Path("/base")) == 1
-    lines = [" ".join(line.split()) for line in wide.getvalue().splitlines()]
-    assert "b.wav 0.0 failed" in lines
-    assert lines[-1] == "2 done, 1 failed"
-
-
-def test_brackets_in_names_are_no_markup(wide: io.StringIO) -> None:
-    report([done("[a] b"), done("[b]c")], Path("/base"))
-    text = wide.getvalue()
-    assert "[a] b.wav" in text
-    assert "[b]c.npz" in text
-
-
 def test_a_score_table_fits_a_usual_terminal() -> None:
     page = io.StringIO()
     score = {**SCORES, "lve": 254.567, "rounding_r": -0.217}
@@ -74,11 +30,6 @@ def test_a_score_table_fits_a_usual_terminal() -> None:
     )
     (line,) = [line for line in page.getvalue().splitlines() if "unseen speakers (19)" in line]
     assert all(f"{value:.3f}" in line for value in score.values())
-
-
-def test_files_elsewhere_keep_their_whole_path(wide: io.StringIO) -> None:
-    report([done("a"), done("b")], Path("/other"))
-    assert str(Path("/base/a.wav")) in wide.getvalue()
 
 
 def test_messages_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

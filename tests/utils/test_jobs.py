@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dtalk.errors import AudioError, DtalkError
-from dtalk.utils.jobs import Job, Outcome, plan, run, run_in_processes
+from dtalk.utils.jobs import Job, Made, Outcome, plan, run, run_in_processes
 
 
 def test_outputs_lie_beside_their_inputs() -> None:
@@ -75,10 +75,10 @@ def jobs_in(folder: Path, *names: str) -> list[Job]:
 
 
 def test_a_failure_is_told_and_stops_nothing(tmp_path: Path) -> None:
-    def work(job: Job) -> int:
+    def work(job: Job) -> Made:
         if job.source.stem == "bad":
             raise AudioError("this one is broken")
-        return 7
+        return Made(7)
 
     outcomes = list(run(jobs_in(tmp_path, "a", "bad", "b"), work))
     assert [outcome.error for outcome in outcomes] == [None, "this one is broken", None]
@@ -87,7 +87,7 @@ def test_a_failure_is_told_and_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_mistakes_in_the_program_are_not_hidden(tmp_path: Path) -> None:
-    def work(job: Job) -> int:
+    def work(job: Job) -> Made:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -97,9 +97,9 @@ def test_mistakes_in_the_program_are_not_hidden(tmp_path: Path) -> None:
 def test_outcomes_come_as_the_work_is_done(tmp_path: Path) -> None:
     done: list[str] = []
 
-    def work(job: Job) -> int:
+    def work(job: Job) -> Made:
         done.append(job.source.stem)
-        return 1
+        return Made(1)
 
     outcomes = run(jobs_in(tmp_path, "a", "b"), work)
     assert done == []
@@ -112,9 +112,9 @@ def test_existing_outputs_are_left_alone_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("precious")
     worked: list[Job] = []
 
-    def work(job: Job) -> int:
+    def work(job: Job) -> Made:
         worked.append(job)
-        return 1
+        return Made(1)
 
     (outcome,) = run([job], work)
     assert outcome.error is not None
@@ -129,20 +129,20 @@ def test_existing_outputs_are_left_alone_unless_forced(tmp_path: Path) -> None:
 
 
 def test_warnings_belong_to_their_file(tmp_path: Path) -> None:
-    def work(job: Job) -> int:
+    def work(job: Job) -> Made:
         if job.source.stem == "b":
             warnings.warn("odd, but usable", UserWarning, stacklevel=1)
             warnings.warn("of no interest to a user", DeprecationWarning, stacklevel=1)
-        return 1
+        return Made(1)
 
     outcomes: list[Outcome] = list(run(jobs_in(tmp_path, "a", "b", "c"), work))
     assert [outcome.warnings for outcome in outcomes] == [(), ("odd, but usable",), ()]
 
 
 def test_the_same_warning_is_told_for_every_file(tmp_path: Path) -> None:
-    def work(job: Job) -> int:
+    def work(job: Job) -> Made:
         warnings.warn("again", UserWarning, stacklevel=1)
-        return 1
+        return Made(1)
 
     outcomes = run(jobs_in(tmp_path, "a", "b"), work)
     assert [outcome.warnings for outcome in outcomes] == [("again",), ("again",)]
@@ -151,7 +151,7 @@ def test_the_same_warning_is_told_for_every_file(tmp_path: Path) -> None:
 # --- in several processes ---------------------------------------------------------------------
 
 
-def measured(job: Job) -> int:
+def measured(job: Job) -> Made:
     """Work that fails, warns or does well, by the name of its source."""
     if job.source.stem == "bad":
         raise AudioError("bad.wav holds no sound")
@@ -159,7 +159,7 @@ def measured(job: Job) -> int:
         warnings.warn("odd.wav is odd", UserWarning, stacklevel=1)
     if job.source.stem == "deadly":
         os._exit(3)
-    return len(job.source.stem)
+    return Made(len(job.source.stem))
 
 
 def jobs_named(*names: str) -> list[Job]:

@@ -94,7 +94,7 @@ def test_what_may_be_anything_is_told_what_motion_is(name: str, told: bool) -> N
 
     with pytest.raises(AudioError) as error:
         read_input(Path(name), None, no_sound)
-    ending = "; motion files are npz, csv, json" if told else ""
+    ending = "; motion files are npz, csv, json, glb, vrm" if told else ""
     assert str(error.value) == f"cannot read {name}: no sound{ending}"
 
 

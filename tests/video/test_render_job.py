@@ -48,7 +48,7 @@ def written() -> list[str]:
 def test_a_file_named_html_is_a_page(render, capsys):
     write_clip("a")
     assert render("a.npz", "-o", "new/talk.HTML") == 0
-    assert capsys.readouterr().out == "new/talk.HTML\n"
+    assert capsys.readouterr().out.startswith("new/talk.HTML: 12 frames")
     assert has_sound("new/talk.HTML")
 
 

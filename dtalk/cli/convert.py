@@ -1,0 +1,58 @@
+"""``dtalk convert``: motion files of any format to any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dtalk.cli.batch import run_batch
+from dtalk.cli.flags import Force, Formats, Out, Reporting, Settings, takes
+from dtalk.cli.loading import exporter_of, reporting_of
+from dtalk.config import HeadChoice
+from dtalk.motion.options import CurveOptions
+
+if TYPE_CHECKING:
+    from dtalk.cli.reports import Report
+    from dtalk.utils.jobs import Job, Made
+
+
+@takes(CurveOptions, HeadChoice, Reporting)
+def convert(
+    inputs: Annotated[
+        list[Path], typer.Argument(help="motion files (npz, csv, json, glb, vrm), or folders")
+    ],
+    out: Out = None,
+    format: Formats = None,  # noqa: A002
+    seed: Annotated[int, typer.Option(help="seed of --idle-motion", min=0)] = 0,
+    force: Force = False,
+    curve_flags: Settings = {},  # noqa: B006
+    head_flags: Settings = {},  # noqa: B006
+    report_flags: Settings = {},  # noqa: B006
+) -> None:
+    """Convert motion files to another format or frame rate.
+
+    The name after -o or --format tell the format, as for dtalk animate.
+    """
+    reporting = reporting_of(report_flags)
+
+    from dtalk.heads.export import suffixes_of
+    from dtalk.motion.changes import changed, made_of
+    from dtalk.motion.files import READERS, read_motion
+    from dtalk.utils.files import expand_inputs
+    from dtalk.utils.jobs import plan
+    from dtalk.video.inputs import find_audio
+
+    found = expand_inputs(inputs, {f".{name}" for name in READERS})
+    jobs = plan(found, out, suffixes_of(format, out))
+    options = CurveOptions(**curve_flags)
+    exporter = exporter_of(jobs, **head_flags)
+
+    def work(job: Job, report: Report) -> Made:
+        motion = changed(read_motion(job.source), options, seed)
+        sound = find_audio(job.source, motion)
+        notes = [line for path in job.outputs for line in exporter.write(motion, path, sound)]
+        return made_of(motion, notes)
+
+    run_batch("convert", jobs, work, force, reporting)

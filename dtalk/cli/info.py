@@ -1,0 +1,237 @@
+"""``dtalk info``: the models that ship, and what a file holds."""
+
+from __future__ import annotations
+
+import json as jsons
+import math
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dtalk.errors import DtalkError, HeadError, MotionError
+
+Facts = dict[str, Any]
+"""What is known of a file, by name; plain values, as json has them."""
+
+_SHOWN = 8  # labels of a long list
+_COLUMNS = 80
+
+
+def info(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="a motion, sound, head or model file [the models that ship]"),
+    ] = None,
+    json: Annotated[bool, typer.Option(help="print json")] = False,
+) -> None:
+    """Show the models that ship with dtalk, or what a file holds."""
+    found = [facts_of(file)] if file is not None else shipped()
+    if json:
+        typer.echo(jsons.dumps(found if file is None else found[0], indent=2))
+    else:
+        typer.echo("\n\n".join(map(_lines, found)))
+
+
+def shipped() -> list[Facts]:
+    """Describe the models that ship."""
+    from dtalk.inference import weights_folder
+
+    return [model_facts(path) for path in sorted(weights_folder().glob("*.safetensors"))]
+
+
+def facts_of(path: Path) -> Facts:
+    """Describe a file of any kind that dtalk reads.
+
+    Raises:
+        DtalkError: missing, or of no kind that is known.
+    """
+    if not path.exists() and path.suffix == "" and str(path) in ("student", "teacher"):
+        from dtalk.inference import model_path
+
+        path = model_path(path)
+    if not path.is_file():
+        what = "is a folder; name a file in it" if path.is_dir() else "does not exist"
+        raise DtalkError(f"cannot read {path}: it {what}")
+    return _reader_of(path)(path)
+
+
+def _reader_of(path: Path) -> Callable[[Path], Facts]:
+    from dtalk.heads.export import is_glb
+    from dtalk.motion.files import FORMATS
+    from dtalk.speech.audio import AUDIO_SUFFIXES
+
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        return model_facts
+    if suffix in AUDIO_SUFFIXES:
+        return sound_facts
+    if is_glb(path):
+        return glb_facts
+    if suffix == ".npz":
+        return _npz_facts
+    return motion_facts if suffix.removeprefix(".") in FORMATS else _other_facts
+
+
+def model_facts(path: Path) -> Facts:
+    """Describe a model: licence, size, labels and settings."""
+    from safetensors import safe_open
+
+    from dtalk.checkpoint import read_description
+
+    about = read_description(path)
+    config = about["config"]
+    with safe_open(path, framework="np") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    parameters = sum(math.prod(shape) for shape in shapes)
+    return {
+        "file": str(path),
+        "kind": "model",
+        "licence": about.get("licence", "unknown"),
+        "bytes": path.stat().st_size,
+        "parameters": parameters,
+        "megabytes": round(4 * parameters / 1e6, 2),  # as the paper counts size
+        "steps": config.get("steps"),
+        "encoder": config.get("encoder"),
+        "emotions": list(config.get("emotions", ())),
+        "identities": list(config.get("identities", ())),
+        "note": about.get("note", ""),
+    }
+
+
+def motion_facts(path: Path) -> Facts:
+    """Describe a motion: length, rate, provenance and what moves."""
+    from dtalk.motion.arkit import ARKIT_NAMES
+    from dtalk.motion.curves import provenance
+    from dtalk.motion.files import read_motion
+
+    motion = read_motion(path)
+    moving = motion.coefficients.max(axis=0) > motion.coefficients.min(axis=0)
+    still = [name for name, moves in zip(ARKIT_NAMES, moving, strict=True) if not moves]
+    return {
+        "file": str(path),
+        "kind": "motion",
+        "frames": len(motion),
+        "fps": motion.fps,
+        "seconds": round(motion.duration, 3),
+        **provenance(motion),
+        "head rotation": motion.head_rotation is not None,
+        "lowest": round(float(motion.coefficients.min()), 4),
+        "highest": round(float(motion.coefficients.max()), 4),
+        "still": still,
+    }
+
+
+def sound_facts(path: Path) -> Facts:
+    """Describe a sound: its length as it is animated."""
+    from dtalk.speech.audio import SAMPLE_RATE, frame_count, load_audio
+
+    samples = len(load_audio(path))
+    return {
+        "file": str(path),
+        "kind": "sound",
+        "seconds": round(samples / SAMPLE_RATE, 3),
+        "frames": frame_count(samples),
+        "bytes": path.stat().st_size,
+    }
+
+
+def glb_facts(path: Path) -> Facts:
+    """Describe an avatar: its ARKit shapes, and its animation if it has one of them."""
+    from dtalk.motion.arkit import ARKIT_NAMES
+    from dtalk.motion.gltf import channels_of, find_targets
+    from dtalk.motion.gltf_joints import head_node
+    from dtalk.utils.glb import Glb, GlbError
+
+    try:
+        glb = Glb.load(path)
+        reached = channels_of(find_targets(glb))
+        joint = head_node(glb)
+    except GlbError as error:
+        raise HeadError(f"cannot use head {path}: {error}") from error
+    facts: Facts = {
+        "file": str(path),
+        "kind": "head",
+        "shapes": int(reached.sum()),
+        "missing": [name for name, there in zip(ARKIT_NAMES, reached, strict=True) if not there],
+        "turns its head": joint is not None,
+        "extensions": list(glb.content.get("extensionsUsed", ())),
+        "animations": len(glb.objects("animations")),
+    }
+    try:
+        motion = motion_facts(path)
+    except MotionError:
+        return facts
+    return {**facts, **{key: motion[key] for key in ("frames", "fps", "seconds")}}
+
+
+def _npz_facts(path: Path) -> Facts:
+    """Describe an npz: motion, else a FLAME model."""
+    try:
+        return motion_facts(path)
+    except MotionError as refusal:
+        try:
+            return flame_facts(path)
+        except DtalkError:
+            raise refusal from None
+
+
+def flame_facts(path: Path) -> Facts:
+    """Describe a FLAME model."""
+    from dtalk.heads.flame import read_flame
+
+    flame = read_flame(path)
+    return {
+        "file": str(path),
+        "kind": "head",
+        "model": "FLAME",
+        "vertices": len(flame.template),
+        "triangles": len(flame.faces),
+        "expressions": flame.expressions.shape[2],
+    }
+
+
+def _other_facts(path: Path) -> Facts:
+    """Describe a FLAME pickle, a mesh, or sound under an unknown name."""
+    from dtalk.heads.mesh import read_mesh
+
+    if path.suffix.lower() == ".pkl":
+        return flame_facts(path)
+    try:
+        vertices, faces = read_mesh(path)
+    except HeadError:
+        try:
+            return sound_facts(path)
+        except DtalkError:
+            kinds = "neither motion, sound, head nor model"
+            raise DtalkError(f"cannot tell what {path} is: {kinds}") from None
+    counts = {"vertices": len(vertices), "triangles": len(faces)}
+    return {"file": str(path), "kind": "head", "model": "mesh", **counts}
+
+
+def _lines(facts: Mapping[str, Any]) -> str:
+    """One line a fact; long lists are cut."""
+    shown = {key: _text(value) for key, value in facts.items() if value not in ("", [])}
+    width = max(map(len, shown)) + 2
+    return "\n".join(
+        textwrap.fill(
+            value,
+            _COLUMNS,
+            initial_indent=f"{key:<{width}}",
+            subsequent_indent=" " * width,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for key, value in shown.items()
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        rest = f" and {len(value) - _SHOWN} more" if len(value) > _SHOWN else ""
+        return f"{len(value)}: {', '.join(map(str, value[:_SHOWN]))}{rest}"
+    return str(value)

@@ -1,0 +1,254 @@
+"""``dtalk convert``, ``info``, and the formats and reports of ``animate``: real runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from avatars import as_vrm1, avatar, with_skeleton
+from helpers import Result, smooth_motion, speech
+
+from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import read_motion, write_motion
+from dtalk.motion.resample import resample_motion
+from dtalk.utils.glb import Glb
+
+RATE = 16000
+PRECISION = {"npz": 0, "glb": 0, "csv": 1e-10, "json": 1e-8}
+
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def animate(call: Call, weights: Path) -> Call:
+    """``dtalk animate`` of ``a.wav``, half a second, with the tiny model."""
+    soundfile.write("a.wav", speech(RATE // 2), RATE)
+    return lambda *arguments: call("animate", "--weights", weights, "a.wav", *arguments)
+
+
+def motion(frames: int = 30, **fields: Any) -> Motion:
+    return Motion(smooth_motion(frames), **fields)
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class TestConvert:
+    @pytest.mark.parametrize("old", PRECISION)
+    @pytest.mark.parametrize("new", PRECISION)
+    def test_every_format_to_every_other(self, call, old, new):
+        from dtalk.heads.export import Exporter
+
+        wanted = motion(fps=25, audio="a.wav", emotion="sad")
+        Exporter().write(wanted, Path(f"a.{old}"))
+        result = call("convert", f"a.{old}", "-o", f"out/b.{new}")
+        assert (result.status, result.err) == (0, "")
+        found = read_motion(f"out/b.{new}")
+        off = PRECISION[old] + PRECISION[new]
+        np.testing.assert_allclose(found.coefficients, wanted.coefficients, rtol=0, atol=off)
+        assert found.fps == 25
+        if "csv" not in (old, new):
+            assert (found.audio, found.emotion) == ("a.wav", "sad")
+        assert result.out.startswith(f"{Path('out', f'b.{new}')}: 30 frames, 1.2 s")
+
+    @pytest.mark.parametrize("fps", [24, 50, 60])
+    def test_another_frame_rate(self, call, fps):
+        write_motion(motion(), "a.npz")
+        assert call("convert", "a.npz", "-o", "b.npz", "--fps", str(fps)).status == 0
+        found, wanted = read_motion("b.npz"), resample_motion(motion(), fps)
+        assert (found.fps, len(found)) == (fps, fps)
+        np.testing.assert_array_equal(found.coefficients, wanted.coefficients)
+
+    def test_folders_and_failures(self, call):
+        Path("in/deep").mkdir(parents=True)
+        write_motion(motion(), "in/a.npz")
+        write_motion(motion(), "in/deep/b.csv")
+        Path("in/bad.json").write_text("{}")
+        result = call("convert", "in", "-o", "out", "--format", "json")
+        assert result.status == 1
+        assert "bad.json: not an Audio2Face export" in result.err
+        assert result.out.splitlines()[-1] == "2 done, 1 failed"
+        assert len(read_motion("out/deep/b.json")) == 30
+
+    def test_an_existing_file_is_kept(self, call):
+        write_motion(motion(), "a.npz")
+        result = call("convert", "a.npz", "-o", "a.npz")
+        assert result.status == 1
+        assert "exists already" in result.err
+
+    def test_onto_an_avatar_with_its_sound(self, call):
+        write_motion(motion(audio="a.wav"), "a.npz")
+        Path("a.wav").write_bytes(b"sound")
+        with_skeleton(avatar(ARKIT_NAMES[1:])).save(Path("me.glb"))
+        result = call("convert", "a.npz", "--head", "me.glb", "-o", "out/talk.glb")
+        assert result.status == 0
+        assert "me.glb lacks 1 shapes: eyeBlinkLeft" in result.err
+        assert Path("out/a.wav").read_bytes() == b"sound"
+        assert len(Glb.load(Path("out/talk.glb")).content["animations"]) == 1
+
+    def test_idle_motion(self, call):
+        write_motion(motion(90), "a.npz")
+        result = call("convert", "a.npz", "-o", "b.npz", "--idle", "--seed", "4")
+        assert result.status == 0
+        found = read_motion("b.npz")
+        assert found.notes.endswith("sampled from seed 4, not from the sound")
+        assert found.head_rotation is not None
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["-o", "b.vrm"], "name a .vrm avatar"),
+            (["-o", "b.flame.npz"], "needs a FLAME model"),
+            (["--head", "a.npz"], "need --format glb or flame"),
+            (
+                ["--format", "fbx"],
+                "unknown format 'fbx'; there are npz, csv, json, glb, vrm",
+            ),
+            (["-o", "b.csv", "--format", "json"], "is a csv file"),
+        ],
+    )
+    def test_what_cannot_be(self, call, arguments, message):
+        write_motion(motion(), "a.npz")
+        result = call("convert", "a.npz", *arguments)
+        assert result.status == 1
+        assert message in result.err
+        assert len(result.err.splitlines()) == 1
+
+
+class TestAnimate:
+    def test_a_glb_with_its_sound(self, animate):
+        assert animate("-o", "out/talk.glb").status == 0
+        found = read_motion("out/talk.glb")
+        assert (len(found), found.audio) == (15, "a.wav")
+        assert Path("out/a.wav").read_bytes() == Path("a.wav").read_bytes()
+
+    def test_formats_rate_and_idle_motion_together(self, animate):
+        kinds = [flag for kind in PRECISION for flag in ("--format", kind)]
+        assert animate(*kinds, "--fps", "60", "--idle").status == 0
+        exact = read_motion("a.npz")
+        assert (exact.fps, len(exact)) == (60, 30)
+        for kind, off in PRECISION.items():
+            found = read_motion(f"a.{kind}")
+            assert found.fps == 60
+            np.testing.assert_allclose(found.coefficients, exact.coefficients, rtol=0, atol=off)
+            assert kind == "csv" or "not from the sound" in found.notes
+        for kind in ("csv", "glb"):
+            rotation = read_motion(f"a.{kind}").head_rotation
+            np.testing.assert_allclose(rotation, exact.head_rotation, atol=1e-6)
+
+    def test_a_vrm(self, animate):
+        as_vrm1(with_skeleton(avatar())).save(Path("me.vrm"))
+        assert animate("--head", "me.vrm", "-o", "talk.vrm").status == 0
+        assert len(read_motion("talk.vrm")) == 15
+
+    def test_an_avatar_without_a_face(self, animate):
+        avatar(ARKIT_NAMES[:9]).save(Path("me.glb"))
+        result = animate("--head", "me.glb", "-o", "talk.glb")
+        assert result.status == 1
+        assert "9 of its morph targets bear ARKit names" in result.err
+        assert not Path("talk.glb").exists()
+
+    def test_what_was_inferred_is_said_and_kept(self, animate):
+        result = animate()
+        found = read_motion("a.npz")
+        assert found.emotion_confidence is not None
+        assert found.identity_confidence is not None
+        emotion = f"emotion {found.emotion} ({found.emotion_confidence:.0%})".replace("%", " %")
+        voice = f"voice like {found.identity} ({found.identity_confidence:.0%})".replace("%", " %")
+        assert result.out == f"a.npz: 15 frames, 0.5 s, {emotion}, {voice}\n"
+
+    def test_what_was_named_is_certain(self, animate):
+        result = animate("--emotion", "happy")
+        assert "emotion happy, voice like" in result.out
+        assert read_motion("a.npz").emotion_confidence is None
+
+    def test_quiet(self, animate):
+        result = animate("--quiet")
+        assert (result.status, result.out, result.err) == (0, "", "")
+
+    def test_for_programs(self, animate, call):
+        result = animate("--json")
+        assert result.status == 0
+        [made] = lines(result.out)
+        assert made["outputs"] == ["a.npz"]
+        assert (made["frames"], made["seconds"]) == (15, 0.5)
+        assert 0 < made["emotion_confidence"] <= 1
+        assert [event["type"] for event in lines(result.err)] == ["start", "success"]
+        again = animate("--json")
+        assert again.status == 1
+        assert "exists already" in lines(again.out)[0]["error"]
+        missing = call("animate", "--json", "nothing.wav")
+        assert missing.status == 1
+        assert lines(missing.err)[-1]["type"] == "failure"
+
+
+class TestInfo:
+    def test_what_ships(self, call):
+        models = json.loads(call("info", "--json").out)
+        assert {Path(model["file"]).stem for model in models} >= {"student", "teacher"}
+        for model in models:
+            assert model["kind"] == "model"
+            assert model["megabytes"] == pytest.approx(4e-6 * model["parameters"], abs=0.01)
+            assert "neutral" in model["emotions"]
+            assert "non-commercial" in model["licence"]
+
+    def test_plain_text_in_80_columns(self, call):
+        text = call("info", "student").out
+        assert max(map(len, text.splitlines())) <= 80
+        assert "emotions" in text
+
+    def test_a_motion(self, call):
+        write_motion(motion(fps=25, emotion="sad", emotion_confidence=0.25), "a.npz")
+        facts = json.loads(call("info", "a.npz", "--json").out)
+        assert (facts["kind"], facts["frames"], facts["fps"]) == ("motion", 30, 25)
+        assert (facts["seconds"], facts["emotion"]) == (1.2, "sad")
+        assert facts["emotion_confidence"] == 0.25
+
+    def test_a_sound(self, call):
+        soundfile.write("a.wav", speech(RATE), RATE)
+        facts = json.loads(call("info", "a.wav", "--json").out)
+        assert (facts["kind"], facts["seconds"], facts["frames"]) == ("sound", 1, 30)
+
+    def test_an_avatar(self, call):
+        with_skeleton(avatar(ARKIT_NAMES[3:])).save(Path("me.glb"))
+        facts = json.loads(call("info", "me.glb", "--json").out)
+        assert (facts["kind"], facts["shapes"]) == ("head", 49)
+        assert facts["missing"] == list(ARKIT_NAMES[:3])
+        assert facts["turns its head"]
+
+    def test_an_animated_avatar(self, call):
+        write_motion(motion(), "a.npz")
+        call("convert", "a.npz", "-o", "a.glb")
+        facts = json.loads(call("info", "a.glb", "--json").out)
+        assert (facts["shapes"], facts["animations"], facts["frames"]) == (52, 1, 30)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("missing.npz", None, "does not exist"),
+            ("a.npz", b"no", "a.npz"),
+            ("a.glb", b"no", "no GLB"),
+            ("a.safetensors", b"no", "a.safetensors"),
+            ("a.xyzzy", b"no", "neither motion, sound, head nor model"),
+        ],
+    )
+    def test_other_files(self, call, name, content, message):
+        if content is not None:
+            Path(name).write_bytes(content)
+        result = call("info", name)
+        assert result.status == 1
+        assert message in result.err
+        assert len(result.err.splitlines()) == 1
