@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
+from torch.overrides import TorchFunctionMode
 
 from dtalk.config import ModelConfig
 from dtalk.errors import CheckpointError, DtalkError, one_line
@@ -25,6 +27,10 @@ from dtalk.utils.settings import with_new_names
 
 FORMAT_VERSION = 2
 _KEY = "dtalk"
+_FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
+# What building a network lets out where its settings do not fit together.
+_MISFITS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+_SPARE = 1 << 22  # numbers that building a model may use besides those that its file holds
 
 
 def save_model(
@@ -101,8 +107,10 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
         )
         if unknown:
             raise ValueError(f"{unknown[0]} means nothing to this dtalk; a newer one may know it")
-        model = DiffusionTalker(ModelConfig(**settings))
-    except (DtalkError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        config = ModelConfig(**settings)
+        with _Budget(_numbers_in(path) + _SPARE):
+            model = DiffusionTalker(config)
+    except (DtalkError, *_MISFITS) as error:
         raise CheckpointError(
             f"cannot load {path}: bad configuration: {one_line(error)}"
         ) from error
@@ -114,6 +122,34 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
     _check_tensors(model, tensors, path)
     model.load_state_dict(tensors)
     return model.to(device).eval()
+
+
+class _Budget(TorchFunctionMode):
+    """Stops the building of a model that needs more numbers than its file can hold.
+
+    A few bytes of settings could else fill the memory before the first tensor is compared.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self._left = numbers
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in _FACTORIES:  # empty ones take no memory before they are filled
+            self._left -= made.numel()
+            if self._left < 0:
+                raise ValueError("its settings are those of a larger model than its tensors")
+        return made
+
+
+def _numbers_in(path: Path) -> int:
+    """Count the numbers in a checkpoint's tensors by its header."""
+    with safe_open(path, framework="pt") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def _check_tensors(model: DiffusionTalker, tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -29,6 +29,7 @@ from dtalk.utils.settings import (
 AUTO = "auto"
 MOST_STEPS = 1000  # of denoising; a handful is enough
 MOST_THREADS = 1024
+MOST_WIDTH, MOST_LAYERS = 1 << 14, 100  # of any part of a network: a file may ask for more
 CACHE_GIGABYTES = 20.0
 COMPRESSED_ENCODERS = ("whisper", "hubert")  # the bottom of a large one, and a BiLSTM
 SMALL_ENCODERS = ("mel", "cnn", *COMPRESSED_ENCODERS)
@@ -175,34 +176,50 @@ class ModelConfig(Settings):
     layer: tuple[int, ...] = setting(
         (), "layers of a large speech encoder to take; repeatable [the last]"
     )
-    encoder_width: int = setting(192, "channels inside the speech encoder", least=1)
-    encoder_blocks: int = setting(0, "residual blocks in a small speech encoder")
-    encoder_depth: int = setting(2, "transformer blocks in a whisper encoder")
-    bottom_width: int = setting(512, "channels of a whisper or hubert encoder's bottom", least=1)
+    encoder_width: int = setting(
+        192, "channels inside the speech encoder", least=1, most=MOST_WIDTH
+    )
+    encoder_blocks: int = setting(0, "residual blocks in a small speech encoder", most=MOST_LAYERS)
+    encoder_depth: int = setting(2, "transformer blocks in a whisper encoder", most=MOST_LAYERS)
+    bottom_width: int = setting(
+        512, "channels of a whisper or hubert encoder's bottom", least=1, most=MOST_WIDTH
+    )
     encoder_dropout: float | None = setting(
         None, "dropout in the speech encoder [as in the decoder]", most=0.99
     )
-    feature_width: int = setting(128, "channels of the speech features", least=1)
-    tokens: int = setting(4, "tokens of a library entry", least=1)
-    token_width: int = setting(64, "width of a library token", least=1)
-    contrast_width: int = setting(64, "width of the vectors that are contrasted", least=1)
-    embedding_width: int = setting(64, "width of the personalized embedding p", least=1)
-    step_width: int = setting(64, "width of the step embedding", least=1)
-    hidden_width: int = setting(192, "width of the decoder's GRU, each direction", least=1)
-    layers: int = setting(3, "layers of the decoder's GRU", least=1)
+    feature_width: int = setting(128, "channels of the speech features", least=1, most=MOST_WIDTH)
+    tokens: int = setting(4, "tokens of a library entry", least=1, most=MOST_WIDTH)
+    token_width: int = setting(64, "width of a library token", least=1, most=MOST_WIDTH)
+    contrast_width: int = setting(
+        64, "width of the vectors that are contrasted", least=1, most=MOST_WIDTH
+    )
+    embedding_width: int = setting(
+        64, "width of the personalized embedding p", least=1, most=MOST_WIDTH
+    )
+    step_width: int = setting(64, "width of the step embedding", least=1, most=MOST_WIDTH)
+    hidden_width: int = setting(
+        192, "width of the decoder's GRU, each direction", least=1, most=MOST_WIDTH
+    )
+    layers: int = setting(3, "layers of the decoder's GRU", least=1, most=MOST_LAYERS)
     dropout: float = setting(0.1, "dropout in encoder and decoder", most=0.99)
-    steps: int = setting(8, "denoising steps the model is made for", least=1, group=EVERYDAY)
+    steps: int = setting(
+        8, "denoising steps the model is made for", least=1, most=MOST_STEPS, group=EVERYDAY
+    )
     noise_shift: float = setting(
-        3.0, "noise of the steps, relative to the cosine schedule's", least=0.1, group=SAMPLING
+        3.0,
+        "noise of the steps, relative to the cosine schedule's",
+        least=0.1,
+        most=100,
+        group=SAMPLING,
     )
     temperature: float = setting(
-        1.0, "how far jaw, mouth and tongue deviate from the mean motion", group=SAMPLING
+        1.0, "how far jaw, mouth and tongue deviate from the mean motion", most=10, group=SAMPLING
     )
     upper_temperature: float = setting(
-        1.0, "how far the rest of the face deviates from the mean motion", group=SAMPLING
+        1.0, "how far the rest of the face deviates from the mean motion", most=10, group=SAMPLING
     )
     emotion_strength: float = setting(
-        1.0, "strength of an emotion that the user names; 1 is as learned", group=SAMPLING
+        1.0, "strength of an emotion that the user names; 1 is as learned", most=10, group=SAMPLING
     )
     close_in_silence: bool = setting(
         True, "whether the mouth closes where nobody speaks", was="rest", group=SAMPLING

@@ -247,3 +247,20 @@ def test_saving_where_it_cannot_be(tmp_path):
         save_model(tiny_model(), tmp_path / "file" / "m.safetensors")
     with pytest.raises(DtalkError, match="is a folder"):
         save_model(tiny_model(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"layers": 10**6}, "layers must be a whole number from 1 to 100"),
+        ({"hidden_width": 10**9}, "hidden_width must be"),
+        ({"temperature": 1e30}, "temperature must be"),
+        ({"temperature": "hot"}, "temperature must be"),
+        ({"hidden_width": 8192}, "a larger model than its tensors"),
+        ({"layers": 100, "hidden_width": 512}, "a larger model than its tensors"),
+    ],
+)
+def test_settings_of_a_model_that_would_fill_the_memory(saved, changes, words):
+    """A few bytes of settings ask for gigabytes: refused before they are made."""
+    rewrite(saved, config={**read_description(saved)["config"], **changes})
+    refused(saved, words)

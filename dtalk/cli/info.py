@@ -195,7 +195,7 @@ def flame_facts(path: Path) -> Facts:
 
 def _other_facts(path: Path) -> Facts:
     """Describe a FLAME pickle, a mesh, or sound under an unknown name."""
-    from dtalk.heads.mesh import read_mesh
+    from dtalk.heads.mesh_files import read_mesh
 
     if path.suffix.lower() == ".pkl":
         return flame_facts(path)

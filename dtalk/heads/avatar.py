@@ -6,8 +6,9 @@ Shapes that the avatar lacks are transferred from the built-in head.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,11 @@ from scipy.spatial import cKDTree
 
 from dtalk.errors import HeadError
 from dtalk.heads.eyes import Eye, RiggedHead
-from dtalk.heads.gltf_mesh import Surface, read_surface
-from dtalk.heads.head import PARTS, built_in, shapes_from_fields
+from dtalk.heads.gltf_mesh import Surface, has_ktx2, read_surface
+from dtalk.heads.head import PARTS, HeadWarning, built_in, shapes_from_fields
 from dtalk.heads.mesh import Similarity, umeyama
 from dtalk.heads.transfer.cache import transfer_to
-from dtalk.heads.transfer.surface import NORMAL_LENGTH, Skin, sphere
+from dtalk.heads.transfer.surface import NORMAL_LENGTH, Skin, facing_outwards, sphere
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.gltf import channels_of, load_avatar
 from dtalk.motion.gltf_joints import descendants, eye_nodes
@@ -62,12 +63,28 @@ def load_avatar_head(path: Path, folder: Path, progress: Progress) -> AvatarHead
     glb, targets = load_avatar(path)
     reached = channels_of(targets)
     try:
-        surface = read_surface(glb).merged()
+        surface = _outwards(read_surface(glb).merged(), path)
+        if has_ktx2(glb):
+            colours = (
+                "its textures are compressed by KTX2, which is not read: other colours are used"
+            )
+            warnings.warn(f"head {path}: {colours}", HeadWarning, stacklevel=2)
         turning = eye_nodes(glb, np.zeros((1, len(ARKIT_NAMES))), targets, reached)
         eyes = [descendants(glb, node) for node in turning]
         return _head(surface, reached, eyes, folder, progress)
     except (GlbError, HeadError) as error:
         raise HeadError(f"cannot use head {path}: {error}") from error
+
+
+def _outwards(surface: Surface, path: Path) -> Surface:
+    """Turn round what is inside out; what is seen from both sides does not tell."""
+    solid = ~surface.flat[surface.faces].any(axis=1)
+    faces = surface.faces.copy()
+    faces[solid] = facing_outwards(surface.vertices, surface.faces[solid])
+    if (faces == surface.faces).all():
+        return surface
+    warnings.warn(f"head {path} is inside out: it is turned", HeadWarning, stacklevel=3)
+    return replace(surface, faces=faces)
 
 
 def _head(

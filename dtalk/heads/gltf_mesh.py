@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.gltf import Targets, find_targets
-from dtalk.utils.glb import ADVICE, Glb, GlbError
+from dtalk.utils.glb import ADVICE, MOST_VALUES, Glb, GlbError
+from dtalk.utils.images import ImageError, read_image
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -24,8 +25,7 @@ Floats = npt.NDArray[np.float64]
 _TRIANGLES = 4  # mode of a primitive
 _DRACO = "KHR_draco_mesh_compression"
 _CUT = 0.5  # alpha below which a vertex is not to be seen
-_IMAGES = ("PNG", "JPEG", "WEBP")
-_MOST_PIXELS = 1 << 26
+MOST_VERTICES = 500_000  # of a scene; each has 52 displacements
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Surface:
 
     Attributes:
         vertices: [V, 3], and ``faces``: [F, 3].
-        fields: [52, V, 3], displacement at a coefficient of 1.
+        fields: [52, V, 3], displacement at a coefficient of 1; [0, V, 3] where nothing has any.
         colors: [V, 3], linear; not a number where a texture cannot be read.
         flat: [V], whether both sides are seen.
         nodes: [V], the node that shows each.
@@ -89,11 +89,11 @@ def read_surface(glb: Glb) -> Surface:
     try:
         targets = find_targets(glb)
         worlds = world_matrices(glb)
-        parts = [
-            part
-            for node, world in worlds.items()
-            for part in _parts(glb, node, world, worlds, targets)
-        ]
+        parts = []
+        for node, world in worlds.items():
+            for part in _parts(glb, node, world, worlds, targets):
+                parts.append(part)
+                _check_size(sum(len(part.vertices) for part in parts))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         text = str(error) if isinstance(error, GlbError) else "its meshes are damaged"
         raise GlbError(text) from error
@@ -107,6 +107,19 @@ def read_surface(glb: Glb) -> Surface:
         np.concatenate([part.colors for part in parts]),
         np.concatenate([part.flat for part in parts]),
         np.concatenate([part.nodes for part in parts]),
+    )
+
+
+def _check_size(vertices: int) -> None:
+    if vertices > MOST_VERTICES:
+        raise GlbError(f"it has more than {MOST_VERTICES} vertices")
+
+
+def has_ktx2(glb: Glb) -> bool:
+    """Whether textures are there only as KTX2 (Basis Universal), which is not read."""
+    return any(
+        "KHR_texture_basisu" in (texture.get("extensions") or {}) and "source" not in texture
+        for texture in glb.objects("textures")
     )
 
 
@@ -154,10 +167,11 @@ def _parts(
             continue
         data, faces = _attributes(glb, primitive)
         places = data["POSITION"].astype(float)
+        _check_size(len(places))
         moves = _moves(glb, primitive, len(places))
         if rest is not None and len(moves):
             places = places + np.tensordot(np.asarray(rest, float), moves, 1)
-        fields = np.zeros((len(ARKIT_NAMES), *places.shape))
+        fields = np.zeros((len(ARKIT_NAMES) if targets else 0, *places.shape))
         if node in targets and len(moves):
             fields = np.tensordot(targets[node].astype(float), moves, 1)
         matrices = _bound(glb, entry, data, worlds, world, len(places))
@@ -218,8 +232,10 @@ def _checked_faces(faces: Array, count: int) -> Array:
 
 def _moves(glb: Glb, primitive: dict[str, Any], count: int) -> Floats:
     """Read the displacements of the targets, [targets, V, 3]."""
-    moves = []
-    for target in primitive.get("targets") or ():
+    moves, targets = [], primitive.get("targets") or ()
+    if len(targets) * count * 3 > MOST_VALUES:
+        raise GlbError(f"{len(targets)} targets of {count} vertices are too many")
+    for target in targets:
         read = glb.read(target["POSITION"]) if "POSITION" in target else np.zeros((count, 3))
         if read.shape != (count, 3):
             raise GlbError("its targets do not fit its mesh")
@@ -303,8 +319,6 @@ def _placed(texture: dict[str, Any], coordinates: Floats) -> Floats:
 
 def _picture(glb: Glb, texture: dict[str, Any]) -> Array | None:
     """Read a texture's pixels, uint8 [H, W, 4]; None if it is no PNG, JPEG or WebP."""
-    from PIL import Image
-
     entry = glb.objects("textures")[texture["index"]]
     webp = (entry.get("extensions") or {}).get("EXT_texture_webp", {}).get("source")
     source = entry.get("source", webp)
@@ -312,11 +326,8 @@ def _picture(glb: Glb, texture: dict[str, Any]) -> Array | None:
         return None
     data = glb.view_bytes(glb.objects("images")[source]["bufferView"])
     try:
-        with Image.open(io.BytesIO(data), formats=_IMAGES) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                return None
-            return np.asarray(image.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return np.asarray(read_image(io.BytesIO(data)).convert("RGBA"))
+    except ImageError:
         return None
 
 

@@ -41,6 +41,10 @@ _FILE_KEYS = (
 )  # fmt: skip
 
 
+class HeadWarning(UserWarning):
+    """Something about a head was put right, or could not be read."""
+
+
 @dataclass(frozen=True, eq=False)
 class Head:
     """A head that the 52 ARKit coefficients deform.

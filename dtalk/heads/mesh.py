@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -19,13 +18,13 @@ from scipy.spatial.transform import Rotation
 from dtalk.errors import HeadError
 from dtalk.heads.eyes import RiggedHead, close_lids, eye_about
 from dtalk.heads.head import built_in, shapes_from_fields
+from dtalk.heads.mesh_files import read_mesh
 from dtalk.heads.transfer.cache import transfer_to
 from dtalk.heads.transfer.landmarks import face_of
 from dtalk.heads.transfer.surface import NORMAL_LENGTH, Points, Skin, pieces, sphere
 from dtalk.heads.transfer.transfer import Transfer, head_arrays
 from dtalk.utils.types import Array, IntArray, Progress
 
-FEWEST = 200  # vertices of anything that could be a face
 # First rough tries from many starts, then the best of them with more points: points of the face, of
 # the mesh, steps.
 ROUGH, FINE = (120, 1200, 10), (500, 6000, 50)
@@ -69,30 +68,6 @@ def load_mesh_head(path: Path, folder: Path, progress: Progress) -> RiggedHead:
     places = upright.astype(np.float32)
     transferred = transfer_to(places, faces, balls, folder, progress)
     return mesh_head(places, faces, transferred, balls)
-
-
-def read_mesh(path: Path) -> tuple[Points, IntArray]:
-    """Read vertices [V, 3] and triangles [F, 3] of a mesh file, as they are in it.
-
-    Raises:
-        HeadError: missing, damaged, of no known format, or too small for a face.
-    """
-    import trimesh
-
-    if not path.is_file():
-        raise HeadError(f"no such head file: {path}")
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in trimesh.available_formats():
-        raise HeadError(f"cannot use head {path}: .{kind} is neither pkl, npz nor a known mesh")
-    try:
-        mesh: Any = trimesh.load(path, force="mesh", process=True, skip_materials=True)
-        mesh.merge_vertices(merge_tex=True, merge_norm=True)
-        vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64)
-    except Exception as error:  # its readers raise whatever a damaged file leads to
-        raise HeadError(f"cannot use head {path}: damaged, or no {kind} mesh") from error
-    if len(vertices) < FEWEST or not len(faces) or not np.isfinite(vertices).all():
-        raise HeadError(f"cannot use head {path}: no mesh of a face ({len(vertices)} vertices)")
-    return vertices, faces
 
 
 def place_face(vertices: Points, faces: IntArray) -> Similarity | None:

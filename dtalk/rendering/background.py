@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageColor, ImageOps
+from PIL import ImageColor, ImageOps
 
 from dtalk.errors import RenderError
+from dtalk.utils.images import ImageError, read_image
 
 STUDIO = "studio"
 
@@ -51,10 +52,7 @@ def _studio(width: int, height: int) -> npt.NDArray[np.uint8]:
 
 def _image(path: Path, width: int, height: int) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.asarray(ImageOps.fit(upright, (width, height)), dtype=np.uint8)
-    except Image.DecompressionBombError as error:
-        raise RenderError(f"background {path} has too many pixels") from error
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow lets all three out
-        raise RenderError(f"background {path} is no image that can be read") from error
+        picture = read_image(path, upright=True).convert("RGB")
+    except ImageError as error:
+        raise RenderError(f"background {path} {error}") from error
+    return np.asarray(ImageOps.fit(picture, (width, height)), dtype=np.uint8)

@@ -40,9 +40,9 @@ def read_npz(path: Path, names: Iterable[str], most: int = LARGEST) -> dict[str,
         # Opened here, because numpy leaves files open that turn out to be none of its own.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = [name for name in names if name in archive.files]
-            files = archive.zip.filelist
-            sizes = {file.filename.removesuffix(".npy"): file.file_size for file in files}
-            if sum(sizes.get(name, 0) for name in wanted) > most:
+            files = [f"{name}{ending}" for name in wanted for ending in ("", ".npy")]
+            members = archive.zip.filelist
+            if sum(member.file_size for member in members if member.filename in files) > most:
                 raise ArrayFileError(f"its arrays take more than {most >> 20} MB")
             return {name: _member(archive, name) for name in wanted}
     except ArrayFileError:
@@ -53,7 +53,12 @@ def read_npz(path: Path, names: Iterable[str], most: int = LARGEST) -> dict[str,
 
 def _member(archive: Any, name: str) -> npt.NDArray[Any]:
     try:
-        return archive[name]
+        array = archive[name]
+        if not isinstance(array, np.ndarray):  # numpy gives the bytes of a member that is none
+            raise ArrayFileError(f"{name} is no array")
+        return array
+    except ArrayFileError:
+        raise
     except ValueError as error:
         if "pickle" in str(error):
             message = f"{name} is a pickled object; save it as a plain array"

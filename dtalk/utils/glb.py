@@ -31,10 +31,11 @@ _TYPES: dict[int, np.dtype[Any]] = {
     5126: np.dtype("<f4"),
 }
 _CODES = {kind: code for code, kind in _TYPES.items()}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 ADVICE = "pip install 'dtalk[avatars]' to read it"
 _MESHOPT = {"EXT_meshopt_compression", "KHR_meshopt_compression"}
 MOST_VALUES = 1 << 26  # of one accessor: a file may declare more zeros than there is memory
+LARGEST = 1 << 30  # bytes of a file
 
 
 class GlbError(ValueError):
@@ -62,6 +63,8 @@ class Glb:
             GlbError: it is something else, or damaged.
             OSError: it cannot be read.
         """
+        if path.stat().st_size > LARGEST:
+            raise GlbError(f"more than {LARGEST >> 20} MB")
         data = path.read_bytes()
         if len(data) < _HEADER.size or data[:4] != _MAGIC:
             raise GlbError("no GLB file")
@@ -174,7 +177,7 @@ class Glb:
 
     def _read(self, index: int) -> Array:
         accessor = self.objects("accessors")[_index(index)]
-        kind, width = _TYPES[accessor["componentType"]], _WIDTHS[accessor["type"]]
+        kind, width = _TYPES[accessor["componentType"]], WIDTHS[accessor["type"]]
         count = _index(accessor["count"])
         if count * width > MOST_VALUES:
             raise GlbError(f"{count} rows are too many")
@@ -280,7 +283,7 @@ def _padded(data: bytes | bytearray, filler: bytes) -> bytes:
 
 def _describe(array: Array, count: int) -> dict[str, Any]:
     width = 1 if array.ndim == 1 else array.shape[1]
-    kinds = {width: name for name, width in _WIDTHS.items()}
+    kinds = {width: name for name, width in WIDTHS.items()}
     return {"componentType": _CODES[array.dtype], "count": count, "type": kinds[width]}
 
 

@@ -72,7 +72,7 @@ def test_files_that_are_no_pictures(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
     for name in ("text.png", "cut.png"):
-        with pytest.raises(RenderError, match=f"background .*{name} is no image"):
+        with pytest.raises(RenderError, match=f"background .*{name} is no PNG, JPEG or WEBP"):
             background_image(str(tmp_path / name), 4, 4)
 
 

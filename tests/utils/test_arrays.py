@@ -38,6 +38,15 @@ def test_objects_are_refused(tmp_path):
         read_npz(tmp_path / "a.npz", ["a"])
 
 
+def test_a_member_that_is_no_array(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a", "text")
+        archive.writestr("b.npy", "text")
+    for name in "ab":
+        with pytest.raises(ArrayFileError, match=f"{name} is no array|damaged"):
+            read_npz(tmp_path / "a.npz", [name])
+
+
 def test_an_npy(tmp_path):
     np.save(tmp_path / "a.npy", np.eye(3))
     found = read_npy(tmp_path / "a.npy")

@@ -14,6 +14,7 @@ from dtalk.utils.types import IntArray
 
 Points = npt.NDArray[np.float64]
 NORMAL_LENGTH = 0.015  # metres that a difference of 1 between normals counts for
+INSIDE_OUT = -0.3  # signed volume as a share of its parts' sizes
 
 
 @dataclass(frozen=True)
@@ -116,3 +117,18 @@ def sphere(points: Points) -> tuple[Points, float]:
     system = np.concatenate((2 * apart, np.ones((len(points), 1))), axis=1)
     solution = np.linalg.lstsq(system, (apart**2).sum(axis=1), rcond=None)[0]
     return middle + solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
+
+
+def facing_outwards(vertices: Points, faces: IntArray) -> IntArray:
+    """Turn faces [F, 3] round where their surface is inside out; else the same array is returned.
+
+    That is judged by the signed volume between the faces and their middle, so the surface need
+    not be closed.
+    """
+    corners = vertices[faces]
+    if not len(corners):
+        return faces
+    a, b, c = (corners - corners.mean(axis=(0, 1))).transpose(1, 0, 2)
+    volumes = np.einsum("ij,ij->i", a, np.cross(b, c))
+    turned = volumes.sum() < INSIDE_OUT * np.abs(volumes).sum()
+    return np.ascontiguousarray(faces[:, ::-1]) if turned else faces
