@@ -20,6 +20,7 @@ import torch
 from dtalk.cli.app import main
 from dtalk.config import DistillationConfig, ModelConfig, TrainingConfig
 from dtalk.data.clips import Clip, LoadedClip
+from dtalk.errors import DtalkError
 from dtalk.model import DiffusionTalker
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
@@ -296,3 +297,10 @@ def heard_dtalk(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Result:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = run_dtalk(monkeypatch, *arguments)
     return Result(status, out.getvalue(), err.getvalue())
+
+
+def one_line(error: pytest.ExceptionInfo[DtalkError]) -> str:
+    text = str(error.value)
+    assert text
+    assert "\n" not in text
+    return text

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import EMOTIONS, IDENTITIES, JAW, speech
+from helpers import EMOTIONS, IDENTITIES, JAW, one_line, speech
 
 import dtalk
+from dtalk import inference
 from dtalk.config import AnimationOptions, RuntimeOptions
 from dtalk.errors import AudioError, CheckpointError, DataError, DtalkError
 from dtalk.inference import (
@@ -24,6 +25,8 @@ from dtalk.inference import (
     animate_waveform,
     load,
     shared_model,
+    weights_folder,
+    weights_path,
 )
 from dtalk.motion.curves import Motion
 
@@ -259,3 +262,35 @@ def test_the_shipped_model_speaks() -> None:
     silence = dtalk.animate(np.zeros(2 * RATE, np.float32))
     assert motion.coefficients[:, JAW].std() > 2 * silence.coefficients[:, JAW].std()
     assert np.ptp(motion.coefficients[:, JAW]) > 0.1
+
+
+class TestWeights:
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch):
+        folder = tmp_path / "top" / "dtalk"
+        folder.mkdir(parents=True)
+        monkeypatch.setattr(inference, "__file__", str(folder / "inference.py"))
+        return folder
+
+    def test_none(self, package):
+        with pytest.raises(CheckpointError) as error:
+            weights_folder()
+        assert "weights" in one_line(error)
+
+    def test_in_a_checkout_they_lie_beside_the_package(self, package):
+        (package.parent / "weights").mkdir()
+        assert weights_folder() == package.parent / "weights"
+
+    def test_in_an_installation_they_lie_inside(self, package):
+        (package.parent / "weights").mkdir()
+        (package / "weights").mkdir()
+        assert weights_folder() == package / "weights"
+
+    def test_by_name(self, package):
+        (package / "weights").mkdir()
+        file = package / "weights" / "student.safetensors"
+        file.touch()
+        assert weights_path("student.safetensors") == file
+        with pytest.raises(CheckpointError) as error:
+            weights_path("teacher.safetensors")
+        assert "student.safetensors" in one_line(error)

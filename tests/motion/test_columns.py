@@ -1,7 +1,8 @@
-"""Named columns: spellings, ranges, what is ignored."""
+"""Columns by name, in whatever order."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -9,13 +10,123 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from motions import JAW, coefficients, provenanced, refused, write_rows
 
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import MotionWarning, arranged
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import FORMATS, read_motion, write_motion
+
+
+def write_named(path: Path, names: list[str], values: np.ndarray) -> Path:
+    """The same columns in whichever format the suffix says."""
+    if path.suffix == ".npz":
+        np.savez(path, names=np.array(names), coefficients=values.astype(np.float32))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps({"facsNames": names, "weightMat": values.tolist()}))
+    else:
+        stamps = [f"10:00:{k // 30:02}:{k % 30:02}.000" for k in range(len(values))]
+        rows = [[stamp, *row] for stamp, row in zip(stamps, values.tolist(), strict=True)]
+        write_rows(path, ["Timecode", *names], rows)
+    return path
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+class TestReadingByName:
+    def test_reordered(self, tmp_path, suffix):
+        order = np.random.default_rng(0).permutation(52)
+        names = [ARKIT_NAMES[i] for i in order]
+        path = write_named(tmp_path / f"a.{suffix}", names, coefficients()[:, order])
+        np.testing.assert_array_equal(read_motion(path).coefficients, coefficients())
+
+    def test_any_case(self, tmp_path, suffix):
+        names = [name.upper() if i % 2 else name.lower() for i, name in enumerate(ARKIT_NAMES)]
+        path = write_named(tmp_path / f"a.{suffix}", names, coefficients())
+        np.testing.assert_array_equal(read_motion(path).coefficients, coefficients())
+
+    def test_missing_channels_are_zero(self, tmp_path, suffix):
+        path = write_named(
+            tmp_path / f"a.{suffix}", ["jawOpen", "browInnerUp"], coefficients()[:, :2]
+        )
+        expected = np.zeros((45, 52), np.float32)
+        expected[:, JAW] = coefficients()[:, 0]
+        expected[:, ARKIT_NAMES.index("browInnerUp")] = coefficients()[:, 1]
+        np.testing.assert_array_equal(read_motion(path).coefficients, expected)
+
+    def test_unknown_channels_are_ignored_and_named(self, tmp_path, suffix):
+        path = write_named(
+            tmp_path / f"a.{suffix}", ["earWiggle", "jawOpen"], coefficients()[:, :2]
+        )
+        with pytest.warns(MotionWarning, match=rf"a\.{suffix}: .*earWiggle"):
+            motion = read_motion(path)
+        np.testing.assert_array_equal(motion.coefficients[:, JAW], coefficients()[:, 1])
+
+    def test_no_known_channel(self, tmp_path, suffix):
+        path = write_named(tmp_path / f"a.{suffix}", ["viseme_aa"], coefficients()[:, :1])
+        assert "none of its channels" in refused(path)
+
+    def test_a_channel_twice(self, tmp_path, suffix):
+        path = write_named(tmp_path / f"a.{suffix}", ["jawOpen", "JawOpen"], coefficients()[:, :2])
+        assert "JawOpen appears twice" in refused(path)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_values_that_are_not_finite(self, tmp_path, suffix, bad):
+        values = coefficients()
+        values[2, 5] = bad
+        path = write_named(tmp_path / f"a.{suffix}", list(ARKIT_NAMES), values)
+        text = refused(path)
+        assert "finite" in text
+        # The line counts from 1 and the header is the first.
+        assert ("line 4: eyeSquintLeft" if suffix == "csv" else "frame 2") in text
+
+    def test_no_frames(self, tmp_path, suffix):
+        path = write_named(tmp_path / f"a.{suffix}", list(ARKIT_NAMES), np.zeros((0, 52)))
+        refused(path)
+
+    def test_missing_file(self, tmp_path, suffix):
+        assert "no such motion file" in refused(tmp_path / f"none.{suffix}")
+
+    def test_a_folder(self, tmp_path, suffix):
+        (tmp_path / f"a.{suffix}").mkdir()
+        assert "s a directory" in refused(tmp_path / f"a.{suffix}")
+
+    def test_an_empty_file(self, tmp_path, suffix):
+        (tmp_path / f"a.{suffix}").touch()
+        refused(tmp_path / f"a.{suffix}")
+
+    def test_other_bytes(self, tmp_path, suffix):
+        (tmp_path / f"a.{suffix}").write_bytes(np.random.default_rng(0).bytes(5000))
+        refused(tmp_path / f"a.{suffix}")
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+    def test_cut_off(self, tmp_path, suffix, share):
+        path = tmp_path / f"a.{suffix}"
+        write_motion(provenanced(), path)
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * share)])
+        refused(path)
+
+    @given(data=st.data())
+    def test_damage_gives_motion_or_a_motion_error(self, tmp_path_factory, suffix, data):
+        path = tmp_path_factory.getbasetemp() / f"damaged.{suffix}"
+        write_motion(Motion(coefficients(2)), path)
+        content = bytearray(path.read_bytes())
+        for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
+            # In text files bytes above 127 would all fail in the same way.
+            content[place] = data.draw(st.integers(0, 255 if suffix == "npz" else 127))
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                motion = read_motion(path)
+            except MotionError:
+                return
+        assert np.isfinite(motion.coefficients).all()
+
 
 PATH = Path("a.csv")
-JAW, PUCKER = ARKIT_NAMES.index("jawOpen"), ARKIT_NAMES.index("mouthPucker")
+PUCKER = ARKIT_NAMES.index("mouthPucker")
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from motions import JAW, refused, write_rows
 
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import MotionWarning
 from dtalk.motion.curves import Motion
+from dtalk.motion.files import read_motion
 from dtalk.motion.live_link import _timecode, read_csv, write_csv
 
 
@@ -168,3 +170,72 @@ class TestOtherPrograms:
         )
         with pytest.warns(MotionWarning, match="2 rows are missing"):
             assert self.jaw(self.written(tmp_path / "a.csv", text)) == [k / 10 for k in range(6)]
+
+
+class TestCsv:
+    HEADER = ("Timecode", "BlendshapeCount", "JawOpen", "HeadYaw", "HeadPitch", "HeadRoll")
+
+    def recording(self, path: Path, stamps: list[str]) -> Path:
+        rows: list[list[object]] = [[stamp, 61, 0.25, 0.1, 0.2, -0.3] for stamp in stamps]
+        return write_rows(path, list(self.HEADER), rows)
+
+    def test_of_the_app(self, tmp_path):
+        """60 frames per second on the clock of the day, with the app's odd fractions."""
+        stamps = [
+            f"23:59:{k // 60:02}:{k % 60:02}.{466 + k % 3}" for k in range(59 * 60 + 17, 60 * 60)
+        ]
+        path = self.recording(tmp_path / "a.csv", [*stamps, "00:00:00:00.466", "00:00:00:01.467"])
+        motion = read_motion(path)
+        assert motion.fps == 60
+        assert len(motion) == 45
+        assert motion.coefficients[7, JAW] == 0.25
+        assert motion.head_rotation is not None
+        np.testing.assert_allclose(motion.head_rotation[3], [0.1, 0.2, -0.3], rtol=1e-6)
+
+    def test_30_on_a_clock_of_60(self, tmp_path):
+        stamps = [f"10:00:{k // 60:02}:{k % 60:02}.000" for k in range(10, 200, 2)]
+        assert read_motion(self.recording(tmp_path / "a.csv", stamps)).fps == 30
+
+    @pytest.mark.parametrize("stamp", ["", "later", "10:00:00", "10:00:00:00.000"])
+    def test_clocks_that_do_not_tell(self, tmp_path, stamp):
+        path = self.recording(tmp_path / "a.csv", [stamp] * 5)
+        with pytest.warns(MotionWarning, match="30 frames per second are assumed"):
+            assert read_motion(path).fps == 30
+
+    def test_no_clock(self, tmp_path):
+        path = write_rows(tmp_path / "a.csv", ["JawOpen"], [[0.25]] * 3)
+        with pytest.warns(MotionWarning, match="30 frames per second are assumed"):
+            assert read_motion(path).fps == 30
+
+    def test_byte_order_mark_spaces_and_empty_lines(self, tmp_path):
+        path = tmp_path / "a.csv"
+        text = "Timecode, BlendShapeCount , jawopen \r\n00:00:00:00.0,1, 0.5\r\n\r\n ,\r\n\r\n"
+        path.write_bytes(b"\xef\xbb\xbf" + text.replace(" ,\r\n", "").encode())
+        assert read_motion(path).coefficients[0, JAW] == 0.5
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            (["10:00:00:02.000", 61, 0.25], "line 4: 3 fields, the header has 6"),
+            (["10:00:00:02.000", 61, 0.25, 0, 0, 0, 0], "line 4: 7 fields, the header has 6"),
+            (["10:00:00:02.000", 61, "", 0, 0, 0], "line 4: JawOpen is '', not a number"),
+            (["10:00:00:02.000", 61, "open", 0, 0, 0], "line 4: JawOpen is 'open', not a number"),
+            (["10:00:00:02.000", 61, "nan", 0, 0, 0], "line 4: JawOpen is nan, not a finite"),
+            (["10:00:00:02.000", 61, 0, "-inf", 0, 0], "line 4: HeadYaw is -inf, not a finite"),
+        ],
+    )
+    def test_bad_lines_are_named(self, tmp_path, line, message):
+        path = self.recording(tmp_path / "a.csv", ["10:00:00:00.000", "10:00:00:01.000"])
+        with path.open("a", newline="") as file:
+            csv.writer(file).writerow(line)
+        assert message in refused(path)
+
+    @pytest.mark.parametrize("column", [2, 4])
+    def test_numbers_beyond_float32(self, tmp_path, column):
+        row: list[object] = ["10:00:00:02.000", 61, 0.25, 0, 0, 0]
+        row[column] = "1e39"
+        assert "not finite" in refused(write_rows(tmp_path / "a.csv", list(self.HEADER), [row]))
+
+    def test_utf_16(self, tmp_path):
+        (tmp_path / "a.csv").write_text("Timecode,JawOpen\n0,0.5\n", encoding="utf-16")
+        assert "not a text file" in refused(tmp_path / "a.csv")

@@ -1,16 +1,13 @@
-"""Speech encoders: spectra, loudness, time alignment, and that padding changes nothing."""
+"""Speech encoders: time alignment, and that padding changes nothing."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
 import torch
 from helpers import FakeLarge, large_config, speech, tiny_config
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from dtalk.config import COMPRESSED_ENCODERS, SMALL_ENCODERS
@@ -27,10 +24,6 @@ from dtalk.speech.encoders import (
     SpeechEncoder,
     build_encoder,
 )
-from dtalk.speech.features import SPEECH_LEVEL, level, log_mel, mel_filters
-
-TOP_MEL = 2595 * math.log10(1 + 8000 / 700)  # 2840.0, in 81 equal parts
-SILENT = (math.log(1e-6) + 5) / 4  # what log_mel says of silence
 
 kinds = pytest.mark.parametrize("kind", ["mel", "cnn"])
 all_kinds = pytest.mark.parametrize("kind", ["mel", "cnn", "large"])
@@ -56,18 +49,6 @@ def adapted(large: FakeLarge | None = None) -> AdaptedEncoder:
 
 def any_encoder(kind: str) -> SpeechEncoder:
     return adapted() if kind == "large" else encoder(kind)
-
-
-def sine(frequency: float, samples: int = 8000, amplitude: float = 0.5) -> Tensor:
-    return amplitude * torch.sin(2 * math.pi * frequency * torch.arange(samples) / 16000)
-
-
-def test_frame_mask_by_hand():
-    assert frame_mask(torch.tensor([2, 0, 3]), 3).tolist() == [
-        [True, True, False],
-        [False, False, False],
-        [True, True, True],
-    ]
 
 
 def test_a_residual_block_by_hand():
@@ -100,141 +81,6 @@ def test_residual_blocks_add_nothing_until_they_are_trained():
     inputs = [plain.prepare(torch.from_numpy(speech(6000)))]
     frames = torch.tensor([11])
     torch.testing.assert_close(deeper(inputs, frames), plain(inputs, frames))
-
-
-# Loudness ----------------------------------------------------------------------------------------
-
-
-def test_level_brings_a_sine_to_the_standard():
-    found = level(sine(440, amplitude=0.7))  # RMS 0.7 / sqrt(2)
-    assert found.square().mean().sqrt().item() == pytest.approx(SPEECH_LEVEL, rel=1e-3)
-
-
-@given(st.floats(0.05, 20))
-def test_level_makes_the_recording_level_irrelevant(gain):
-    sound = torch.from_numpy(speech(6000))
-    torch.testing.assert_close(level(sound * gain), level(sound), atol=1e-6, rtol=1e-4)
-
-
-def test_level_goes_by_the_loud_frames():
-    """Pauses do not count: the same tone with four times as much silence comes out as loud."""
-    tone = sine(440, 4000)
-    pause = torch.zeros(16000)
-    torch.testing.assert_close(
-        level(torch.cat([tone, pause]))[:4000], level(tone), rtol=1e-3, atol=0
-    )
-
-
-def test_level_leaves_silence_silent_and_faint_noise_faint():
-    assert (level(torch.zeros(1000)) == 0).all()
-    faint = torch.full((1000,), 1e-4)
-    torch.testing.assert_close(level(faint), 30 * faint)
-
-
-@pytest.mark.parametrize("samples", [1, 399, 400, 401])
-def test_level_keeps_the_length(samples):
-    found = level(torch.ones(samples))
-    assert found.shape == (samples,)
-    assert torch.isfinite(found).all()
-
-
-# Log-mel -----------------------------------------------------------------------------------------
-
-
-def test_mel_filters_are_triangles_that_overlap_to_one():
-    filters = mel_filters()
-    assert filters.shape == (201, 80)
-    assert (filters >= 0).all()
-    frequencies = torch.arange(201) * 40.0
-    first, last = (700 * (10 ** (TOP_MEL * k / 81 / 2595) - 1) for k in (1, 80))
-    inside = (frequencies >= first) & (frequencies <= last)
-    assert inside.sum() > 190
-    torch.testing.assert_close(filters[inside].sum(1), torch.ones(int(inside.sum())))
-    assert ((filters > 0).sum(1) <= 2).all()
-    assert (filters.sum(0) > 0).all()  # no band is deaf
-
-
-@pytest.mark.parametrize("band", [10, 40, 79])
-def test_mel_filters_peak_at_their_centre(band):
-    """Band b peaks at (b + 1) / 81 of the mel axis, in the nearest bin of 40 Hz."""
-    peak = 40 * mel_filters()[:, band].argmax().item()
-    assert peak == pytest.approx(700 * (10 ** (TOP_MEL * (band + 1) / 81 / 2595) - 1), abs=20)
-
-
-@pytest.mark.parametrize("frequency", [440, 1000, 2500, 6000])
-def test_log_mel_of_a_sine_is_largest_in_its_band(frequency):
-    place = 2595 * math.log10(1 + frequency / 700) / (TOP_MEL / 81) - 1
-    bands = log_mel(sine(frequency))[5:-5].argmax(1)
-    assert set(bands.tolist()) <= {math.floor(place), math.ceil(place)}
-
-
-@pytest.mark.parametrize(("samples", "frames"), [(1, 1), (159, 1), (160, 2), (16000, 101)])
-def test_log_mel_of_silence_by_hand(samples, frames):
-    assert torch.allclose(log_mel(torch.zeros(samples)), torch.full((frames, 80), SILENT))
-
-
-def test_log_mel_of_a_click_is_centred_where_the_click_is():
-    sound = torch.zeros(8000)
-    sound[25 * 160] = 0.5  # 250 ms
-    energy = (log_mel(sound) - SILENT).mean(1)
-    assert energy.argmax() == 25
-    # A window of 25 ms at a hop of 10 ms reaches the click from one frame to either side.
-    assert (energy > 0).nonzero().flatten().tolist() == [24, 25, 26]
-    assert energy[24].item() == pytest.approx(energy[26].item(), rel=1e-5)
-
-
-def test_log_mel_by_hand():
-    # A click of 1 in the middle of the window (where the window is 1) has energy 1 / 400 in
-    # every bin, and a band sums it with its filter's weights.
-    sound = torch.zeros(400)
-    sound[160] = 1.0
-    expected = ((mel_filters().sum(0) / 400).log() + 5) / 4
-    torch.testing.assert_close(log_mel(sound)[1], expected)
-
-
-# Resampling --------------------------------------------------------------------------------------
-
-
-def ramp(*lengths: int) -> Tensor:
-    """Feature j has the value j; padded with 99."""
-    features = torch.full((len(lengths), max(lengths), 1), 99.0)
-    for row, length in enumerate(lengths):
-        features[row, :length, 0] = torch.arange(length)
-    return features
-
-
-def test_resample_features_by_hand():
-    # 50 Hz at (j + 0.5) / 50: frame k lies at j = (k + 0.5) / 30 * 50 - 0.5 = 1/3, 2, 11/3, ...
-    found = resample_features(ramp(10), torch.tensor([10]), torch.tensor([6]), 50.0, 0.5)
-    expected = torch.tensor([1 / 3, 2, 11 / 3, 16 / 3, 7, 26 / 3])
-    torch.testing.assert_close(found[0, :, 0], expected)
-    # and at j / 50, half a feature later
-    found = resample_features(ramp(10), torch.tensor([10]), torch.tensor([5]), 50.0, 0.0)
-    torch.testing.assert_close(found[0, :, 0], expected[:5] + 0.5)
-
-
-def test_resample_features_holds_its_ends():
-    # 10 Hz: the first frame lies before the first feature; nothing lies beyond the third.
-    found = resample_features(ramp(3), torch.tensor([3]), torch.tensor([12]), 10.0, 0.5)[0, :, 0]
-    assert found[0] == 0
-    assert found[-1] == 2
-    torch.testing.assert_close(found[4], torch.tensor(1.0))  # 0.15 s
-
-
-def test_resample_features_never_reads_padding():
-    found = resample_features(ramp(4, 10), torch.tensor([4, 10]), torch.tensor([6, 6]), 50.0, 0.5)
-    assert found[0].max() == 3  # held, though feature 4 of the row is padding
-    torch.testing.assert_close(found[1, 5, 0], torch.tensor(26 / 3))
-
-
-@given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([0.0, 0.5]))
-def test_resample_features_gives_as_many_frames_as_asked(length, frames, start):
-    found = resample_features(
-        ramp(length), torch.tensor([length]), torch.tensor([frames]), 50, start
-    )
-    assert found.shape == (1, frames, 1)
-    assert (found.diff(dim=1) >= 0).all()
-    assert found.max() <= length - 1
 
 
 # Front ends --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Atomic outputs, expanded inputs, shipped weights."""
+"""Atomic outputs, expanded inputs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,14 @@ import stat
 from pathlib import Path
 
 import pytest
+from helpers import one_line
 
-from dtalk import inference
-from dtalk.errors import CheckpointError, DtalkError
-from dtalk.inference import weights_folder, weights_path
+from dtalk.errors import DtalkError
 from dtalk.utils.files import atomic_path, expand_inputs
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def one_line(error: pytest.ExceptionInfo[DtalkError]) -> str:
-    text = str(error.value)
-    assert text
-    assert "\n" not in text
-    return text
 
 
 class TestAtomicPath:
@@ -231,35 +223,3 @@ class TestExpandInputs:
             expand_inputs([tmp_path], {".wav"})
         assert str(tmp_path) in one_line(error)
         assert "Permission denied" in str(error.value)
-
-
-class TestWeights:
-    @pytest.fixture
-    def package(self, tmp_path, monkeypatch):
-        folder = tmp_path / "top" / "dtalk"
-        folder.mkdir(parents=True)
-        monkeypatch.setattr(inference, "__file__", str(folder / "inference.py"))
-        return folder
-
-    def test_none(self, package):
-        with pytest.raises(CheckpointError) as error:
-            weights_folder()
-        assert "weights" in one_line(error)
-
-    def test_in_a_checkout_they_lie_beside_the_package(self, package):
-        (package.parent / "weights").mkdir()
-        assert weights_folder() == package.parent / "weights"
-
-    def test_in_an_installation_they_lie_inside(self, package):
-        (package.parent / "weights").mkdir()
-        (package / "weights").mkdir()
-        assert weights_folder() == package / "weights"
-
-    def test_by_name(self, package):
-        (package / "weights").mkdir()
-        file = package / "weights" / "student.safetensors"
-        file.touch()
-        assert weights_path("student.safetensors") == file
-        with pytest.raises(CheckpointError) as error:
-            weights_path("teacher.safetensors")
-        assert "student.safetensors" in one_line(error)
