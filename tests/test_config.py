@@ -1,16 +1,21 @@
-"""Settings: names of earlier versions go on working."""
+"""Settings: documented, within limits; names of earlier versions go on working."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
-from helpers import tiny_model
+from helpers import (
+    tiny_model,
+)
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from typer.main import get_command
 
+from dtalk import config as config_module
 from dtalk.checkpoint import load_model, save_model
 from dtalk.cli.app import app
 from dtalk.config import AnimationOptions, ModelConfig, TrainingConfig
@@ -93,3 +98,65 @@ def test_flags_of_earlier_versions_set_what_the_new_ones_set(flags, monkeypatch,
     [config] = seen
     assert config.audio_dropout == (0.3 if flags else 0.0)
     assert config.model["close_in_silence"] is not bool(flags)
+
+
+# Settings ----------------------------------------------------------------------------------------
+
+CLASSES = (
+    config_module.AnimationOptions,
+    config_module.RuntimeOptions,
+    config_module.ModelConfig,
+    config_module.TrainingConfig,
+    config_module.DistillationConfig,
+)
+# What a command asks for in another way, or the data or the large encoder say.
+UNDOCUMENTED = {
+    *("identities", "emotions", "data", "out", "teacher", "init", "model"),
+    *("large_width", "large_fingerprint"),
+}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_setting_has_help_and_a_default_within_its_limits(kind):
+    hints = get_type_hints(kind)
+    documented = [field for field in dataclasses.fields(kind) if "help" in field.metadata]
+    undocumented = {field.name for field in dataclasses.fields(kind)} - {
+        field.name for field in documented
+    }
+    assert undocumented <= UNDOCUMENTED
+    for field in documented:
+        help_, choices = field.metadata["help"], field.metadata["choices"]
+        least, most = field.metadata["least"], field.metadata["most"]
+        assert help_.strip() == help_ != "", field.name
+        chosen = field.default if isinstance(field.default, tuple) else (field.default,)
+        assert not choices or set(chosen) <= set(choices), field.name
+        if hints[field.name] in (int, float):
+            assert least <= field.default, field.name
+            assert most is None or field.default <= most, field.name
+
+
+def test_limits_by_hand():
+    limits = {
+        field.name: (field.metadata["least"], field.metadata["most"])
+        for kind in CLASSES[:3]
+        for field in dataclasses.fields(kind)
+        if "least" in field.metadata
+    }
+    assert limits["steps"] == (1, None)
+    assert limits["threads"] == (1, 1024)
+    assert limits["temperature"] == limits["emotion_strength"] == (0, None)
+    assert limits["seed"] == (0, 2**63 - 1)
+    assert limits["dropout"] == (0, 0.99)
+
+
+def test_a_manner_is_frozen_and_automatic():
+    assert config_module.AnimationOptions() == config_module.DEFAULT_OPTIONS
+    assert config_module.DEFAULT_OPTIONS.identity == config_module.DEFAULT_OPTIONS.emotion == "auto"
+    assert config_module.DEFAULT_OPTIONS.temperature == 1
+    assert (
+        config_module.DEFAULT_OPTIONS.steps
+        is config_module.DEFAULT_OPTIONS.emotion_strength
+        is None
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config_module.DEFAULT_OPTIONS.seed = 1  # type: ignore[misc]

@@ -1,19 +1,26 @@
-"""What the tests of the command line share."""
+"""Fixtures of the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from helpers import Result, heard_dtalk, write_data
 
-if TYPE_CHECKING:
-    from helpers import Result
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test works in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run ``dtalk`` with some arguments, in this process."""
-    from helpers import heard_dtalk
-
     return lambda *arguments: heard_dtalk(monkeypatch, *arguments)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))

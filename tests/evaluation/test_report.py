@@ -12,9 +12,9 @@ import pytest
 from helpers import loaded_clip, tiny_model
 from systems import clips_of, judged, write_predictions
 
-from dtalk.config import EvaluationConfig
 from dtalk.evaluation.bootstrap import add_intervals
 from dtalk.evaluation.comparison import evaluate_model
+from dtalk.evaluation.config import EvaluationConfig
 from dtalk.evaluation.report import write_clips, write_plots, write_report, write_table
 from dtalk.heads.head import built_in
 

@@ -1,4 +1,4 @@
-"""Distillation: rounds, targets, what is left out, generated motion, exact resume, learning."""
+"""Distillation: rounds, targets, what is left out, exact resume, learning."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from helpers import (
     FakeLarge,
     Recorder,
     distillation_config,
     large_model,
-    loaded_clip,
     same,
     speech,
     tiny_model,
@@ -26,8 +24,8 @@ from helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from rounds import STEPS, refuse, write_teacher
 from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -39,27 +37,19 @@ from dtalk.errors import CheckpointError, DataError, DtalkError
 from dtalk.evaluation import benchmark
 from dtalk.evaluation.evaluate import without_nan
 from dtalk.model import DiffusionTalker, Enhancer
-from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.nn.frames import frame_mask
 from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
-from dtalk.training import distillation, losses, pseudo_labels, stages, starting, unlabelled
+from dtalk.training import distillation, losses, pseudo_labels, stages, starting
 from dtalk.training.distillation import TABLE_FILE, distil, halvings, student_config
 from dtalk.training.objective import EncodedSpeech, encode_speech
-from dtalk.training.pseudo_labels import GENERATED_FILE, with_unlabelled
+from dtalk.training.pseudo_labels import GENERATED_FILE
 from dtalk.training.stages import EncoderStage, Round, Stage, pairwise_different
 from dtalk.training.starting import load_compatible
-from dtalk.training.trainer import LOG_FILE, MODEL_FILE, STATE_FILE, Data, load_data
-from dtalk.training.unlabelled import PIECE_SECONDS, read_speech
+from dtalk.training.trainer import LOG_FILE, MODEL_FILE, STATE_FILE, load_data
 
-STEPS = 8  # of the teacher; its students have 4 and 2
 EVERY = 1000  # padded frames in a batch: all clips of the data there are
 ENCODER = EncoderStage.folder
 STAGES = (ENCODER, "4-steps", "2-steps")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -80,24 +70,6 @@ def heard():
         patch.setattr(benchmark, "RUNS", 1)
         patch.setattr(distillation, "cost", functools.partial(benchmark.cost, seconds=0.1))
         yield loaded
-
-
-def write_teacher(path: Path, data: Path, seed: int = 3, **changes: Any) -> Path:
-    """A random model that hears through a large encoder, standardised as the data are."""
-    clips = load_data(distillation_config(data, path, path), Recorder()).train
-    model = large_model(seed, **{"steps": STEPS, **changes})
-    mean, std, _ = starting.statistics(clips)
-    model.mean.copy_(mean)
-    model.std.copy_(std)
-    starting.standardise_features(model, clips)
-    save_model(model, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def teacher(data, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("teacher") / "slow.safetensors"
-    return write_teacher(path, data, dropout=0.2)
 
 
 def settings(data: Path, teacher: Path, out: Path, **changes: Any) -> DistillationConfig:
@@ -164,34 +136,6 @@ def test_every_student_has_half_the_steps_of_its_teacher(last, rounds):
     assert len(found) == rounds
     assert [2 * n for n in found] == [last * 2**rounds, *found[:-1]]
     assert found[-1] == last
-
-
-@pytest.mark.parametrize(
-    ("identities", "emotions", "expected"),
-    [
-        ([0, 1, 2], [0, 1, 2], [0, 1, 2]),
-        ([0, 0, 1], [0, 1, 1], [0, 2]),
-        ([0, 1, 2], [0, 0, 1], [0, 2]),
-        ([0, 1, 1, 2], [0, 0, 1, 1], [0, 2]),
-        ([-1, 0, 1], [0, -1, 1], [2]),
-        ([-1, -1], [-1, -1], []),
-        ([], [], []),
-        ([5, 4, 5, 3], [1, 2, 3, 2], [0, 1]),
-    ],
-)
-def test_pairwise_different_by_hand(identities, emotions, expected):
-    assert pairwise_different(identities, emotions) == expected
-
-
-@given(st.lists(st.tuples(st.integers(-1, 4), st.integers(-1, 4)), max_size=12))
-def test_pairwise_different_clips_differ_and_none_could_be_added(labels):
-    who, how = [a for a, _ in labels], [b for _, b in labels]
-    chosen = pairwise_different(who, how)
-    assert len({who[i] for i in chosen} - {-1}) == len({how[i] for i in chosen} - {-1})
-    assert len({who[i] for i in chosen} - {-1}) == len(chosen)
-    for index in set(range(len(labels))) - set(chosen):
-        taken = {who[i] for i in chosen} | {-1}, {how[i] for i in chosen} | {-1}
-        assert who[index] in taken[0] or how[index] in taken[1]
 
 
 SMALL = {
@@ -450,10 +394,6 @@ def test_resuming_what_is_finished_changes_nothing(finished, monkeypatch):
     assert len(before) == 4
     for name, weights in before.items():
         assert same(weights, load_file(config.out / name)), name
-
-
-def refuse(*_: Any, **__: Any) -> Any:
-    raise AssertionError("must not be asked")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -1034,214 +974,6 @@ def test_distillation_in_bfloat16(data, teacher, tmp_path):
     assert all(p.dtype == torch.float32 for p in student.parameters())
     (entry,) = logged(config.out / "4-steps")
     assert all(math.isfinite(value) for value in entry["losses"].values())
-
-
-# Speech without labels ---------------------------------------------------------------------------
-
-
-def write_speech(path: Path, seconds: float, seed: int = 0, rate: int = 16000) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, speech(round(seconds * rate), seed), rate)
-
-
-@pytest.fixture
-def spoken(tmp_path) -> Path:
-    """Two files of speech, one in a folder below, and one that is none."""
-    folder = tmp_path / "speech"
-    write_speech(folder / "long.wav", 1.5)
-    write_speech(folder / "deep" / "short.flac", 0.3, 1)
-    (folder / "bad.wav").write_text("no sound")
-    return folder
-
-
-def test_speech_is_cut_into_pieces_and_unreadable_files_are_named(spoken, monkeypatch):
-    monkeypatch.setattr(unlabelled, "PIECE_SECONDS", 0.4)
-    observer = Recorder()
-    pieces = read_speech([spoken], observer)
-    assert [piece.clip.name for piece in pieces] == [
-        "deep/short.flac#0", *(f"long.wav#{number}" for number in range(4)),
-    ]  # fmt: skip
-    (note,) = observer.notes
-    assert note.startswith("left out: cannot read ")
-    assert "bad.wav" in note
-    whole = soundfile.read(spoken / "long.wav", dtype="float32")[0]
-    assert np.array_equal(np.concatenate([p.waveform for p in pieces[1:]]), whole)
-    assert {len(p.waveform) for p in pieces[1:]} == {6000}  # 1.5 s are four pieces, all alike
-    for piece in pieces:
-        assert piece.coefficients is None
-        assert (piece.clip.set, piece.clip.split) == ("speech", "train")
-        assert piece.clip.speaker == piece.clip.emotion == ""
-        assert piece.waveform.dtype == np.float32
-        assert piece.waveform.flags.c_contiguous
-    assert observer.loads[-1] == (3, 3)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "pieces"), [(0.01, 1), (4.0, 1), (5.9, 1), (6.1, 2), (9.9, 2), (10.1, 3)]
-)
-def test_pieces_are_about_four_seconds(tmp_path, seconds, pieces):
-    write_speech(tmp_path / "a.wav", seconds)
-    found = read_speech([tmp_path], Recorder())
-    assert len(found) == pieces
-    assert PIECE_SECONDS == 4
-    lengths = [len(piece.waveform) for piece in found]
-    assert max(lengths) - min(lengths) <= 1
-    assert sum(lengths) == round(seconds * 16000)
-
-
-def test_speech_of_several_folders(spoken, tmp_path):
-    write_speech(tmp_path / "more" / "x.wav", 0.2)
-    names = [p.clip.name for p in read_speech([tmp_path / "more", spoken], Recorder())]
-    assert names == ["x.wav#0", "deep/short.flac#0", "long.wav#0"]
-    assert read_speech([], Recorder()) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("gone", "no such file or folder"), ("empty", "nothing to do in folder")]
-)
-def test_folders_without_speech_are_refused(tmp_path, name, message):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DtalkError, match=message):
-        read_speech([tmp_path / name], Recorder())
-
-
-def few(labelled: bool = True) -> Data:
-    """A clip with motion and two without, not in the order of their lengths."""
-    clips = [
-        loaded_clip("b", 14, 2, moving=False, speaker="bob", emotion="calm"),
-        loaded_clip("a", 10, 1),
-        loaded_clip("c", 11, 3, moving=False, speaker="cat", emotion="calm"),
-    ]
-    return Data(clips if labelled else clips[1:2], [loaded_clip("v", 9, 4)])
-
-
-def drawing(tmp_path, spoken: Path | None = None, **changes: Any) -> DistillationConfig:
-    speech_ = () if spoken is None else (spoken,)
-    return distillation_config(Path("data"), tmp_path / "run", Path("t"), speech=speech_, **changes)
-
-
-def test_motion_is_drawn_for_all_that_has_none(tmp_path, spoken):
-    """One sample of the teacher's, of the run's seed; rounded as it is kept."""
-    data, teacher = few(), tiny_model(6)
-    observer = Recorder()
-    found = with_unlabelled(drawing(tmp_path, spoken, seed=5), observer, data, teacher)
-    assert found.train[:3] == data.train  # as they are: they teach the personalizer as before
-    assert found.validation is data.validation
-    drawn = found.train[3:]
-    assert [clip.clip.name for clip in drawn] == ["b", "c", "deep/short.flac#0", "long.wav#0"]
-    assert [clip.clip.speaker for clip in drawn] == ["bob", "cat", "", ""]
-    assert "sampling motion for 4 clips of speech" in observer.notes
-    for clip in drawn:
-        assert clip.coefficients is not None
-        assert clip.coefficients.dtype == np.float32
-        expected = teacher.animate(clip.waveform, seed=5).coefficients
-        np.testing.assert_allclose(clip.coefficients, expected, atol=1e-3)
-        assert np.array_equal(clip.coefficients, clip.coefficients.astype(np.float16))
-    other = with_unlabelled(drawing(tmp_path / "x", spoken, seed=6), Recorder(), data, teacher)
-    first, second = other.train[3].coefficients, drawn[0].coefficients
-    assert first is not None
-    assert second is not None
-    assert np.abs(first - second).max() > 0.01
-
-
-def test_nothing_is_drawn_where_all_have_motion(tmp_path, monkeypatch):
-    monkeypatch.setattr(pseudo_labels, "generate", refuse)
-    data = few(labelled=False)
-    found = with_unlabelled(drawing(tmp_path), Recorder(), data, tiny_model())
-    assert found == data
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("labelled", [True, False])
-def test_no_motion_is_drawn_for_voices_without_labels(tmp_path, spoken, labelled):
-    data = few(labelled=labelled)
-    voices = read_speech([spoken], Recorder())
-    data = Data([*data.train, *voices], data.validation)
-    observer = Recorder()
-    found = with_unlabelled(drawing(tmp_path), observer, data, tiny_model(6))
-    kept = [clip for clip in found.train if clip.clip.set == "speech"]
-    assert kept == voices
-    assert len(found.train) == len(data.train) + (2 if labelled else 0)
-    assert ("sampling motion for 2 clips of speech" in observer.notes) is labelled
-
-
-def test_drawn_motion_shows_the_emotion_a_clip_is_labelled_with(tmp_path):
-    calm, happy = (
-        with_unlabelled(
-            drawing(tmp_path / emotion),
-            Recorder(),
-            Data([loaded_clip("b", 14, 2, moving=False, emotion=emotion)], []),
-            tiny_model(6),
-        ).train[-1]
-        for emotion in ("calm", "happy")
-    )
-    assert happy.coefficients is not None
-    assert calm.coefficients is not None
-    raised = happy.coefficients - calm.coefficients
-    smile = ARKIT_NAMES.index("mouthSmileLeft")
-    assert raised.min() == 0  # never less than was drawn
-    assert raised[:, smile].mean() > 0.1
-    assert raised[:, ARKIT_NAMES.index("jawOpen")].max() == 0
-
-
-def test_drawn_motion_is_kept(tmp_path, monkeypatch):
-    config, teacher = drawing(tmp_path), tiny_model(6)
-    first = with_unlabelled(config, Recorder(), few(), teacher)
-    monkeypatch.setattr(pseudo_labels, "generate", refuse)
-    observer = Recorder()
-    resumed = dataclasses.replace(config, resume=True)
-    again = with_unlabelled(resumed, observer, few(), teacher)
-    assert observer.notes == []
-    for ours, theirs in zip(first.train[3:], again.train[3:], strict=True):
-        assert np.array_equal(ours.coefficients, theirs.coefficients)
-
-
-@pytest.mark.parametrize("change", ["teacher", "seed", "sound"])
-def test_motion_that_was_drawn_from_something_else_is_drawn_again(tmp_path, change):
-    """By another teacher, with another seed, or for other speech of the same length."""
-    config, data = drawing(tmp_path), few()
-    with_unlabelled(config, Recorder(), data, tiny_model(6))
-    if change == "seed":
-        config = dataclasses.replace(config, seed=1)
-    if change == "sound":
-        others = [dataclasses.replace(c, waveform=-c.waveform[::-1].copy()) for c in data.train]
-        data = Data(others, data.validation)
-    teacher = tiny_model(7 if change == "teacher" else 6)
-    found = with_unlabelled(config, Recorder(), data, teacher).train[3]
-    expected = teacher.animate(found.waveform, seed=config.seed).coefficients
-    np.testing.assert_allclose(found.coefficients, expected, atol=1e-3)
-
-
-def damaged(path: Path, how: str) -> None:
-    kept = load_arrays(path)
-    if how == "gone":
-        path.unlink()
-    elif how == "cut":
-        path.write_bytes(path.read_bytes()[:-100])
-    elif how == "text":
-        path.write_text("no motion")
-    elif how == "empty":
-        path.write_bytes(b"")
-    elif how == "fewer":
-        save_arrays({"0": kept["0"]}, path)
-    else:
-        save_arrays({"0": kept["0"][:-1], "1": kept["1"]}, path)
-
-
-@pytest.mark.parametrize("how", ["gone", "cut", "text", "empty", "fewer", "shorter"])
-def test_drawn_motion_that_is_damaged_or_does_not_fit_is_drawn_again(tmp_path, how):
-    config, teacher = drawing(tmp_path), tiny_model(6)
-    first = with_unlabelled(config, Recorder(), few(), teacher)
-    path = config.out / GENERATED_FILE
-    kept = path.read_bytes()
-    damaged(path, how)
-    observer = Recorder()
-    resumed = dataclasses.replace(config, resume=True)
-    again = with_unlabelled(resumed, observer, few(), teacher)
-    assert observer.notes == ["sampling motion for 2 clips of speech"]
-    for ours, theirs in zip(first.train[3:], again.train[3:], strict=True):
-        assert np.array_equal(ours.coefficients, theirs.coefficients)
-    assert path.read_bytes() == kept
 
 
 def test_a_run_with_speech_is_resumed_exactly(data, teacher, spoken, tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from trimesh.geometry import mean_vertex_normals
+from trimesh.graph import connected_component_labels
 
 from dtalk.utils.types import IntArray
 
@@ -28,10 +29,7 @@ class Skin:
         """Vertex normals, [V, 3], each face weighing as much as its area."""
         a, b, c = (self.vertices[corner] for corner in self.faces.T)
         across = np.cross(b - a, c - a)
-        summed = np.zeros_like(self.vertices)
-        for corner in self.faces.T:
-            np.add.at(summed, corner, across)
-        return unit_vectors(summed)
+        return np.asarray(mean_vertex_normals(len(self.vertices), self.faces, across))
 
     def samples(self, each: int) -> tuple[sparse.csr_array, IntArray]:
         """Vertices, and points evenly inside the faces, as weights [N, V] of the vertices.
@@ -97,8 +95,7 @@ def closest_points(
 def pieces(count: int, faces: IntArray) -> IntArray:
     """Label the connected piece of each vertex, [V]."""
     pairs = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
-    joined = sparse.coo_array((np.ones(len(pairs)), tuple(pairs.T)), (count, count))
-    labels: IntArray = connected_components(joined, directed=False)[1]
+    labels: IntArray = connected_component_labels(pairs, node_count=count)
     return labels
 
 
