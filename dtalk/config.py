@@ -69,6 +69,9 @@ class AnimationOptions(SoundOptions):
     emotion_strength: float | None = setting(
         None, "how strongly a named emotion shows; 1 as learned [the model's own]", most=100
     )
+    emotion_threshold: float = setting(
+        0.5, "an inferred emotion that is less probable than this is neutral", most=1
+    )
     seed: int = setting(0, "seed of the noise; equal seeds give equal motion", most=2**63 - 1)
     steps: int | None = setting(
         None, "denoising steps [the model's own]", least=1, most=MOST_STEPS, group=SAMPLING

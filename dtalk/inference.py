@@ -21,7 +21,7 @@ from dtalk.config import (
 )
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError, DtalkError
-from dtalk.model import DiffusionTalker, clip_noise
+from dtalk.model import NEUTRAL, Animation, DiffusionTalker, clip_noise
 from dtalk.motion.curves import Motion
 from dtalk.speech.audio import load_audio
 from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
@@ -123,21 +123,20 @@ def animate_waveform(
 ) -> Motion:
     """Animate 16 kHz mono float32 samples ``[S]``; ``audio`` is the name to note in the motion.
 
+    An inferred emotion that is less probable than the options' threshold is neutral.
+
     Raises:
         DataError: a label that the model does not know.
     """
     if options.close_in_silence is not None:
         model = model.with_config(close_in_silence=options.close_in_silence)
-    made = model.animate(
-        waveform,
-        None if options.identity == AUTO else options.identity,
-        None if options.emotion == AUTO else options.emotion,
-        options.seed,
-        options.steps,
-        options.temperature,
-        options.emotion_strength,
-        options.sampler,
-    )
+    made = _sampled(model, waveform, options)
+    doubt = _doubt(made, options.emotion_threshold)
+    if doubt and NEUTRAL in model.config.emotions:
+        calm = dataclasses.replace(options, emotion=NEUTRAL, emotion_strength=1.0)
+        made = _sampled(model, waveform, calm)
+    else:
+        doubt = ""
     return Motion(
         made.coefficients,
         audio=audio,
@@ -147,7 +146,29 @@ def animate_waveform(
         emotion_confidence=made.emotion_confidence,
         seed=options.seed,
         model=model.name,
+        notes=doubt,
     )
+
+
+def _sampled(model: DiffusionTalker, waveform: Array, options: AnimationOptions) -> Animation:
+    return model.animate(
+        waveform,
+        None if options.identity == AUTO else options.identity,
+        None if options.emotion == AUTO else options.emotion,
+        options.seed,
+        options.steps,
+        options.temperature,
+        options.emotion_strength,
+        options.sampler,
+    )
+
+
+def _doubt(made: Animation, threshold: float) -> str:
+    """Say that an inferred emotion is too improbable; nothing if it is not."""
+    share = made.emotion_confidence
+    if share is None or share >= threshold or made.emotion == NEUTRAL:
+        return ""
+    return f"emotion neutral, for {made.emotion} is only {share:.0%} probable"
 
 
 def animate_file(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import EMOTIONS, IDENTITIES, JAW, one_line, speech
+from helpers import EMOTIONS, IDENTITIES, JAW, one_line, speech, tiny_model
 
 import dtalk
 from dtalk import inference
@@ -294,3 +294,43 @@ class TestWeights:
         with pytest.raises(CheckpointError) as error:
             weights_path("teacher.safetensors")
         assert "student.safetensors" in one_line(error)
+
+
+class TestDoubtfulEmotions:
+    """An inferred emotion below the threshold is neutral."""
+
+    @pytest.fixture
+    def model(self):
+        return tiny_model(emotions=("happy", "sad", "neutral"))
+
+    def heard(self, model, **options):
+        return animate_waveform(model, speech(RATE // 2), AnimationOptions(**options))
+
+    def test_below_it_is_neutral(self, model):
+        doubtful = self.heard(model, emotion_threshold=1.0)
+        neutral = self.heard(model, emotion="neutral", emotion_strength=1.0)
+        assert (doubtful.emotion, doubtful.emotion_confidence) == ("neutral", None)
+        np.testing.assert_array_equal(doubtful.coefficients, neutral.coefficients)
+
+    def test_it_is_said_what_it_would_have_been(self, model):
+        sure = self.heard(model, emotion_threshold=0.0)
+        assert sure.emotion != "neutral"
+        assert sure.notes == ""
+        doubtful = self.heard(model, emotion_threshold=1.0)
+        share = f"{sure.emotion_confidence:.0%}"
+        assert doubtful.notes == f"emotion neutral, for {sure.emotion} is only {share} probable"
+
+    def test_at_the_threshold_it_is_kept(self, model):
+        sure = self.heard(model, emotion_threshold=0.0)
+        kept = self.heard(model, emotion_threshold=sure.emotion_confidence)
+        assert kept.emotion == sure.emotion
+        np.testing.assert_array_equal(kept.coefficients, sure.coefficients)
+
+    def test_named_ones_are_certain(self, model):
+        named = self.heard(model, emotion="sad", emotion_threshold=1.0)
+        assert (named.emotion, named.notes) == ("sad", "")
+
+    def test_a_model_that_knows_no_neutral(self):
+        found = self.heard(tiny_model(), emotion_threshold=1.0)
+        assert found.emotion in EMOTIONS
+        assert found.notes == ""

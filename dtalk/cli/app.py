@@ -197,8 +197,6 @@ def render(
     def work(job: Job, report: Report) -> Made:
         return render_job.make(job, partial(report.frame_done, job.source.name))
 
-    if render_job.comment and not (reporting.quiet or reporting.json):
-        typer.echo(f"note: {render_job.comment} (--idle-motion)", err=True)
     elsewhere = render_job.make if output.jobs > 1 else None
     run_batch("render", jobs, work, force, reporting, elsewhere, output.jobs)
 

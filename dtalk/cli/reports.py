@@ -120,7 +120,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "frames": outcome.made.frames,
         "seconds": round(outcome.made.seconds, 6),
         **outcome.made.about,
-        "notes": list(outcome.made.notes),
+        "notes": [*notes(outcome.made), *outcome.made.notes],
         "warnings": told,
     }
 
@@ -141,7 +141,14 @@ def describe(made: Made) -> str:
     """Say in words what was made: ``330 frames, 11.0 s, emotion neutral (61 %)``."""
     frames = f"{made.frames} frame{'s' if made.frames != 1 else ''}"
     lasting = [f"{made.seconds:.1f} s"] if made.seconds else []
-    return ", ".join([frames, *lasting, *inferred(made.about)])
+    return ", ".join([frames, *lasting, *inferred(made.about)]) + "".join(
+        f"; {note}" for note in notes(made)
+    )
+
+
+def notes(made: Made) -> list[str]:
+    """List what the motion itself notes, such as idle motion."""
+    return [made.about["notes"]] if made.about.get("notes") else []
 
 
 def inferred(about: Mapping[str, Any]) -> list[str]:
@@ -166,7 +173,7 @@ def summary(outcomes: Sequence[Outcome], base: Path) -> Table:
     for outcome in outcomes:
         result = "[red]failed[/red]" if outcome.error else escape(outcome.job.outputs[0].name)
         frames = "" if outcome.error else str(outcome.frames)
-        about = escape(", ".join(inferred(outcome.made.about)))
+        about = escape("; ".join([", ".join(inferred(outcome.made.about)), *notes(outcome.made)]))
         source = escape(_short(outcome.job.source, base))
         table.add_row(source, frames, f"{outcome.seconds:.1f}", result, about)
     return table

@@ -17,9 +17,8 @@ from dtalk.config import (
 )
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head
-from dtalk.motion.changes import changed, made_of
-from dtalk.motion.curves import Motion
-from dtalk.motion.idle import idle_note
+from dtalk.motion.changes import changed
+from dtalk.motion.curves import Motion, provenance
 from dtalk.motion.options import CurveOptions
 from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size
@@ -87,11 +86,6 @@ class RenderJob:
     curves: CurveOptions = field(default_factory=CurveOptions)
     together: Sequence[tuple[str, Path]] = ()
 
-    @property
-    def comment(self) -> str:
-        """A comment for the outputs; empty if all motion is the inputs'."""
-        return idle_note(self.options.seed) if self.curves.idle_motion else ""
-
     def make(self, job: Job, progress: Progress | None = None) -> Made:
         """Write a job's outputs and return what was made.
 
@@ -120,10 +114,11 @@ class RenderJob:
         return self._made(motions)
 
     def _made(self, motions: Sequence[Motion]) -> Made:
-        if self.moments:
-            return Made(len(self.moments))
         first = motions[0]
-        return made_of(first) if len(motions) == 1 else Made(len(first), first.duration)
+        about = provenance(first) if len(motions) == 1 else {"notes": _notes(motions)}
+        if self.moments:
+            return Made(len(self.moments), about=about)
+        return Made(len(first), first.duration, about)
 
     def _write_stills(self, motions: Sequence[Motion], job: Job) -> None:
         chosen = [at_moments(motion, self.moments) for motion in motions]

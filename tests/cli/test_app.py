@@ -750,7 +750,7 @@ def test_life_is_noted(render: Callable[..., Result]) -> None:
     write_curves("a.npz")
     result = render("a.npz", "--life", "--seed", 3, "--still", "0.1")
     note = "blinks and head motion are sampled from seed 3, not from the sound"
-    assert result.err == f"note: {note} (--idle-motion)\n"
+    assert (result.out, result.err) == (f"a.png: 1 frame; {note}\n", "")
     assert note.encode() in Path("a.png").read_bytes()
     for name in ("b.mp4", "c.mp4"):
         assert render("a.npz", "--life", "--seed", 3, "-o", name).status == 0

@@ -61,6 +61,9 @@ class TestPeople:
             "1 frame, 0.0 s, emotion sad, voice me"
         )
 
+    def test_what_was_added_is_told(self):
+        assert describe(Made(2, 0.1, {"notes": "blinks"})) == "2 frames, 0.1 s; blinks"
+
     def test_nothing_known(self):
         assert describe(Made(2)) == "2 frames"
 
@@ -152,6 +155,10 @@ class TestPrograms:
             "warnings": ["odd"],
         }
         assert second == {"input": str(Path("/base/b.wav")), "error": "broken", "warnings": []}
+
+    def test_notes_of_the_motion_come_first(self, capsys):
+        JsonReport().finished(Outcome(job("a"), None, Made(1, 1.0, {"notes": "m"}, ("f",)), 0.5))
+        assert self.events(capsys.readouterr().out)[0]["notes"] == ["m", "f"]
 
     def test_progress_on_the_other_stream(self, capsys):
         found = JsonReport()
