@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,21 @@ def ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def plain_kernels() -> Iterator[None]:
+    """Products by torch's own kernels instead of those that oneDNN makes for this processor.
+
+    What is tested in bfloat16 is what dtalk does with it, and the same on every processor. oneDNN's
+    convolutions with AMX have been wrong: https://github.com/pytorch/pytorch/pull/188426.
+    """
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration")  # of GPUs that are not there
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 @pytest.fixture(scope="session")

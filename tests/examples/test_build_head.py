@@ -259,6 +259,8 @@ def test_linear_colours() -> None:
 def test_sky_over_a_pit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bare floor sees its sky; with walls around it, it sees little of it."""
     monkeypatch.setattr(occlusion, "DIRECTIONS", 40)
+    monkeypatch.setattr(occlusion, "PIXELS", 160)  # a quarter, so four times the bias
+    monkeypatch.setattr(occlusion, "BIAS", 4 * occlusion.BIAS)
     try:
         Renderer(size=16).close()
     except RenderError as error:

@@ -73,8 +73,10 @@ def test_dropout_leaves_a_single_layer_alone():
     assert torch.equal(fast.train_over(data(), LENGTHS), fast.train_over(data(), LENGTHS))
 
 
+@pytest.mark.usefixtures("plain_kernels")
 @kinds
 def test_bfloat16_products_come_close(kind):
+    """Within 5 %: a rounding is within 0.4 %, and of several frames errors add up."""
     plain, fast = pair(kind, 2, True, torch.float32)
     inputs = data(torch.float32)
     mask = real(LENGTHS, 7)
@@ -82,14 +84,14 @@ def test_bfloat16_products_come_close(kind):
     with torch.autocast("cpu", torch.bfloat16):
         found = fast.train_over(inputs, LENGTHS)
     assert found.dtype == torch.float32  # the state itself is kept in full
-    torch.testing.assert_close(found * mask, expected, atol=0.03, rtol=0.05)
+    assert 0 < (found * mask - expected).norm() < 0.05 * expected.norm()
     (found * mask).sum().backward()
     expected.sum().backward()
     for ours, theirs in zip(fast.parameters(), plain.parameters()):
         assert ours.grad is not None
         assert ours.grad.dtype == torch.float32
         assert theirs.grad is not None
-        assert (ours.grad - theirs.grad).norm() < 0.03 * theirs.grad.norm()
+        assert (ours.grad - theirs.grad).norm() < 0.05 * theirs.grad.norm()
 
 
 class Trained(nn.Module):

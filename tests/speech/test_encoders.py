@@ -286,9 +286,9 @@ def test_a_large_encoder_is_no_part_of_the_weights():
     assert not net.prepare(torch.from_numpy(speech(800))).requires_grad
 
 
-@pytest.mark.parametrize("kind", [*SMALL_ENCODERS, "fake", "openai/whisper-base"])
+@pytest.mark.parametrize("kind", [*FRONT_ENDS, "fake", "openai/whisper-base"])
 def test_the_configuration_says_which_kind_of_encoder_is_built(kind):
-    config = large_config(FakeLarge(name=kind)) if kind not in SMALL_ENCODERS else tiny_config()
+    config = large_config(FakeLarge(name=kind)) if kind not in FRONT_ENDS else tiny_config()
     net = build_encoder(dataclasses.replace(config, encoder=kind))
     assert config.uses_large_encoder is isinstance(net, AdaptedEncoder)
     if isinstance(net, AdaptedEncoder):

@@ -371,12 +371,15 @@ def test_loading_leaves_random_numbers_as_they_were(folder):
     assert states() != before
 
 
+@pytest.mark.usefixtures("plain_kernels")
 def test_bfloat16_gives_nearly_the_same(folder):
+    """Far nearer than what another sound, or another layer, would give."""
     sound = speech(16000)
     exact, fast = load(folder)(sound), load(folder, precision="bfloat16")(sound)
     assert fast.dtype == torch.float32
-    assert not torch.equal(fast, exact)
-    assert (fast - exact).norm() < 0.03 * exact.norm()
+    others = (load(folder)(speech(16000, seed=1)), load(folder, DEPTH - 1)(sound))
+    apart = min(float((other - exact).norm()) for other in others)
+    assert 0 < (fast - exact).norm() < 0.25 * apart
 
 
 def test_loudness_does_not_matter(folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 from pathlib import Path
@@ -17,6 +16,7 @@ from helpers import (
     Recorder,
     distillation_config,
     large_model,
+    quick_benchmark,
     same,
     speech,
     tiny_model,
@@ -34,12 +34,11 @@ from dtalk.checkpoint import load_model, read_description, save_model
 from dtalk.config import DistillationConfig
 from dtalk.diffusion import add_noise, ddim_step, schedule, time_grid
 from dtalk.errors import CheckpointError, DataError, DtalkError
-from dtalk.evaluation import benchmark
 from dtalk.evaluation.evaluate import without_nan
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.nn.frames import frame_mask
 from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
-from dtalk.training import distillation, losses, pseudo_labels, stages, starting
+from dtalk.training import losses, pseudo_labels, stages, starting
 from dtalk.training.distillation import TABLE_FILE, distil, halvings, student_config
 from dtalk.training.objective import EncodedSpeech, encode_speech
 from dtalk.training.pseudo_labels import GENERATED_FILE
@@ -66,9 +65,7 @@ def heard():
     with pytest.MonkeyPatch.context() as patch:
         for module in (inference, starting):
             patch.setattr(module, "load_large_encoder", load)
-        patch.setattr(benchmark, "WARM_UP", 0)
-        patch.setattr(benchmark, "RUNS", 1)
-        patch.setattr(distillation, "cost", functools.partial(benchmark.cost, seconds=0.1))
+        quick_benchmark(patch)
         yield loaded
 
 
@@ -969,6 +966,7 @@ def test_the_small_encoder_learns_to_hear_what_the_large_one_hears(data, still_t
     falls(stage, "encoder", 40, 0.5)
 
 
+@pytest.mark.usefixtures("plain_kernels")
 def test_distillation_in_bfloat16(data, teacher, tmp_path):
     student, config = once(data, teacher, tmp_path / "run", precision="bfloat16")
     assert all(p.dtype == torch.float32 for p in student.parameters())

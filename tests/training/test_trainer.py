@@ -165,6 +165,7 @@ def test_the_loss_falls_when_one_batch_is_learned(data, tmp_path, monkeypatch):
     assert history[0]["identity"] > 0.5
 
 
+@pytest.mark.usefixtures("plain_kernels")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_either_precision_learns(data, tmp_path, precision):
     observer = Recorder()
@@ -178,6 +179,7 @@ def test_either_precision_learns(data, tmp_path, precision):
     assert all(moved)
 
 
+@pytest.mark.usefixtures("plain_kernels")
 def test_bfloat16_comes_close_to_float32(data, tmp_path):
     totals = []
     for precision in ("float32", "bfloat16"):

@@ -42,7 +42,7 @@ def _deformed(source: Skin, target: Skin, start: Points, step: Callable[[], None
         system = stiffness * bending + sparse.diags_array(pull + 1e-4)
         # What is not pulled keeps the shape that it starts with.
         moved = (pull + 1e-4)[:, None] * (np.where(pull[:, None] > 0, there[found], places) - start)
-        places = start + splu(sparse.csc_array(system)).solve(moved)
+        places = start + solved(system, moved)
         step()
     return places
 
@@ -124,4 +124,16 @@ def transfer_values(values: Points, found: Match, target: Skin) -> Points:
     """Interpolate values of the source's vertices [Vs, C] at the target's [Vt, C]."""
     bending = target.laplacian()
     system = bending.T @ bending + sparse.diags_array(found.trust + 1e-6)
-    return splu(sparse.csc_array(system)).solve(found.trust[:, None] * (found.weights @ values))
+    return solved(system, found.trust[:, None] * (found.weights @ values))
+
+
+def solved(system: sparse.sparray, right: Points) -> Points:
+    """Solve a sparse system that is symmetric and positive definite, for columns of ``right``."""
+    # Without pivots, in the order that suits such systems, it takes half the time.
+    factors = splu(
+        sparse.csc_array(system),
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
+    return factors.solve(right)
