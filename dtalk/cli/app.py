@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -219,18 +220,20 @@ def train(
     """Train a model on a data folder.
 
     The loss is the paper's eq. 15. Ctrl-C saves, --resume goes on exactly.
+    torchrun -m dtalk train trains on several devices at once.
     """
     import shlex
 
-    from dtalk.cli.console import TrainingProgress
+    from dtalk.cli.console import training_progress
+    from dtalk.training.distributed import joined
     from dtalk.training.trainer import Trainer
 
     set_threads(threads)
     model = as_tuples(model_flags)
     settings = TrainingConfig(data, out, model=model, **as_tuples(training_flags))
     command = shlex.join(["dtalk", *sys.argv[1:]])
-    with TrainingProgress() as observer:
-        Trainer(settings, observer, command).run()
+    with joined(settings.device) as device, training_progress() as observer:
+        Trainer(replace(settings, device=device), observer, command).run()
 
 
 @app.command(rich_help_panel=RESEARCH)
@@ -249,8 +252,9 @@ def distill(
     """
     import shlex
 
-    from dtalk.cli.console import TrainingProgress, show_comparison
+    from dtalk.cli.console import show_comparison, training_progress
     from dtalk.training.distillation import Rows, distil
+    from dtalk.training.distributed import joined
 
     def report(rows: Rows) -> None:
         show_comparison("validation, one sample", rows)
@@ -258,8 +262,8 @@ def distill(
     set_threads(threads)
     settings = DistillationConfig(data=data, out=out, teacher=teacher, **as_tuples(flags))
     command = shlex.join(["dtalk", *sys.argv[1:]])
-    with TrainingProgress() as observer:
-        distil(settings, observer, command, report)
+    with joined(settings.device) as device, training_progress() as observer:
+        distil(replace(settings, device=device), observer, command, report)
 
 
 def _parse_size(text: str) -> int | tuple[int, int]:

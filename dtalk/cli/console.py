@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +22,9 @@ from rich.table import Table
 
 from dtalk.cli.flags import Reporting
 from dtalk.cli.tables import comparison_table, paper_table, retrieval_line, score_table
+
+if TYPE_CHECKING:
+    from dtalk.training.observer import Observer
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
@@ -158,6 +161,19 @@ class TrainingProgress:
     def note(self, line: str) -> None:
         """Print any other line."""
         out.print(line, markup=False, highlight=False)
+
+
+@contextmanager
+def training_progress() -> Iterator[Observer]:
+    """Show how training goes; of several ranks, the first does."""
+    from dtalk.training.distributed import rank  # which imports torch
+    from dtalk.training.observer import Silent
+
+    if rank() > 0:
+        yield Silent()
+        return
+    with TrainingProgress() as observer:
+        yield observer
 
 
 def show(table: Table) -> None:

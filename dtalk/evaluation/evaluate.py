@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from dtalk.data.clips import LoadedClip
@@ -136,12 +137,12 @@ def set_row(name: str) -> str:
 
 
 @torch.inference_mode()
-def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, Scores]:
-    """Measure the personalizer's top-1 accuracy over ``all`` clips and for each data set.
+def retrieved(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> npt.NDArray[np.float64]:
+    """Judge the personalizer's best match, ``[N, 2]``: identity and emotion, 1 if it is right.
 
-    Identity is judged on clips of seen speakers, emotion on clips of unseen ones.
+    Identity is judged on clips of seen speakers, emotion on clips of unseen ones; the rest is NaN.
     """
-    hits: dict[str, dict[str, list[bool]]] = {}
+    hits = {id(clip): (float("nan"), float("nan")) for clip in clips}
     identity, emotion = model.personalizer.identity, model.personalizer.emotion
     for group in by_length(clips):
         lengths = torch.tensor([clip.frames for clip in group], device=model.device)
@@ -150,22 +151,38 @@ def retrieval(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> dict[str, 
         for clip, who, how in zip(group, *found):
             label = clip.clip
             if label.speaker in identity.labels:
-                kind, hit = "identity", identity.label_of(who) == label.speaker
+                hits[id(clip)] = float(identity.label_of(who) == label.speaker), float("nan")
             elif label.emotion in emotion.labels:
-                kind, hit = "emotion", emotion.label_of(how) == label.emotion
-            else:
-                continue
-            for name in (ALL, set_row(label.set)):
-                hits.setdefault(name, {}).setdefault(kind, []).append(hit)
-    hits.setdefault(ALL, {})
+                hits[id(clip)] = float("nan"), float(emotion.label_of(how) == label.emotion)
+    return np.array([hits[id(clip)] for clip in clips]).reshape(-1, 2)
+
+
+def retrieval(
+    model: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    hits: npt.NDArray[np.float64] | None = None,
+) -> dict[str, Scores]:
+    """Measure the personalizer's top-1 accuracy over ``all`` clips and for each data set.
+
+    ``hits`` are those of :func:`retrieved`, if they are known already.
+    """
+    hits = retrieved(model, clips) if hits is None else hits
+    named = {ALL: hits}
+    for name in dict.fromkeys(clip.clip.set for clip in clips):
+        members = hits[[clip.clip.set == name for clip in clips]]
+        if not np.isnan(members).all():
+            named[set_row(name)] = members
     return {
-        name: {kind: _defined_mean(of.get(kind, ())) for kind in ("identity", "emotion")}
-        for name, of in hits.items()
+        name: {kind: _defined_mean(list(of)) for kind, of in zip(("identity", "emotion"), rows.T)}
+        for name, rows in named.items()
     }
 
 
 def summary_tables(
-    model: DiffusionTalker, clips: Sequence[LoadedClip], results: Sequence[ClipResult]
+    model: DiffusionTalker,
+    clips: Sequence[LoadedClip],
+    results: Sequence[ClipResult],
+    hits: npt.NDArray[np.float64] | None = None,
 ) -> dict[str, dict[str, Scores]]:
     """Make the tables of one model: ``sample``, ``mean`` (of several) and ``retrieval``.
 
@@ -173,7 +190,7 @@ def summary_tables(
     ``clips`` in it; no row where no clip has motion. The third is :func:`retrieval`'s.
     """
     tables = tables_of_groups(groups(results, model.config.identities))
-    return {**tables, "retrieval": retrieval(model, clips)}
+    return {**tables, "retrieval": retrieval(model, clips, hits)}
 
 
 def tables_of_groups(named: Mapping[str, Sequence[ClipResult]]) -> dict[str, dict[str, Scores]]:

@@ -1,6 +1,7 @@
 """Training batches: clips sampled, augmented, prepared and padded, ahead of time in a thread.
 
-What a batch holds depends on the seed and on the number of the update alone.
+What a batch holds depends on the seed and on the number of the update alone, and what is made of a
+clip on its place in the batch too: so several ranks can share a batch, each making its own clips.
 """
 
 from __future__ import annotations
@@ -24,11 +25,9 @@ from dtalk.motion.arkit import MIRROR
 from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
 from dtalk.training.augmentation import augment
+from dtalk.training.distributed import rank, ranks
 from dtalk.training.expressions import PROTOTYPES, posed
 from dtalk.utils.types import Array
-
-Varied = tuple[Array, Array | None]
-"""Sound ``[S]`` and, if there is a face, its motion ``[T, 52]``."""
 
 LARGE_VARIANTS = 8  # versions of a clip whose large features are kept, if nothing else is asked for
 UNLABELLED_VARIANTS = 2  # of speech without labels or motion, which is plenty as it is
@@ -37,13 +36,37 @@ AUDIO_ONLY_FRAMES = 240  # longer clips of sound only are cut to this
 
 
 @dataclass(frozen=True)
+class Share:
+    """The places that a rank's clips have in the batch that all ranks share.
+
+    rows: their places, among ``clips`` clips of which the first ``moving`` have motion.
+    """
+
+    rows: list[int]
+    moving: int
+    clips: int
+
+    @staticmethod
+    def of(moving: int, clips: int, rank: int = 0, ranks: int = 1) -> Share:
+        """Give every ``ranks``-th clip to a rank; all clips to each if some would get no motion."""
+        if moving < ranks:
+            return Share(list(range(clips)), moving, clips)
+        faces, sounds = range(moving)[rank::ranks], range(moving, clips)[rank::ranks]
+        return Share([*faces, *sounds], moving, clips)
+
+    def moving_rows(self) -> list[int]:
+        """Get the places of the rank's clips with motion."""
+        return [row for row in self.rows if row < self.moving]
+
+
+@dataclass(frozen=True)
 class Batch:
-    """A batch: clips with motion first, then clips of sound only.
+    """A batch, or a rank's share of one: clips with motion first, then clips of sound only.
 
     inputs: the encoder's, a tensor a clip; large: those of a first teacher, in distillation;
     lengths ``[B]`` in face frames; target ``[M, T, 52]`` standardised, of the M clips with motion;
     identity and emotion ``[B]``, -1 unknown; posed ``[B]``: the emotion laid over the face, -1
-    none.
+    none; share: which clips of the whole batch these are.
     """
 
     inputs: list[Tensor]
@@ -53,6 +76,7 @@ class Batch:
     identity: Tensor
     emotion: Tensor
     posed: Tensor
+    share: Share
 
 
 def shares(clips: Sequence[LoadedClip], balance: float) -> npt.NDArray[np.float64] | None:
@@ -113,11 +137,12 @@ class BatchMaker:
 
     def _make(self, update: int, moving: list[LoadedClip]) -> Batch:
         generator = np.random.default_rng([self._config.seed, 2, update])
-        extra = self._sample_without_motion(generator)
-        made = [self._vary(clip, self._version(clip, generator)) for clip in (*moving, *extra)]
-        made, poses = self._pose(made, [*moving, *extra], generator)
+        clips = [*moving, *self._sample_without_motion(generator)]
+        share = Share.of(len(moving), len(clips), rank(), ranks())
+        varied = [self._made(clips[row], update, row) for row in share.rows]
+        made, poses = [(sound, motion) for sound, motion, _ in varied], [p for *_, p in varied]
         targets = [torch.from_numpy(motion) for _, motion in made if motion is not None]
-        device, labels = self._model.device, [clip.clip for clip in (*moving, *extra)]
+        device, labels = self._model.device, [clips[row].clip for row in share.rows]
         lengths = [
             len(motion) if motion is not None else frame_count(len(sound)) for sound, motion in made
         ]
@@ -133,7 +158,14 @@ class BatchMaker:
             torch.tensor(lengths, device=device),
             self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
             *(torch.tensor(indices, device=device) for indices in (who, how, poses)),
+            share,
         )
+
+    def _made(self, clip: LoadedClip, update: int, row: int) -> tuple[Array, Array | None, int]:
+        """Make sound and motion of the clip at a place of a batch, and the index of its pose."""
+        generator = np.random.default_rng([self._config.seed, 5, update, row])
+        sound, motion = self._vary(clip, self._version(clip, generator))
+        return sound, *self._posed(sound, motion, clip, generator)
 
     def _sample_without_motion(self, generator: np.random.Generator) -> list[LoadedClip]:
         count = min(self._config.audio_only_batch, len(self._without_motion))
@@ -158,23 +190,19 @@ class BatchMaker:
             sound = sound[: round(AUDIO_ONLY_FRAMES * SAMPLE_RATE / FPS)]
         return sound, motion
 
-    def _pose(
-        self, made: list[Varied], clips: Sequence[LoadedClip], generator: np.random.Generator
-    ) -> tuple[list[Varied], list[int]]:
-        """Mirrored faces, some neutral ones with an emotion laid over them, and which, -1 none."""
-        poses = [UNKNOWN] * len(made)
-        for index, ((sound, motion), clip) in enumerate(zip(made, clips)):
-            if motion is None:
-                continue
-            if self._config.mirror and generator.random() < 0.5:
-                motion = np.ascontiguousarray(motion[:, MIRROR])
-            neutral = self._emotion_of(clip.clip) == NEUTRAL
-            if neutral and self._poses and generator.random() < self._config.posed:
-                emotion = self._poses[int(generator.integers(len(self._poses)))]
-                motion = posed(motion, sound, emotion, generator)
-                poses[index] = self._emotion[emotion]
-            made[index] = sound, motion
-        return made, poses
+    def _posed(
+        self, sound: Array, motion: Array | None, clip: LoadedClip, generator: np.random.Generator
+    ) -> tuple[Array | None, int]:
+        """Mirror a face, or lay an emotion over a neutral one; the emotion's index, -1 for none."""
+        if motion is None:
+            return None, UNKNOWN
+        if self._config.mirror and generator.random() < 0.5:
+            motion = np.ascontiguousarray(motion[:, MIRROR])
+        neutral = self._emotion_of(clip.clip) == NEUTRAL
+        if not (neutral and self._poses and generator.random() < self._config.posed):
+            return motion, UNKNOWN
+        emotion = self._poses[int(generator.integers(len(self._poses)))]
+        return posed(motion, sound, emotion, generator), self._emotion[emotion]
 
     def _emotion_of(self, label: Clip) -> str:
         """The label of a clip's emotion; neutral for the unlabelled ones of some sets."""

@@ -19,11 +19,11 @@ from dtalk.checkpoint import save_model
 from dtalk.config import DistillationConfig, ModelConfig
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation.benchmark import cost
-from dtalk.evaluation.evaluate import evaluate, summary_tables, write_figures
-from dtalk.heads.head import built_in
+from dtalk.evaluation.evaluate import write_figures
 from dtalk.inference import read_model
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.speech.encoders import CompressedEncoder
+from dtalk.training.distributed import rank
 from dtalk.training.linear_start import copy_bottom, fit_linear
 from dtalk.training.observer import Observer
 from dtalk.training.pseudo_labels import with_unlabelled
@@ -43,6 +43,7 @@ from dtalk.training.trainer import (
     load_data,
     refuse_existing,
 )
+from dtalk.training.validation import validation_tables
 
 TABLE_FILE = "rounds.json"
 
@@ -105,7 +106,8 @@ def distil(
     for stage in stages(DistillationRun(config, observer, command, data, teacher), students):
         student = stage.finish()
         figures.add(student, stage.config.out / MODEL_FILE)
-    save_model(student, config.out / MODEL_FILE, stage.about({}))
+    if rank() == 0:
+        save_model(student, config.out / MODEL_FILE, stage.about({}))
     return student
 
 
@@ -155,9 +157,10 @@ class _Figures:
     def add(self, model: DiffusionTalker, path: Path) -> None:
         """Evaluate a model whose file is ``path``, and measure its cost."""
         name = f"{model.name}@{model.config.steps}"
-        results = evaluate(model, self._clips, built_in())
-        measured = asdict(cost(model, path))
-        self.rows[name] = {**summary_tables(model, self._clips, results), "cost": measured}
+        tables = validation_tables(model, self._clips)
+        if rank() > 0:
+            return
+        self.rows[name] = {**tables, "cost": asdict(cost(model, path))}
         write_figures(self.rows, self._path)
         self._report(self.rows)
 

@@ -1,7 +1,8 @@
 """The training losses, each a small pure function that names its equation in the paper.
 
 Sequences are ``[B, T, C]`` with a boolean ``mask`` ``[B, T]`` that is true on real frames; padded
-frames change no loss.
+frames change no loss. Where several ranks share a batch, a rank's value is of its own clips, scaled
+so that the mean over the ranks is the loss of the whole batch (:mod:`.distributed`).
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dtalk.training.distributed import mean_count, mean_over_ranks
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Average ``values`` ``[B, T]`` over the frames where ``mask`` ``[B, T]`` is true.
+    """Average ``values`` over the frames where ``mask``, of the same shape, is true.
 
     No frame at all gives 0 (with a gradient path), so that a batch without motion is no special
     case.
     """
     weights = mask.to(values.dtype)
-    return (values * weights).sum() / weights.sum().clamp(min=1)
+    return (values * weights).sum() / mean_count(weights)
 
 
 def reconstruction(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -53,7 +56,7 @@ def contrast(audio: Tensor, library: Tensor, labels: Tensor, temperature: Tensor
     logits = audio @ library.T / temperature
     known = labels >= 0
     per_clip = functional.cross_entropy(logits, labels.clamp(min=0), reduction="none")
-    return (per_clip * known).sum() / known.sum().clamp(min=1)
+    return (per_clip * known).sum() / mean_count(known)
 
 
 def teacher_loss(
@@ -90,7 +93,7 @@ def weigh(sequence: Tensor, weight: Tensor) -> Tensor:
 
 
 def encoder_alignment(large: Tensor, small: Tensor, mask: Tensor) -> Tensor:
-    """Compute 1 - mean cosine of two encoders' features, ``[B, T, C]`` each (eq. 12)."""
+    """Compute 1 - mean cosine of two encoders' features, ``[..., C]`` each (eq. 12)."""
     return 1 - masked_mean(functional.cosine_similarity(large, small, dim=-1), mask)
 
 
@@ -99,15 +102,16 @@ def pooled_alignment(large: Tensor, small: Tensor) -> Tensor:
 
     Both are taken as deviations from the batch's mean of the large encoder's. Not in the paper.
     """
-    centre = large.mean(0)
-    return (1 - functional.cosine_similarity(large - centre, small - centre, dim=-1)).mean()
+    clips = mean_count(large.new_ones(len(large)))
+    centre = mean_over_ranks(large.sum(0)) / clips
+    return (1 - functional.cosine_similarity(large - centre, small - centre, dim=-1)).sum() / clips
 
 
 def personal_contrast(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """Compute InfoNCE of M clips' personalized features, teacher against student (eq. 14).
 
-    Both ``[M, D]``, of clips whose identities and emotions all differ; normalised here. Fewer than
-    two clips cannot be told apart: the loss is 0.
+    Both ``[M, D]``, of clips whose identities and emotions all differ, those of all ranks together;
+    normalised here. Fewer than two clips cannot be told apart: the loss is 0.
     """
     if len(teacher) < 2:
         return student.sum() * 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from dtalk.config import TrainingConfig
 from dtalk.diffusion import add_noise, time_grid
@@ -108,17 +109,26 @@ class Draw:
 
     @staticmethod
     def of(batch: Batch, steps: int, generator: torch.Generator, config: TrainingConfig) -> Draw:
-        """Sample on the CPU, so that a seed means the same everywhere."""
-        moving, device = len(batch.target), batch.target.device
-        choices = torch.rand(2, len(batch.lengths), generator=generator)
+        """Sample on the CPU, so that a seed means the same everywhere; for a share as for all."""
+        moving, device, share = batch.share.moving, batch.target.device, batch.share
+        choices = torch.rand(2, share.clips, generator=generator)
         with_audio = torch.rand(moving, generator=generator) >= config.audio_dropout
         # As evenly spread over a batch as they can be.
         spread = (torch.arange(moving) + torch.rand(moving, generator=generator)) / moving
         spread = spread[torch.randperm(moving, generator=generator)]
         # A draw just below 1 is rounded up to it in float32.
         step = (spread * steps).long().clamp(max=steps - 1)
-        noise = torch.randn(batch.target.shape, generator=generator)
-        return Draw(choices.to(device), with_audio.to(device), step.to(device), noise.to(device))
+        seeds = torch.randint(2**62, (moving,), generator=generator)
+        rows = share.moving_rows()
+        noise = pad_sequence(
+            [
+                torch.randn(length, COEFFICIENTS, generator=torch.Generator().manual_seed(seed))
+                for length, seed in zip(batch.lengths.tolist(), seeds[rows].tolist())
+            ],
+            batch_first=True,
+        )
+        drawn = (choices[:, share.rows], with_audio[rows], step[rows], noise)
+        return Draw(*(values.to(device) for values in drawn))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -17,6 +18,7 @@ from dtalk.data.clips import LoadedClip
 from dtalk.inference import predict
 from dtalk.model import DiffusionTalker
 from dtalk.training.batches import SPEECH
+from dtalk.training.distributed import gathered, rank, ranks, share
 from dtalk.training.expressions import PROTOTYPES, at_least_posed
 from dtalk.training.observer import Observer
 from dtalk.training.trainer import Data
@@ -43,8 +45,9 @@ def with_unlabelled(
     path, origin = config.out / GENERATED_FILE, _origin(teacher, spoken, config)
     motions = _read_generated(path, origin)
     if motions is None:
-        motions = generate(teacher, spoken, config, observer)
-        _write_generated(path, motions, origin)
+        motions = _together(generate(teacher, share(spoken), config, observer), spoken)
+        if rank() == 0:
+            _write_generated(path, motions, origin)
     moving = [
         dataclasses.replace(clip, coefficients=_expressive(clip, motion, config.seed))
         for clip, motion in zip(spoken, motions)
@@ -75,6 +78,17 @@ def generate(
         for clip, samples in drawn:
             motions[place[id(clip)]] = samples[0].astype(np.float16).astype(np.float32)
     return [motions[index] for index in range(len(clips))]
+
+
+def _together(motions: list[np.ndarray], clips: Sequence[LoadedClip]) -> list[np.ndarray]:
+    """Put together the motion ``[T, 52]`` of all clips, of which each rank has its share."""
+    if ranks() == 1:
+        return motions
+    ends = np.cumsum([clip.frames for clip in clips])
+    places = [np.arange(end - clip.frames, end) for clip, end in zip(clips, ends)]
+    own = torch.from_numpy(np.concatenate(share(places)).astype(np.int64))
+    whole = gathered(torch.from_numpy(np.concatenate(motions)), own, int(ends[-1]))
+    return np.split(whole.numpy(), ends[:-1])
 
 
 def _origin(

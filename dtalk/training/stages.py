@@ -17,6 +17,7 @@ from dtalk.model import DiffusionTalker, Enhancer, Library
 from dtalk.nn.frames import frame_mask
 from dtalk.training import losses
 from dtalk.training.batches import Batch, BatchMaker
+from dtalk.training.distributed import gathered, mean_count
 from dtalk.training.objective import (
     Draw,
     EncodedSpeech,
@@ -190,14 +191,20 @@ class Round(Stage):
         """Compute eq. 14 over clips of the batch whose identities and emotions all differ."""
         if "enhancer" in self.distillation.without:
             return predicted.new_zeros(())
-        moving = len(predicted)
-        chosen = pairwise_different(
-            batch.identity[:moving].tolist(), batch.emotion[:moving].tolist()
+        moving, rows = len(predicted), batch.share.moving_rows()
+        places = torch.tensor(rows, device=predicted.device)
+        labels = torch.stack([batch.identity[:moving], batch.emotion[:moving]], 1).float()
+        who, how = gathered(labels, places, batch.share.moving).long().T.tolist()
+        chosen = pairwise_different(who, how)
+        own = [index for index, row in enumerate(rows) if row in chosen]
+        to = torch.tensor([chosen.index(rows[index]) for index in own], device=predicted.device)
+        mask = frame_mask(batch.lengths[:moving], predicted.shape[1])[own]
+        features = (
+            self.enhancer(by_teacher.embedding[own], target[own], mask),
+            self.enhancer(encoded.embedding[own], predicted[own], mask),
         )
-        mask = frame_mask(batch.lengths[:moving], predicted.shape[1])[chosen]
         return losses.personal_contrast(
-            self.enhancer(by_teacher.embedding[chosen], target[chosen], mask),
-            self.enhancer(encoded.embedding[chosen], predicted[chosen], mask),
+            *(gathered(found, to.long(), len(chosen)) for found in features),
             self.distillation.enhancer_temperature,
         )
 
@@ -248,16 +255,15 @@ def target_of(
 
 def alignment(large: EncodedSpeech, small: EncodedSpeech, batch: Batch) -> Tensor:
     """Compute eq. 12 over all clips of a batch, those of sound only included."""
-    parts = parts_of(batch)
-    per_part = [
-        losses.encoder_alignment(a, b, frame_mask(batch.lengths[p], b.shape[1])) * _frames(batch, p)
-        for a, b, p in zip(large.features, small.features, parts)
+    masks = [
+        frame_mask(batch.lengths[part], features.shape[1])
+        for part, features in zip(parts_of(batch), small.features)
     ]
-    return sum(per_part[1:], per_part[0]) / _frames(batch, slice(None))
-
-
-def _frames(batch: Batch, part: slice) -> Tensor:
-    return batch.lengths[part].sum()
+    # Padded apart, and yet one mean: ranks without clips of sound only take part in it too.
+    return losses.encoder_alignment(
+        *(torch.cat([x.flatten(0, 1) for x in each]) for each in (large.features, small.features)),
+        torch.cat([mask.flatten() for mask in masks]),
+    )
 
 
 def matching(
@@ -282,4 +288,5 @@ def _divergence(mine: Library, audio: Tensor, theirs: Library, by_teacher: Tenso
     if not mine.labels or mine.labels != theirs.labels:
         return audio.new_zeros(())
     wanted, found = theirs.match(by_teacher), mine.match(audio)
-    return nn.functional.kl_div(found.clamp(min=1e-8).log(), wanted, reduction="batchmean")
+    total = nn.functional.kl_div(found.clamp(min=1e-8).log(), wanted, reduction="sum")
+    return total / mean_count(audio.new_ones(len(audio)))

@@ -18,6 +18,7 @@ from dtalk.model import DiffusionTalker
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
 from dtalk.speech.pretrained import load_large_encoder
+from dtalk.training.distributed import ranks, share, wait_for_all
 from dtalk.utils.devices import device_of
 
 MINIMUM_STD = 0.02  # channels that never move would else be scaled up without bound
@@ -110,11 +111,18 @@ def new_model(model_config: ModelConfig, config: TrainingConfig) -> DiffusionTal
 
 @torch.no_grad()
 def standardise_features(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
-    """Measure mean and spread of a large encoder's channels on some of the clips."""
+    """Measure mean and spread of a large encoder's channels on some of the clips.
+
+    Each rank encodes its share of them; then all read all from the cache.
+    """
     encoder = model.encoder
     if not isinstance(encoder, AdaptedEncoder):
         return
     chosen = clips[:: max(1, len(clips) // STANDARDISED_CLIPS)]
+    if ranks() > 1:
+        for clip in share(chosen):
+            encoder.prepare(torch.from_numpy(clip.waveform))
+        wait_for_all()
     features = torch.cat([encoder.prepare(torch.from_numpy(clip.waveform)) for clip in chosen])
     encoder.mean.copy_(features.mean(0))
     encoder.std.copy_(features.std(0).clamp(min=1e-3))

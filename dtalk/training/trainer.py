@@ -9,10 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,16 +24,19 @@ from dtalk.config import ModelConfig, TrainingConfig
 from dtalk.data.clips import LoadedClip, few, in_pieces, labels_of, load_clips, select
 from dtalk.data.index import read_index
 from dtalk.errors import CheckpointError, DataError
-from dtalk.evaluation.evaluate import evaluate, summary_tables, without_nan
+from dtalk.evaluation.evaluate import without_nan
 from dtalk.evaluation.scoring import Scores
 from dtalk.heads.head import built_in
 from dtalk.model import DiffusionTalker
 from dtalk.training.batches import Batch, BatchMaker
+from dtalk.training.distributed import mean_over_ranks, parallel, rank
+from dtalk.training.interrupts import held_interrupts
 from dtalk.training.linear_start import start_linear
 from dtalk.training.objective import Grams, losses_of
 from dtalk.training.observer import Observer
 from dtalk.training.starting import load_compatible, new_model, standardise_features, statistics
 from dtalk.training.unlabelled import read_speech
+from dtalk.training.validation import validation_tables
 from dtalk.utils.files import atomic_path
 from dtalk.utils.settings import with_new_names
 from dtalk.utils.types import Progress
@@ -47,32 +48,8 @@ LOG_FILE = "metrics.jsonl"
 FINAL_RATE = 0.02  # of the learning rate, at the last update
 WARM_UP = 100  # updates
 
-
-class _HeldInterrupts:
-    """A handler that holds Ctrl-C back until weights, average and update number agree."""
-
-    def __init__(self) -> None:
-        self.met = False
-
-    def note(self, *_: object) -> None:
-        self.met = True
-
-    def raise_if_any(self) -> None:
-        if self.met:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def _held_interrupts() -> Iterator[_HeldInterrupts]:
-    held = _HeldInterrupts()
-    if threading.current_thread() is not threading.main_thread():
-        yield held  # only the main thread may, and need, handle signals
-        return
-    before = signal.signal(signal.SIGINT, held.note)
-    try:
-        yield held
-    finally:
-        signal.signal(signal.SIGINT, before)
+Losses = dict[str, Tensor]
+"""The loss that is minimised, ``total``, and its parts, scalars."""
 
 
 class Average:
@@ -104,8 +81,25 @@ class Data:
     validation: list[LoadedClip]
 
 
+class Objective(nn.Module):
+    """What is trained, and its losses: the call that ranks share is of one module."""
+
+    def __init__(
+        self, parts: Sequence[nn.Module], losses: Callable[[Batch, torch.Generator], Losses]
+    ) -> None:
+        super().__init__()
+        self.parts, self._losses = nn.ModuleList(parts), losses
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Compute ``total``, through which gradients pass, and its parts."""
+        parts = self._losses(batch, generator)
+        return {name: part if name == "total" else part.detach() for name, part in parts.items()}
+
+
 class Trainer:
     """One training run and its state on disk.
+
+    Several ranks (:mod:`.distributed`) train the same model, and rank 0 writes.
 
     ``helpers`` are trained beside the model and saved with the run's state, not with the model.
     """
@@ -127,6 +121,9 @@ class Trainer:
         if config.linear_start:
             self.model.encoder.requires_grad_(False)
         self.helpers = nn.ModuleDict(helpers)
+        self.objective = parallel(
+            Objective([self.model, self.helpers], lambda *drawn: self.losses(*drawn))
+        )
         self._weigh_regions()
         self.average = Average(self.model, config.ema)
         self.update = 0
@@ -167,7 +164,7 @@ class Trainer:
         """Make the source of batches for :attr:`model`."""
         return BatchMaker(self.data.train, self.model, self.config)
 
-    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         """Compute ``total``, which is minimised, and its parts."""
         return losses_of(self.model, batch, self.grams, generator, self.config)
 
@@ -177,13 +174,13 @@ class Trainer:
         self.grams = Grams.of(built_in(), mean, std, self.covariance, self.model.device)
 
     def run(self) -> None:
-        """Train to the end, validating and saving on the way; Ctrl-C saves and stops."""
+        """Train to the end, validating and saving on the way; ctrl-C or SIGTERM saves and stops."""
         self._start()
         saved = started = time.monotonic()
         before, first = self.seconds, self.update
         source = self.batches(self.update)
         parts: dict[str, float] = {}
-        with _held_interrupts() as interrupts, self._saving(), closing(source):
+        with held_interrupts() as interrupts, self._saving(), closing(source):
             while self.update < self.config.updates:
                 parts = self.step(next(source))
                 self.seconds = before + time.monotonic() - started
@@ -210,24 +207,24 @@ class Trainer:
         number = self.config.seed * 1_000_003 + self.update
         generator = torch.Generator().manual_seed(number)
         # Dropout draws from the global generator, which therefore is seeded here too.
-        torch.manual_seed(number)
+        torch.manual_seed(number + (rank() << 48))
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.update, self.config)
-        parts = self.losses(batch, generator)
+        parts = self.objective(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
         parts["total"].backward()
         nn.utils.clip_grad_norm_(self.weights(), self.config.clip_gradient)
         self.optimizer.step()
         self.update += 1
         self.average.update(self.model, self.update)
-        return {name: float(value.detach()) for name, value in parts.items()}
+        values = mean_over_ranks(torch.stack([part.float() for part in parts.values()]))
+        return dict(zip(parts, values.tolist()))
 
     def validate(self, parts: dict[str, float]) -> None:
         """Score the averaged weights on the validation split; keep them if they are the best."""
         model = self.averaged()
-        results = evaluate(model, self.data.validation, built_in())
-        assessed = summary_tables(model, self.data.validation, results)
+        assessed = validation_tables(model, self.data.validation)
         tables, found = assessed["sample"], assessed["retrieval"]["all"]
         retrieved = {"retrieval": assessed["retrieval"]}
         if not tables:
@@ -237,7 +234,8 @@ class Trainer:
         self.log({"update": self.update, "losses": parts, "validation": tables} | retrieved)
         if tables["all"]["lve"] < self.best:
             self.best = tables["all"]["lve"]
-            save_model(model, self.config.out / BEST_FILE, self.about(tables))
+            if rank() == 0:
+                save_model(model, self.config.out / BEST_FILE, self.about(tables))
 
     def averaged(self) -> DiffusionTalker:
         """Copy the model with the averaged weights, in evaluation mode."""
@@ -247,6 +245,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the averaged model and the whole training state, each atomically."""
+        if rank() > 0:
+            return
         save_model(self.averaged(), self.config.out / MODEL_FILE, self.about({}))
         state = {
             "update": self.update,
@@ -325,6 +325,8 @@ class Trainer:
 
     def log(self, entry: dict[str, Any]) -> None:
         """Add a line to the log of the run."""
+        if rank() > 0:
+            return
         with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(entry)) + "\n")
 

@@ -24,7 +24,7 @@ from dtalk.evaluation.scoring import Geometry
 from dtalk.heads.head import built_in
 from dtalk.model import Library
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.training.batches import Batch
+from dtalk.training.batches import Batch, Share
 from dtalk.training.objective import (
     Draw,
     Grams,
@@ -44,9 +44,10 @@ CLIPS, FRAMES, STEPS = 4, 3, 8
 
 def batch() -> Batch:
     """Clips with motion, all alike: only what is drawn for them can differ."""
+    share = Share.of(CLIPS, CLIPS)
     unknown = torch.full((CLIPS,), -1)
     lengths = torch.full((CLIPS,), FRAMES)
-    return Batch([], [], lengths, torch.zeros(CLIPS, FRAMES, 52), *[unknown] * 3)
+    return Batch([], [], lengths, torch.zeros(CLIPS, FRAMES, 52), *[unknown] * 3, share)
 
 
 def steps_of(seed: int) -> Tensor:
