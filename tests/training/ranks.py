@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from helpers import Recorder, distillation_config, training_config
 
-from dtalk.training.distillation import distil
+from dtalk.evaluation import benchmark
+from dtalk.training import distillation
 from dtalk.training.distributed import any_rank, gathered, joined, mean_count, rank, wait_for_all
 from dtalk.training.trainer import Trainer
 
@@ -64,6 +66,7 @@ def gradient_of_gathered() -> dict:
 def main(folder: Path) -> None:
     """Do it all, and leave what was found in a file of the rank."""
     torch.set_num_threads(1)
+    distillation.cost = functools.partial(benchmark.cost, seconds=0.1)
     data, found = folder / "data", dict[str, Any]()
     with joined("cpu"):
         found["weights"] = train(data, folder / "whole").model.state_dict()
@@ -75,7 +78,7 @@ def main(folder: Path) -> None:
         found["count"] = [mean_count(torch.tensor([rank() == 1])), mean_count(torch.tensor(0))]
         config = distillation_config(data, folder / "student", folder / "teacher.safetensors")
         config = dataclasses.replace(config, speech=(data,), steps=1, updates=2)
-        found["student"] = distil(config, Recorder()).state_dict()
+        found["student"] = distillation.distil(config, Recorder()).state_dict()
         torch.save(found, folder / f"rank{rank()}.pt")
 
 
