@@ -1,8 +1,9 @@
 """Checkpoints: one safetensors file that describes itself.
 
 The metadata key ``dtalk`` holds a json with the format version, the model's configuration (labels
-of both libraries included), the coefficient names, the licence, and how it was trained. Nothing in
-a checkpoint can run code.
+of both libraries included), the coefficient names, the licence, and how it was trained; exported
+graphs hold the same. Nothing in a checkpoint can run code. What a file says of itself is read
+without torch.
 """
 
 from __future__ import annotations
@@ -10,33 +11,39 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
-from torch.overrides import TorchFunctionMode
 
 from dtalk.config import ModelConfig
 from dtalk.errors import CheckpointError, DtalkError, one_line
-from dtalk.model import DiffusionTalker
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.utils.files import atomic_path
 from dtalk.utils.settings import with_new_names
 
+if TYPE_CHECKING:
+    import torch
+
+    from dtalk.model import DiffusionTalker
+
 FORMAT_VERSION = 2
-_KEY = "dtalk"
-_FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 # What building a network lets out where its settings do not fit together.
 _MISFITS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 _SPARE = 1 << 22  # numbers that building a model may use besides those that its file holds
+
+KEY = "dtalk"
+"""Of the json among the metadata."""
+
+Description = dict[str, Any]
+"""That json."""
 
 
 def save_model(
     model: DiffusionTalker,
     path: Path,
-    about: dict[str, Any] | None = None,
+    about: Description | None = None,
     half: bool = False,
 ) -> None:
     """Write a model; ``about`` (json) is its provenance: command, data, licence, figures.
@@ -46,6 +53,9 @@ def save_model(
     Raises:
         DtalkError: the place cannot be written.
     """
+    import torch
+    from safetensors.torch import save as serialise
+
     description = {
         "format_version": FORMAT_VERSION,
         "config": dataclasses.asdict(model.config),
@@ -59,10 +69,10 @@ def save_model(
     }
     with atomic_path(path) as temporary:
         # Not save_file, which makes files that only their owner may read.
-        temporary.write_bytes(serialise(tensors, {_KEY: json.dumps(description)}))
+        temporary.write_bytes(serialise(tensors, {KEY: json.dumps(description)}))
 
 
-def read_description(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> Description:
     """Read the json in a checkpoint's metadata; check its version and its coefficients.
 
     Raises:
@@ -73,10 +83,22 @@ def read_description(path: Path) -> dict[str, Any]:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"cannot load {path}: it {what}; name a .safetensors file")
     try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-        description = json.loads(text) if text else None
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(KEY)
     except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
+    return parsed_description(text, path)
+
+
+def parsed_description(text: str | None, path: Path) -> Description:
+    """Parse the description in the metadata of the file ``path``, and check it.
+
+    Raises:
+        CheckpointError: none, damaged, of another format version or with other coefficients.
+    """
+    try:
+        description = json.loads(text) if text else None
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
     if not isinstance(description, dict):
         raise CheckpointError(f"cannot load {path}: it is no dtalk model (no description in it)")
@@ -90,30 +112,58 @@ def read_description(path: Path) -> dict[str, Any]:
     return description
 
 
-def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalker:
-    """Load the model of a checkpoint, in evaluation mode.
+def checksum(path: Path) -> str:
+    """Compute the CRC-32 of a file, eight hexadecimal digits.
 
     Raises:
-        CheckpointError: as :func:`read_description`, or tensors that do not fit its configuration.
+        CheckpointError: it cannot be read.
     """
-    description = read_description(path)
+    try:
+        return f"{zlib.crc32(path.read_bytes()):08x}"
+    except OSError as error:
+        raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
+
+
+def config_of(description: Description, path: Path) -> ModelConfig:
+    """Get the configuration in the description of the file ``path``.
+
+    Raises:
+        CheckpointError: it lacks settings, or has some that this dtalk does not know.
+    """
     try:
         settings: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in with_new_names(ModelConfig, description["config"]).items()
         }
-        unknown = sorted(
-            settings.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
-        )
+        known = {field.name for field in dataclasses.fields(ModelConfig)}
+        unknown = sorted(settings.keys() - known)
         if unknown:
             raise ValueError(f"{unknown[0]} means nothing to this dtalk; a newer one may know it")
-        config = ModelConfig(**settings)
-        with _Budget(_numbers_in(path) + _SPARE):
+        return ModelConfig(**settings)
+    except (DtalkError, *_MISFITS) as error:
+        raise _bad_configuration(path, error) from error
+
+
+def _bad_configuration(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"cannot load {path}: bad configuration: {one_line(error)}")
+
+
+def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalker:
+    """Load the model of a checkpoint, in evaluation mode.
+
+    Raises:
+        CheckpointError: as :func:`read_description` and :func:`config_of`, or tensors that do not
+            fit the configuration.
+    """
+    from dtalk.model import DiffusionTalker
+    from dtalk.nn.budget import Budget
+
+    config = config_of(read_description(path), path)
+    try:
+        with Budget(_numbers_in(path) + _SPARE):
             model = DiffusionTalker(config)
     except (DtalkError, *_MISFITS) as error:
-        raise CheckpointError(
-            f"cannot load {path}: bad configuration: {one_line(error)}"
-        ) from error
+        raise _bad_configuration(path, error) from error
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -122,27 +172,6 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
     _check_tensors(model, tensors, path)
     model.load_state_dict(tensors)
     return model.to(device).eval()
-
-
-class _Budget(TorchFunctionMode):
-    """Stops the building of a model that needs more numbers than its file can hold.
-
-    A few bytes of settings could else fill the memory before the first tensor is compared.
-    """
-
-    def __init__(self, numbers: int) -> None:
-        super().__init__()
-        self._left = numbers
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        made = func(*args, **(kwargs or {}))
-        if func in _FACTORIES:  # empty ones take no memory before they are filled
-            self._left -= made.numel()
-            if self._left < 0:
-                raise ValueError("its settings are those of a larger model than its tensors")
-        return made
 
 
 def _numbers_in(path: Path) -> int:

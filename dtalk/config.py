@@ -39,6 +39,7 @@ SAMPLERS = ("ddim", "ancestral")
 PRECISIONS = ("float32", "bfloat16")
 CAMERAS = ("front", "three-quarter")
 LIBRARIES = ("identity", "emotion")
+ENGINES = (AUTO, "onnx", "torch")
 PARTS = (*LIBRARIES, "enhancer", "distillation", "compression")
 
 
@@ -155,6 +156,15 @@ class RuntimeOptions(Settings):
     threads: int | None = setting(None, "CPU threads [all]", least=1, most=MOST_THREADS)
     weights: Path | None = setting(
         None, "model file, or student or teacher for one that ships [student]", group=EVERYDAY
+    )
+
+
+@dataclass(frozen=True)
+class EngineOptions(RuntimeOptions):
+    """The same, where ONNX Runtime may compute instead of torch."""
+
+    engine: str = setting(
+        AUTO, "what computes: onnx, torch, or auto: onnx where the model has a graph", ENGINES
     )
 
 

@@ -1,15 +1,17 @@
-"""Inference: speech files to motion, for ``dtalk animate`` and ``dtalk.animate``."""
+"""Inference: speech files to motion, for ``dtalk animate`` and ``dtalk.animate``.
+
+Two engines compute the same: torch, and ONNX Runtime where a model has a graph beside its file;
+the second imports no torch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
 from dtalk.checkpoint import load_model
 from dtalk.config import (
@@ -17,22 +19,52 @@ from dtalk.config import (
     CACHE_GIGABYTES,
     DEFAULT_OPTIONS,
     AnimationOptions,
+    EngineOptions,
+    ModelConfig,
     RuntimeOptions,
 )
-from dtalk.data.clips import LoadedClip
+from dtalk.engine.graph import Graph
+from dtalk.engine.talker import GraphTalker
 from dtalk.errors import CheckpointError, DtalkError
-from dtalk.model import NEUTRAL, Animation, DiffusionTalker, clip_noise
+from dtalk.motion.animation import Animation
 from dtalk.motion.curves import Motion
 from dtalk.speech.audio import load_audio
-from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
-from dtalk.speech.pretrained import load_large_encoder
-from dtalk.utils.devices import device_of
+from dtalk.utils.labels import NEUTRAL
 from dtalk.utils.settings import with_new_names
-from dtalk.utils.types import Array, Progress
+from dtalk.utils.types import Array
+
+if TYPE_CHECKING:
+    from dtalk.model import DiffusionTalker
 
 DEFAULT_WEIGHTS = "student.safetensors"
+GRAPH_SUFFIX = ".onnx"
 SHIPPED = ("student", "teacher")
 """Names that stand for the models in the weights folder."""
+
+
+class Talker(Protocol):
+    """A model that animates, on either engine."""
+
+    config: ModelConfig
+    name: str
+
+    def with_config(self, **changes: Any) -> Talker:
+        """A view of the same weights with other settings, which must not touch the network."""
+        ...
+
+    def animate(
+        self,
+        waveform: Array,
+        identity: str | None = None,
+        emotion: str | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        temperature: float = 1.0,
+        emotion_strength: float | None = None,
+        sampler: str = "ddim",
+    ) -> Animation:
+        """Coefficients for one clip; see :meth:`dtalk.model.DiffusionTalker.animate`."""
+        ...
 
 
 def load(
@@ -100,6 +132,10 @@ def read_model(
     cache_gigabytes: float = CACHE_GIGABYTES,
 ) -> DiffusionTalker:
     """Read a model from its file and attach its large encoder, if any; see :func:`load`."""
+    from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
+    from dtalk.speech.pretrained import load_large_encoder
+    from dtalk.utils.devices import device_of
+
     model = load_model(path, device_of(device))
     model.name = path.stem
     config = model.config
@@ -115,8 +151,67 @@ def read_model(
     return model
 
 
+def load_talker(runtime: EngineOptions, options: AnimationOptions = DEFAULT_OPTIONS) -> Talker:
+    """A model on the engine asked for; ``auto`` takes ONNX Runtime where it can do the options.
+
+    Raises:
+        CheckpointError: see :func:`load`; or the engine cannot do what is asked.
+        DataError: no such device.
+    """
+    path = model_path(runtime.weights)
+    if runtime.engine == "torch":
+        if path.suffix == GRAPH_SUFFIX:
+            raise CheckpointError(f"{path} is a graph, which runs on --engine onnx")
+        return _torch_talker(runtime, "--engine torch")
+    found = _graph_talker(path, runtime, options)
+    if isinstance(found, GraphTalker):
+        return found
+    if runtime.engine == "onnx":
+        raise CheckpointError(f"cannot use --engine onnx: {found}")
+    return _torch_talker(runtime, found)
+
+
+def graph_path(path: Path) -> Path:
+    """Where the graph of a model file lies: beside it, under the same name."""
+    return path.parent / f"{path.stem}{GRAPH_SUFFIX}"  # a folder has no suffix to replace
+
+
+def _graph_talker(
+    path: Path, runtime: EngineOptions, options: AnimationOptions
+) -> GraphTalker | str:
+    """The graph of a model file, or why it is of no use here."""
+    graph = graph_path(path)
+    if not graph.is_file():
+        return f"{path} has no graph beside it; make one with dtalk export {path}"
+    if runtime.device != "cpu":
+        return f"graphs run on the CPU, not on {runtime.device}"
+    talker = _load_graph(graph, graph.stat().st_mtime_ns, runtime.threads)
+    if obstacle := talker.obstacle(options.steps, options.sampler):
+        return obstacle
+    if path != graph and path.is_file() and not talker.graph.is_of(path):
+        return f"{graph} was made from another {path.name}; dtalk export --force {path} renews it"
+    return talker
+
+
+@lru_cache(maxsize=2)
+def _load_graph(path: Path, changed: int, threads: int | None) -> GraphTalker:
+    """Kept for the next call, as long as the file does not change."""
+    return GraphTalker(Graph(path, threads))
+
+
+def _torch_talker(runtime: EngineOptions, reason: str) -> DiffusionTalker:
+    """The model in torch, which is needed for ``reason``."""
+    try:
+        import torch
+    except ImportError as error:
+        raise CheckpointError(f"torch is not installed, but needed: {reason}") from error
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    return shared_model(runtime)
+
+
 def animate_waveform(
-    model: DiffusionTalker,
+    model: Talker,
     waveform: Array,
     options: AnimationOptions = DEFAULT_OPTIONS,
     audio: str = "",
@@ -150,7 +245,7 @@ def animate_waveform(
     )
 
 
-def _sampled(model: DiffusionTalker, waveform: Array, options: AnimationOptions) -> Animation:
+def _sampled(model: Talker, waveform: Array, options: AnimationOptions) -> Animation:
     return model.animate(
         waveform,
         None if options.identity == AUTO else options.identity,
@@ -171,9 +266,7 @@ def _doubt(made: Animation, threshold: float) -> str:
     return f"emotion neutral, for {made.emotion} is only {share:.0%} probable"
 
 
-def animate_file(
-    model: DiffusionTalker, path: Path, options: AnimationOptions = DEFAULT_OPTIONS
-) -> Motion:
+def animate_file(model: Talker, path: Path, options: AnimationOptions = DEFAULT_OPTIONS) -> Motion:
     """Animate a speech file.
 
     Raises:
@@ -188,6 +281,7 @@ def animate(
     *,
     weights: str | Path | None = None,
     device: str = "cpu",
+    engine: str = AUTO,
     **options: Any,
 ) -> Motion:
     """Animate speech, a file or 16 kHz mono float32 samples ``[S]``: 52 ARKit curves, 30 frames/s.
@@ -195,6 +289,7 @@ def animate(
     Args:
         speech: the file or the samples.
         weights, device: see :func:`load`.
+        engine: ``onnx``, ``torch``, or ``auto`` for the first where the model has a graph.
         options: any of the settings of :class:`.AnimationOptions`: ``identity``, ``emotion``,
             ``emotion_strength``, ``seed``, ``steps``, ``temperature``, ``sampler``,
             ``close_in_silence``, ``track``, ``channel``.
@@ -202,10 +297,9 @@ def animate(
     Raises:
         DtalkError: the speech cannot be used, a label is unknown, the weights cannot be loaded.
     """
-    model = shared_model(
-        RuntimeOptions(weights=None if weights is None else Path(weights), device=device)
-    )
     chosen = AnimationOptions(**with_new_names(AnimationOptions, options))
+    place = None if weights is None else Path(weights)
+    model = load_talker(EngineOptions(weights=place, device=device, engine=engine), chosen)
     if isinstance(speech, (str, Path)):
         return animate_file(model, Path(speech), chosen)
     samples = np.asarray(speech)
@@ -245,58 +339,3 @@ def weights_path(name: str) -> Path:
         shipped = ", ".join(sorted(file.name for file in path.parent.glob("*.safetensors")))
         raise CheckpointError(f"no shipped model {name} in {path.parent}; there: {shipped or None}")
     return path
-
-
-BATCH_FRAMES = 4000
-
-
-@torch.inference_mode()
-def predict(
-    model: DiffusionTalker,
-    clips: Sequence[LoadedClip],
-    seeds: Sequence[int],
-    steps: int | None = None,
-    progress: Progress | None = None,
-    sampler: str = "ddim",
-) -> Iterator[tuple[LoadedClip, Array]]:
-    """Predict samples ``[len(seeds), T, 52]`` for every clip, everything inferred from the sound.
-
-    Equal to :meth:`DiffusionTalker.animate` with the same seed, but batched by length.
-    """
-    done = 0
-    for group in by_length(clips):
-        lengths = torch.tensor([clip.frames for clip in group], device=model.device)
-        features = model.features([clip.waveform for clip in group], lengths)
-        embedding = model.personalizer(*model.infer_weights(features, lengths))
-        denoise = model.denoiser(features, embedding, lengths)
-        count = model.config.steps if steps is None else steps
-        sampled = [
-            model.sample(denoise, _padded_noise(group, seed, count, sampler), count, sampler)
-            for seed in seeds
-        ]
-        for clip, samples in zip(group, torch.stack(sampled, 1)):
-            finished = model.finish(samples[:, : clip.frames], clip.waveform, seeds)
-            yield clip, finished.cpu().numpy()
-        done += len(group)
-        if progress:
-            progress(done, len(clips))
-
-
-def by_length(clips: Sequence[LoadedClip]) -> Iterator[list[LoadedClip]]:
-    """Group clips of about equal length, at most ``BATCH_FRAMES`` padded frames a group."""
-    group: list[LoadedClip] = []
-    for clip in sorted(clips, key=lambda clip: clip.frames):
-        if group and clip.frames * (len(group) + 1) > BATCH_FRAMES:
-            yield group
-            group = []
-        group.append(clip)
-    if group:
-        yield group
-
-
-def _padded_noise(clips: Sequence[LoadedClip], seed: int, steps: int, sampler: str) -> torch.Tensor:
-    """Sample the clips' own noise ``[N, B, T, 52]``, padded with zeros."""
-    noises = [clip_noise(clip.waveform, clip.frames, seed, steps, sampler) for clip in clips]
-    frames_first = [noise.transpose(0, 1) for noise in noises]
-    padded = torch.nn.utils.rnn.pad_sequence(frames_first)  # [T, B, N, 52]
-    return padded.permute(2, 1, 0, 3)

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,28 +23,23 @@ from torch.nn import functional
 
 from dtalk.config import ModelConfig
 from dtalk.diffusion import Denoiser, guided, sample_ancestral, sample_ddim, schedule
-from dtalk.errors import CheckpointError, DataError
-from dtalk.motion.arkit import (
-    ARKIT_NAMES,
-    LIDS,
-    MOUTH_CHANNELS,
-    OPEN_LIDS,
-    UPPER_FACE_CHANNELS,
-)
-from dtalk.motion.curves import FPS
-from dtalk.motion.idle import blinks
+from dtalk.errors import CheckpointError
+from dtalk.motion.animation import Animation
+from dtalk.motion.arkit import ARKIT_NAMES, MOUTH_CHANNELS, UPPER_FACE_CHANNELS
+from dtalk.motion.noise import noise_seed
 from dtalk.nn.fast_rnn import FastGRU
 from dtalk.nn.frames import frame_mask
 from dtalk.nn.recurrent import parallel_directions, run_recurrent
 from dtalk.speech.audio import frame_count
 from dtalk.speech.encoders import AdaptedEncoder, CompressedEncoder, build_encoder
 from dtalk.speech.feature_cache import FeatureCache
+from dtalk.speech.finishing import finished
 from dtalk.speech.pretrained import LargeEncoder
-from dtalk.speech.voice_activity import close_in_silence
+from dtalk.utils.labels import NEUTRAL as NEUTRAL
+from dtalk.utils.labels import check_label, label_of, probability_of
 from dtalk.utils.types import Array
 
 COEFFICIENTS = len(ARKIT_NAMES)
-NEUTRAL = "neutral"
 UNKNOWN = -1
 """The label of a clip whose identity or emotion is not known; it has a library entry of its own."""
 
@@ -147,13 +140,18 @@ class Library(nn.Module):
         Raises:
             DataError: the message lists the labels there are.
         """
-        if label not in self.labels:
-            known = ", ".join(self.labels) or "none"
-            raise DataError(f"unknown {kind} {label!r}; this model knows: {known}")
+        check_label(self.labels, label, kind)
 
     def label_of(self, weights: Tensor) -> str:
         """Get the label of the largest of the weights ``[M + 1]``; empty for "unknown"."""
-        return (*self.labels, "")[int(weights.argmax())]
+        return label_of(self.labels, int(weights.argmax()))
+
+    def probability_of(self, match: Tensor, weights: Tensor) -> float | None:
+        """Get the probability, of those in ``match`` ``[M]``, of the label of the largest weight.
+
+        None if that is "unknown".
+        """
+        return probability_of(self.labels, match.tolist(), int(weights.argmax()))
 
     def tokens(self, weights: Tensor) -> Tensor:
         """Average entries by weights: ``[B, M + 1]`` -> ``[B, K, D]``."""
@@ -311,23 +309,6 @@ class MotionDecoder(nn.Module):
         return guide + self.linear(deviation, step) + self.output(hidden)
 
 
-@dataclass(frozen=True)
-class Animation:
-    """The result of :meth:`DiffusionTalker.animate`.
-
-    Attributes:
-        coefficients: float32 ``[T, 52]`` in [0, 1].
-        identity, emotion: labels that they were sampled with; empty for "unknown".
-        identity_confidence, emotion_confidence: probabilities of labels that were inferred.
-    """
-
-    coefficients: Array
-    identity: str
-    emotion: str
-    identity_confidence: float | None = None
-    emotion_confidence: float | None = None
-
-
 class DiffusionTalker(nn.Module):
     """Speech encoder, personalizer and motion decoder (sections II-B and II-C)."""
 
@@ -399,23 +380,12 @@ class DiffusionTalker(nn.Module):
         """Convert standardised values to coefficients, clamped to [0, 1]."""
         return (standardised * self.std + self.mean).clamp(0, 1)
 
-    def finish(self, standardised: Tensor, waveform: Array, seeds: Sequence[int]) -> Tensor:
-        """One sample a seed ``[N, T, 52]`` -> coefficients in [0, 1].
-
-        If the configuration says so, the mouth is closed where the sound is silent, and the lids
-        move in blinks alone.
-        """
-        coefficients = self.denormalise(standardised)
-        if self.config.close_in_silence:
-            coefficients = close_in_silence(coefficients, waveform)
-        if self.config.blinks:
-            for sample, seed in zip(coefficients, seeds):
-                times = (torch.arange(len(sample)).numpy() + 0.5) / FPS
-                shut = torch.from_numpy(blinks(times, blink_generator(waveform, seed)))
-                sample[:, LIDS] = torch.maximum(
-                    sample[:, LIDS].clamp(max=OPEN_LIDS), shut[:, None].to(sample)
-                )
-        return coefficients
+    def finish(self, standardised: Tensor, waveform: Array, seeds: Sequence[int]) -> Array:
+        """One sample a seed ``[N, T, 52]`` -> coefficients in [0, 1]; see :func:`.finished`."""
+        coefficients = self.denormalise(standardised).cpu().numpy()
+        return np.stack(
+            [finished(c, waveform, seed, self.config) for c, seed in zip(coefficients, seeds)]
+        )
 
     def features(self, waveforms: Sequence[Array], lengths: Tensor) -> Tensor:
         """Compute F_a ``[B, T, C]`` of 16 kHz waveforms of ``lengths`` ``[B]`` frames."""
@@ -432,14 +402,14 @@ class DiffusionTalker(nn.Module):
         self, features: Tensor, lengths: Tensor, retrieval: str | None = None
     ) -> tuple[Tensor, Tensor]:
         """Infer library weights ``[B, M + 1]`` of identity and emotion from the sound."""
-        return self._weights(*self.match(features, lengths), retrieval)
+        return self.weights_of_match(*self.match(features, lengths), retrieval)
 
     def match(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the probability of every identity and emotion given the sound, ``[B, M]``."""
         audio = pooled(features, lengths)
         return self.personalizer.identity.match(audio), self.personalizer.emotion.match(audio)
 
-    def _weights(
+    def weights_of_match(
         self, identities: Tensor, emotions: Tensor, retrieval: str | None = None
     ) -> tuple[Tensor, Tensor]:
         """Convert probabilities to library weights; emotions below the threshold to neutral."""
@@ -500,7 +470,7 @@ class DiffusionTalker(nn.Module):
             inputs = inputs or self.prepare([waveform])
             features = self.encoder(inputs, lengths)
             personalizer, heard = self.personalizer, self.match(features, lengths)
-            found = self._weights(*heard)
+            found = self.weights_of_match(*heard)
             who = self._choose(personalizer.identity, identity, found[0], "identity")
             how = self._choose(personalizer.emotion, emotion, found[1], "emotion")
             denoise = self.denoiser(features, personalizer(who, how), lengths)
@@ -514,11 +484,11 @@ class DiffusionTalker(nn.Module):
             noise = clip_noise(waveform, frames, seed, count, sampler)[:, None]
             x = self.sample(denoise, noise, count, sampler, temperature)
         return Animation(
-            self.finish(x, waveform, [seed])[0].cpu().numpy(),
+            self.finish(x, waveform, [seed])[0],
             personalizer.identity.label_of(who[0]),
             personalizer.emotion.label_of(how[0]),
-            None if identity else _probability(heard[0], who),
-            None if emotion else _probability(heard[1], how),
+            None if identity else personalizer.identity.probability_of(heard[0][0], who[0]),
+            None if emotion else personalizer.emotion.probability_of(heard[1][0], how[0]),
         )
 
     def sample(
@@ -550,34 +520,8 @@ class DiffusionTalker(nn.Module):
         return library.weights_of(index)
 
 
-def _probability(match: Tensor, weights: Tensor) -> float | None:
-    """Get the probability of the label that was chosen; None if it is "unknown"."""
-    chosen = int(weights[0].argmax())
-    return min(1.0, float(match[0, chosen])) if chosen < match.shape[-1] else None
-
-
 def _layers(numbers: Sequence[int]) -> str:
     return "layers " + ", ".join(map(str, numbers))
-
-
-def noise_generator(waveform: Array, seed: int) -> torch.Generator:
-    """Seed a generator with the seed and a digest of the sound.
-
-    With the seed alone, all clips of a folder would move alike.
-    """
-    return torch.Generator().manual_seed(_digest(waveform, seed, 0))
-
-
-def blink_generator(waveform: Array, seed: int) -> np.random.Generator:
-    """The source of a clip's blinks; see :func:`noise_generator`."""
-    return np.random.default_rng(_digest(waveform, seed, 7))
-
-
-def _digest(waveform: Array, seed: int, start: int) -> int:
-    """Seven bytes of a digest of a seed and a sound, as a number."""
-    number = (int(seed) % 2**64).to_bytes(8, "little")
-    digest = hashlib.sha256(number + waveform.tobytes()).digest()
-    return int.from_bytes(digest[start : start + 7], "little")
 
 
 def clip_noise(waveform: Array, frames: int, seed: int, steps: int, sampler: str) -> Tensor:
@@ -585,7 +529,7 @@ def clip_noise(waveform: Array, frames: int, seed: int, steps: int, sampler: str
 
     Sampled on the CPU, so that a seed means the same everywhere.
     """
-    generator = noise_generator(waveform, seed)
+    generator = torch.Generator().manual_seed(noise_seed(waveform, seed))
     count = max(1, steps) if sampler == "ancestral" else 1
     noises = [torch.randn(frames, COEFFICIENTS, generator=generator) for _ in range(count)]
     return torch.stack(noises)

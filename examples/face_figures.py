@@ -20,9 +20,10 @@ import torch
 from dtalk.data.clips import Clip, LoadedClip, load_clips, select
 from dtalk.data.index import read_index
 from dtalk.evaluation import metrics
+from dtalk.evaluation.sampling import predict
 from dtalk.evaluation.scoring import Geometry
 from dtalk.heads.head import built_in
-from dtalk.inference import model_path, predict, read_model
+from dtalk.inference import model_path, read_model
 from dtalk.model import DiffusionTalker
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.speech.audio import SAMPLE_RATE as RATE

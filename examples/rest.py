@@ -13,9 +13,9 @@ import numpy as np
 import dtalk
 from dtalk.data.clips import load_clips, select
 from dtalk.data.index import read_index
+from dtalk.evaluation.sampling import predict
 from dtalk.evaluation.scoring import Geometry
 from dtalk.heads.head import built_in
-from dtalk.inference import predict
 
 
 def main() -> None:

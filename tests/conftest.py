@@ -116,3 +116,14 @@ def transferred(flame_head: FlameHead, heads_cache: Path) -> Transfer:
 
     flame = flame_head.flame
     return transfer_to(flame.template, flame.faces, flame.eyeballs, heads_cache, lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph of that model, with a copy of its file beside it."""
+    from dtalk.engine.export import export_file
+
+    place = tmp_path_factory.mktemp("graph") / "tiny.onnx"
+    place.with_suffix(".safetensors").write_bytes(weights.read_bytes())
+    export_file(weights, place)
+    return place

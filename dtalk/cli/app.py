@@ -13,11 +13,11 @@ import typer
 from dtalk.config import (
     AnimationOptions,
     DistillationConfig,
+    EngineOptions,
     HeadChoice,
     Look,
     ModelConfig,
     OutputOptions,
-    RuntimeOptions,
     TrainingConfig,
 )
 from dtalk.errors import DtalkError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 from dtalk.cli.batch import run_batch
 from dtalk.cli.convert import convert
 from dtalk.cli.evaluate import evaluate
+from dtalk.cli.export import export
 from dtalk.cli.flags import (
     Force,
     Formats,
@@ -45,10 +46,9 @@ from dtalk.cli.flags import (
 from dtalk.cli.help import App
 from dtalk.cli.info import info
 from dtalk.cli.loading import (
+    checked_labels,
     exporter_of,
     head_of,
-    model_of,
-    options_of,
     reporting_of,
     set_threads,
 )
@@ -94,7 +94,7 @@ def _common(
 
 
 @app.command()
-@takes(CurveOptions, HeadChoice, AnimationOptions, RuntimeOptions, Reporting)
+@takes(CurveOptions, HeadChoice, AnimationOptions, EngineOptions, Reporting)
 def animate(
     inputs: Annotated[list[Path], typer.Argument(help="speech files, or folders of them")],
     out: Out = None,
@@ -121,13 +121,13 @@ def animate(
 
     jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes_of(format, out))
 
-    from dtalk.inference import animate_file
+    from dtalk.inference import animate_file, load_talker
     from dtalk.motion.changes import changed, made_of
 
     curves = CurveOptions(**curve_flags)
     exporter = exporter_of(jobs, **head_flags)
-    model = model_of(RuntimeOptions(**runtime_flags))
-    options = options_of(model, animation_flags)
+    options = AnimationOptions(**animation_flags)
+    model = checked_labels(load_talker(EngineOptions(**runtime_flags), options), options)
 
     def work(job: Job, report: Report) -> Made:
         motion = changed(animate_file(model, job.source, options), curves, options.seed)
@@ -138,7 +138,7 @@ def animate(
 
 
 @app.command()
-@takes(OutputOptions, CurveOptions, Look, HeadChoice, AnimationOptions, RuntimeOptions, Reporting)
+@takes(OutputOptions, CurveOptions, Look, HeadChoice, AnimationOptions, EngineOptions, Reporting)
 def render(
     inputs: Annotated[
         list[Path],
@@ -177,18 +177,19 @@ def render(
     pixels = _parse_size(size)
     head = head_of(**head_flags)
 
+    from dtalk.inference import load_talker
     from dtalk.video.render_job import RenderJob, planned
 
     jobs, moments, panels = planned(found, out, output)
-    from_speech = any(not is_motion(path) for path, _ in found)
-    runtime = RuntimeOptions(**runtime_flags)
-    model = model_of(runtime) if from_speech else None
+    options, runtime = AnimationOptions(**animation_flags), EngineOptions(**runtime_flags)
+    if any(not is_motion(path) for path, _ in found):
+        checked_labels(load_talker(runtime, options), options)
     render_job = RenderJob(
         audio,
         pixels,
         Look(**look_flags),
         head,
-        options=options_of(model, animation_flags),
+        options=options,
         runtime=runtime,
         moments=moments,
         curves=CurveOptions(**curve_flags),
@@ -205,6 +206,7 @@ def render(
 app.command()(convert)
 app.command()(info)
 app.command(rich_help_panel=RESEARCH)(evaluate)
+app.command()(export)
 
 
 @app.command(rich_help_panel=RESEARCH)

@@ -12,6 +12,7 @@ from dtalk.errors import DtalkError
 if TYPE_CHECKING:
     from dtalk.heads.export import Exporter
     from dtalk.heads.head import Head
+    from dtalk.inference import Talker
     from dtalk.model import DiffusionTalker
     from dtalk.utils.jobs import Job
 from dtalk.cli.flags import Reporting, Settings
@@ -82,10 +83,17 @@ def model_of(runtime: RuntimeOptions) -> DiffusionTalker:
     return shared_model(runtime)
 
 
-def options_of(model: DiffusionTalker | None, flags: Settings) -> AnimationOptions:
-    """Make animation options of flags; a label that the model does not know is refused at once."""
-    options = AnimationOptions(**flags)
-    for kind, label in (("identity", options.identity), ("emotion", options.emotion)):
-        if model is not None and label != AUTO:
-            getattr(model.personalizer, kind).check(label, kind)
-    return options
+def checked_labels(model: Talker, options: AnimationOptions) -> Talker:
+    """The model, if it knows the labels that the options name.
+
+    Raises:
+        DataError: see :func:`.check_label`.
+    """
+    from dtalk.utils.labels import check_label
+
+    config = model.config
+    if options.identity != AUTO:
+        check_label(config.identities, options.identity, "identity")
+    if options.emotion != AUTO:
+        check_label(config.emotions, options.emotion, "emotion")
+    return model

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from dtalk.data.clips import Clip, LoadedClip
-from dtalk.inference import predict
+from dtalk.evaluation.sampling import predict
 from dtalk.model import DiffusionTalker
 from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.speech.encoders import AdaptedEncoder
-from dtalk.speech.features import SPEECH_LEVEL
+from dtalk.speech.loudness import SPEECH_LEVEL
 from dtalk.utils.types import Array
 from dtalk.version import __version__
 

@@ -18,10 +18,10 @@ import torch
 
 from dtalk.data.clips import LoadedClip
 from dtalk.evaluation import metrics
+from dtalk.evaluation.sampling import by_length, predict
 from dtalk.evaluation.scoring import Geometry, Scores, lip_errors, score, static_scores
 from dtalk.evaluation.vertex_clips import VertexClip
 from dtalk.heads.head import Head
-from dtalk.inference import by_length, predict
 from dtalk.model import DiffusionTalker
 from dtalk.utils.files import atomic_path
 from dtalk.utils.types import Array, Progress

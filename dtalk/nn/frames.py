@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -21,14 +23,21 @@ def resample_features(
     Feature j lies at ``(j + start) / rate`` seconds, face frame k at ``(k + 0.5) / 30`` s. Beyond
     its ends a sequence holds its last value. T is the largest of ``frame_lengths``.
     """
-    frames = int(frame_lengths.max())
-    centres = (torch.arange(frames, device=features.device) + 0.5) / FPS
+    centres = (counted(frame_lengths.max()) + 0.5) / FPS
     last = (lengths[:, None] - 1).to(centres.dtype)
     position = torch.minimum((centres * rate - start).clamp(min=0)[None], last)
     left = position.floor().long()
     right = torch.minimum(left + 1, lengths[:, None] - 1)
     weight = (position - left)[..., None].to(features.dtype)
     return torch.lerp(_take(features, left), _take(features, right), weight)
+
+
+def counted(count: Tensor) -> Tensor:
+    """The numbers from 0 to ``count`` - 1.
+
+    The count is a tensor, so that an exported graph takes any length.
+    """
+    return torch.arange(cast(int, count), device=count.device)  # its types know only int
 
 
 def _take(features: Tensor, index: Tensor) -> Tensor:

@@ -17,17 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dtalk.nn.frames import resample_features
+from dtalk.nn.frames import counted, resample_features
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
-from dtalk.speech.features import level
+from dtalk.speech.loudness import level
+from dtalk.speech.spectrum import WINDOW, band_energies
 from dtalk.utils.types import Array
 
-WHISPER_BANDS, WHISPER_WINDOW, WHISPER_HOP = 80, 400, 160
+WHISPER_BANDS = 80
 HEAD_WIDTH = 64  # channels of an attention head, in every published Whisper
 HOP = 320  # samples a feature, in Whisper and in HuBERT: 50 Hz
 RATE = SAMPLE_RATE / HOP
 SHORTEST = 1600  # samples; shorter sounds are followed by silence
-WINDOW, OVERLAP = 1400, 200  # features: 28 s, of which 4 s are cross-faded with the next window
+SPAN, OVERLAP = 1400, 200  # features: 28 s, of which 4 s are cross-faded with the next window
 
 
 class Bottom(nn.Module, ABC):
@@ -41,8 +42,8 @@ class Bottom(nn.Module, ABC):
     width: int
 
     @abstractmethod
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Levelled samples ``[S]`` of 16 kHz, at most 28 s -> features ``[F, C]`` at 50 Hz."""
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Levelled samples ``[B, S]`` of 16 kHz, at most 28 s -> ``[B, F, C]`` at 50 Hz."""
 
 
 class Block(nn.Module):
@@ -85,13 +86,13 @@ class WhisperBottom(Bottom):
         self.second = nn.Conv1d(width, width, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        hidden = functional.gelu(self.first(whisper_mel(waveform)[None]))
+    def forward(self, waveforms: Tensor) -> Tensor:
+        hidden = functional.gelu(self.first(whisper_mel(waveforms)))
         hidden = functional.gelu(self.second(hidden)).transpose(1, 2)
         hidden = hidden + positions(hidden.shape[1], self.width).to(hidden)
         for block in self.blocks:
             hidden = block(hidden)
-        return hidden[0]
+        return hidden
 
     @classmethod
     def copied(cls, weights: Mapping[str, Tensor], depth: int) -> WhisperBottom:
@@ -142,13 +143,14 @@ class HubertBottom(Bottom):
         )
         self.norm = nn.GroupNorm(width, width)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        deviation = waveform - waveform.mean()
-        hidden = (deviation / torch.sqrt(waveform.var(correction=0) + 1e-7))[None, None]
+    def forward(self, waveforms: Tensor) -> Tensor:
+        deviation = waveforms - waveforms.mean(-1, keepdim=True)
+        variance = waveforms.var(-1, correction=0, keepdim=True)
+        hidden = (deviation / torch.sqrt(variance + 1e-7))[:, None]
         for number, convolution in enumerate(self.convolutions):
             hidden = convolution(hidden)
             hidden = functional.gelu(self.norm(hidden) if number == 0 else hidden)
-        return hidden[0].T
+        return hidden.transpose(1, 2)
 
     @classmethod
     def copied(cls, weights: Mapping[str, Tensor]) -> HubertBottom:
@@ -164,19 +166,16 @@ class HubertBottom(Bottom):
         return bottom
 
 
-def whisper_mel(waveform: Tensor) -> Tensor:
-    """Whisper's log-mel spectrogram ``[80, S // 160]`` of samples ``[S]``.
+def whisper_mel(waveforms: Tensor) -> Tensor:
+    """Whisper's log-mel spectrograms ``[B, 80, S // 160]`` of samples ``[B, S]``.
 
     Source: Radford et al. (2022), section 2.2: 25 ms windows every 10 ms, Slaney's mel filters,
     log10 of the power, at most 8 below its maximum, scaled to about [-1, 1].
     """
-    window = torch.hann_window(WHISPER_WINDOW, device=waveform.device)
-    padded = functional.pad(waveform[None], (WHISPER_WINDOW // 2,) * 2, mode="reflect")[0]
-    frames = padded.unfold(0, WHISPER_WINDOW, WHISPER_HOP)[: len(waveform) // WHISPER_HOP]
-    spectrum = torch.fft.rfft(frames * window)
-    power = spectrum.real.square() + spectrum.imag.square()
-    energy = (power @ slaney_filters().to(power)).clamp(min=1e-10).log10()
-    return ((energy.clamp(min=energy.max() - 8) + 4) / 4).T
+    padded = functional.pad(waveforms, (WINDOW // 2, WINDOW // 2), mode="reflect")
+    energy = band_energies(padded, slaney_filters())[:, :-1].clamp(min=1e-10).log10()
+    floor = energy.amax((1, 2), keepdim=True) - 8
+    return ((torch.maximum(energy, floor) + 4) / 4).transpose(1, 2)
 
 
 @cache
@@ -190,7 +189,7 @@ def slaney_filters() -> Tensor:
     top = 1000 * linear + step * math.log(SAMPLE_RATE / 2 / 1000)
     mels = torch.linspace(0, top, WHISPER_BANDS + 2, dtype=torch.float64)
     edges = torch.where(mels < 15, mels / linear, 1000 * torch.exp((mels - 15) / step))
-    bins = torch.linspace(0, SAMPLE_RATE / 2, WHISPER_WINDOW // 2 + 1, dtype=torch.float64)
+    bins = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
     rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
     return (torch.minimum(rising, falling).clamp(min=0) * 2 / (edges[2:] - edges[:-2])).float()
@@ -208,7 +207,7 @@ def at_face_rate(
     encode: Callable[[Array], Tensor],
     waveform: Array,
     start: float,
-    window: int = WINDOW,
+    window: int = SPAN,
 ) -> Tensor:
     """Features ``[T, C]`` at the face's 30 fps of 16 kHz samples ``[S]`` of any length and level.
 
@@ -216,7 +215,7 @@ def at_face_rate(
         encode, window: as in :func:`windowed`.
         start: where the first feature's centre lies, in features.
     """
-    sound = level(torch.from_numpy(waveform))
+    sound = torch.from_numpy(level(waveform))
     sound = functional.pad(sound, (0, max(0, SHORTEST - len(sound))))
     features = windowed(encode, sound.numpy(), window)
     lengths, frames = torch.tensor([len(features)]), torch.tensor([frame_count(len(waveform))])
@@ -226,7 +225,7 @@ def at_face_rate(
 def windowed(
     encode: Callable[[Array], Tensor],
     waveform: Array,
-    window: int = WINDOW,
+    window: int = SPAN,
 ) -> Tensor:
     """Features ``[F, C]`` of a sound of any length, in windows that are cross-faded.
 
@@ -234,7 +233,7 @@ def windowed(
         encode: samples ``[S]``, at most 320 * ``window`` -> features ``[F, C]`` at 50 Hz.
         window: features at once, of which a seventh is shared with the next window.
     """
-    overlap = window * OVERLAP // WINDOW
+    overlap = window * OVERLAP // SPAN
     whole, step = window * HOP, (window - overlap) * HOP
     joined = encode(waveform[:whole])
     rising = ((torch.arange(overlap) + 0.5) / overlap)[:, None]
@@ -245,3 +244,28 @@ def windowed(
         mixed = torch.lerp(joined[begin // HOP :][:fade], part[:fade], rising[:fade])
         joined = torch.cat([joined[: begin // HOP], mixed, part[fade:]])
     return joined
+
+
+def in_windows(bottom: Bottom, waveform: Tensor) -> Tensor:
+    """Features ``[F, C]`` of levelled samples ``[S]`` of any length, S >= 1600.
+
+    Up to 28 s in one window; beyond, in as many of 28 s as overlap by at least 4 s, spread evenly
+    and cross-faded for 4 s. All lengths are tensors, so that an exported graph holds the rule.
+    """
+    samples = torch.as_tensor(waveform.shape[0])
+    beyond = (samples // HOP - SPAN).clamp(min=0)  # features
+    more = (beyond + SPAN - OVERLAP - 1) // (SPAN - OVERLAP)  # windows after the first
+    begins = counted(more + 1) * beyond // more.clamp(min=1)
+    width = torch.where(more > 0, torch.tensor(SPAN * HOP), samples)
+    features = bottom(waveform[begins[:, None] * HOP + counted(width)])
+
+    frames, last = counted(begins[-1] + features.shape[1]), features.shape[1] - 1
+    before = torch.cat([torch.tensor([-SPAN - OVERLAP]), begins[:-1]])
+    fades = (before + SPAN + begins - OVERLAP) / 2  # where each window fades in
+    later = (frames[:, None] >= fades).sum(1) - 1
+    earlier = (later - 1).clamp(min=0)
+    mixed = ((frames + 0.5 - fades[later]) / OVERLAP).clamp(0, 1)[:, None].to(features)
+    one, other = (
+        features[window, (frames - begins[window]).clamp(0, last)] for window in (earlier, later)
+    )
+    return torch.lerp(one, other, mixed)

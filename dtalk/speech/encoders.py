@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,12 @@ from dtalk.nn.fast_rnn import FastLSTM
 from dtalk.nn.frames import frame_mask, resample_features
 from dtalk.nn.recurrent import run_recurrent
 from dtalk.speech.audio import SAMPLE_RATE
-from dtalk.speech.bottom import Bottom, HubertBottom, WhisperBottom, at_face_rate
+from dtalk.speech.bottom import RATE, SHORTEST, Bottom, HubertBottom, WhisperBottom, in_windows
 from dtalk.speech.feature_cache import FeatureCache
-from dtalk.speech.features import MEL_BANDS, MEL_HOP, SPEECH_LEVEL, level, log_mel
+from dtalk.speech.features import MEL_BANDS, log_mel
+from dtalk.speech.loudness import SPEECH_LEVEL, level
 from dtalk.speech.pretrained import LargeEncoder
+from dtalk.speech.spectrum import HOP
 from dtalk.utils.types import Array
 
 
@@ -37,8 +40,8 @@ class FrontEnd(nn.Module, ABC):
     start: float
 
     @abstractmethod
-    def prepare(self, waveform: Tensor) -> Tensor:
-        """Compute the network's input ``[F, C]`` of a waveform ``[S]``, without gradients."""
+    def prepare(self, levelled: Tensor) -> Tensor:
+        """Compute the network's input ``[F, C]`` of a levelled waveform ``[S]``."""
 
     @abstractmethod
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +51,7 @@ class FrontEnd(nn.Module, ABC):
 class MelFrontEnd(FrontEnd):
     """Log-mel spectrogram, then two convolutions, the second of stride 2: 50 Hz."""
 
-    rate, start = SAMPLE_RATE / MEL_HOP / 2, 0.0
+    rate, start = SAMPLE_RATE / HOP / 2, 0.0
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -56,8 +59,8 @@ class MelFrontEnd(FrontEnd):
         self.second = nn.Conv1d(width, width, 5, stride=2, padding=2)
         self.dropout = nn.Dropout(dropout)
 
-    def prepare(self, waveform: Tensor) -> Tensor:
-        return log_mel(level(waveform))
+    def prepare(self, levelled: Tensor) -> Tensor:
+        return log_mel(levelled)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         mask = frame_mask(lengths, inputs.shape[1])[:, None]
@@ -87,12 +90,13 @@ class ConvFrontEnd(FrontEnd):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.kernels)
         self.dropout = nn.Dropout(dropout)
 
-    def prepare(self, waveform: Tensor) -> Tensor:
+    def prepare(self, levelled: Tensor) -> Tensor:
         # Half the overlap of two windows on either side centres frame j at (j + 0.5) hops.
         edge = (self.field - self.hop) // 2
-        frames = max(1, round(len(waveform) / self.hop))
-        missing = max(0, frames * self.hop - len(waveform))
-        return functional.pad(level(waveform) / SPEECH_LEVEL, (edge, edge + missing))[:, None]
+        samples = torch.as_tensor(levelled.shape[0])
+        frames = (samples / self.hop).round().long().clamp(min=1)
+        whole = padded_to(levelled / SPEECH_LEVEL, frames * self.hop)
+        return functional.pad(whole, (edge, edge))[:, None]
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         hidden = inputs.transpose(1, 2)
@@ -125,11 +129,22 @@ class ResidualBlock(nn.Module):
         return hidden + self.outer(functional.gelu(self.inner(self.norm(around))))
 
 
+def padded_to(waveform: Tensor, samples: Tensor) -> Tensor:
+    """A waveform ``[S]`` with silence up to a number of samples, if it has fewer.
+
+    The number is a tensor, so that an exported graph takes any length.
+    """
+    missing = (samples - waveform.shape[0]).clamp(min=0)
+    return torch.cat([waveform, waveform.new_zeros(cast(int, missing))])
+
+
 FRONT_ENDS: dict[str, type[FrontEnd]] = {"mel": MelFrontEnd, "cnn": ConvFrontEnd}
 
 
 class SpeechEncoder(nn.Module, ABC):
     """A speech encoder, with features of unit variance in every frame."""
+
+    output: nn.Linear
 
     @abstractmethod
     def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
@@ -148,11 +163,28 @@ class SpeechEncoder(nn.Module, ABC):
         Normalised over the channels: mean 0, variance 1 in every frame.
         """
         lengths = torch.tensor([len(x) for x in inputs], device=frame_lengths.device)
-        encoded = self.encode(pad_sequence(inputs, batch_first=True), lengths, frame_lengths)
-        return functional.layer_norm(encoded, encoded.shape[-1:])
+        return self.features(pad_sequence(inputs, batch_first=True), lengths, frame_lengths)
+
+    def features(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        """Encode padded inputs as :meth:`encode` does, and normalise over the channels."""
+        encoded = self.encode(inputs, lengths, frame_lengths)
+        return functional.layer_norm(encoded, (self.output.out_features,))
 
 
-class SmallEncoder(SpeechEncoder):
+class OwnEncoder(SpeechEncoder):
+    """A speech encoder whose weights are all the model's own: it can be exported as a graph."""
+
+    @abstractmethod
+    def prepare_levelled(self, levelled: Tensor) -> Tensor:
+        """Compute the network's input ``[F, C]`` of a levelled waveform ``[S]``, in torch alone."""
+
+    @torch.no_grad()
+    def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
+        levelled = torch.from_numpy(level(waveform.cpu().numpy()))
+        return self.prepare_levelled(levelled.to(waveform.device))
+
+
+class SmallEncoder(OwnEncoder):
     """The student's speech encoder: front end, bidirectional LSTM, fully connected layer.
 
     Paper, section II-D2. The features are brought to the face's frame rate before the LSTM
@@ -174,9 +206,8 @@ class SmallEncoder(SpeechEncoder):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, features)
 
-    def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
-        with torch.no_grad():
-            return self.front_end.prepare(waveform)
+    def prepare_levelled(self, levelled: Tensor) -> Tensor:
+        return self.front_end.prepare(levelled)
 
     def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         hidden, lengths = self.front_end(inputs, lengths)
@@ -237,7 +268,7 @@ def _features_by(source: Callable[[Array], Tensor], waveform: Tensor, keep: bool
     return found.to(waveform.device)
 
 
-class CompressedEncoder(SpeechEncoder):
+class CompressedEncoder(OwnEncoder):
     """The student's speech encoder as in the paper: a large one's bottom, BiLSTM, fully connected.
 
     Paper, section II-D2.
@@ -275,17 +306,16 @@ class CompressedEncoder(SpeechEncoder):
 
     def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
         """The bottom's features ``[T, C]`` at the face's frame rate."""
-        source = self.bottom_features if self.source is None else self.source
-        return _features_by(source, waveform, keep)
+        if self.source is None:
+            return super().prepare(waveform, keep)
+        return _features_by(self.source, waveform, keep)
 
-    @torch.no_grad()
-    def bottom_features(self, waveform: Array) -> Tensor:
-        """16 kHz samples ``[S]`` -> features ``[T, C]`` at 30 fps."""
-
-        def encode(window: Array) -> Tensor:
-            return self.bottom(torch.from_numpy(window).to(self.mean.device))
-
-        return at_face_rate(encode, waveform, self.bottom.start)
+    def prepare_levelled(self, levelled: Tensor) -> Tensor:
+        samples = torch.as_tensor(levelled.shape[0])
+        features = in_windows(self.bottom, padded_to(levelled, torch.tensor(SHORTEST)))
+        frames = (samples.double() / SAMPLE_RATE * FPS).round().long().clamp(min=1)
+        lengths = torch.ones(1, dtype=torch.long) * features.shape[0]
+        return resample_features(features[None], lengths, frames[None], RATE, self.bottom.start)[0]
 
     def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         features = resample_features(inputs, lengths, frame_lengths, FPS, 0.5)
@@ -315,7 +345,8 @@ class BottomFeatures:
 
     def __call__(self, waveform: Array) -> Tensor:
         """16 kHz mono samples ``[S]`` -> features ``[T, C]`` at 30 fps, on the CPU."""
-        return self._encoder.bottom_features(waveform).cpu()
+        sound = torch.from_numpy(waveform).to(self._encoder.mean.device)
+        return OwnEncoder.prepare(self._encoder, sound).cpu()
 
 
 def build_bottom(config: ModelConfig) -> Bottom:

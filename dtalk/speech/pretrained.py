@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from dtalk.errors import CheckpointError, DtalkError, one_line
 from dtalk.speech.audio import SAMPLE_RATE
-from dtalk.speech.bottom import WINDOW, Bottom, HubertBottom, WhisperBottom, at_face_rate
+from dtalk.speech.bottom import SPAN, Bottom, HubertBottom, WhisperBottom, at_face_rate
 from dtalk.utils.devices import precision_of
 from dtalk.utils.types import Array
 
@@ -44,7 +44,7 @@ class LargeEncoder(ABC):
     """
 
     start: float  # of the first feature's centre, in features
-    window = WINDOW  # features that the network can give at once
+    window = SPAN  # features that the network can give at once
     prefixes: tuple[str, ...]  # of the encoder's weights in files of larger models
 
     def __init__(self, folder: Path, name: str, layers: Sequence[int], precision: str) -> None:
@@ -123,7 +123,7 @@ class Whisper(LargeEncoder):
 
         config = WhisperConfig.from_pretrained(folder)
         self._depth = config.encoder_layers
-        self.window = min(WINDOW, config.max_source_positions)
+        self.window = min(SPAN, config.max_source_positions)
         config.encoder_layers = max(self.layers)
         self._mel = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
         return WhisperEncoder(config)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from dtalk.motion.arkit import PARTING_CHANNELS
-from dtalk.speech.features import SPEECH_LEVEL, level
+from dtalk.speech.loudness import SPEECH_LEVEL, level
 from dtalk.utils.types import Array
 
 QUIET_DB = -20.0  # below the loud frames; between grid's pauses (-27) and its faintest speech
@@ -21,16 +19,15 @@ HOLD = 4  # frames around speech in which the mouth is free
 FADE = 10  # frames in which the mouth closes
 
 
-def close_in_silence(coefficients: Tensor, waveform: Array) -> Tensor:
+def close_in_silence(coefficients: Array, waveform: Array) -> Array:
     """Coefficients ``[..., T, 52]`` with lips that meet where nobody speaks.
 
     What parts the lips fades out; a smile stays, since people smile while they listen, too.
 
     ``waveform`` is the whole clip's, 16 kHz ``[S]``.
     """
-    present = torch.from_numpy(presence(waveform, coefficients.shape[-2])).to(coefficients)
-    rested = coefficients.clone()
-    rested[..., PARTING_CHANNELS] *= present[:, None]
+    rested = coefficients.copy()
+    rested[..., PARTING_CHANNELS] *= presence(waveform, coefficients.shape[-2])[:, None]
     return rested
 
 
@@ -48,7 +45,7 @@ def presence(waveform: Array, frames: int) -> Array:
 
 def speaking(waveform: Array, frames: int) -> npt.NDArray[np.bool_]:
     """Detect sound in each frame of the motion: ``[frames]``."""
-    levelled = level(torch.from_numpy(waveform)).numpy()
+    levelled = level(waveform)
     bounds = np.arange(frames + 1) * len(levelled) // frames
     starts = bounds[:-1].clip(max=len(levelled) - 1)
     energy = np.add.reduceat(np.square(levelled), starts)

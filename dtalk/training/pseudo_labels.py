@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from dtalk.config import DistillationConfig
 from dtalk.data.clips import LoadedClip
-from dtalk.inference import predict
+from dtalk.evaluation.sampling import predict
 from dtalk.model import DiffusionTalker
 from dtalk.training.batches import SPEECH
 from dtalk.training.distributed import gathered, rank, ranks, share

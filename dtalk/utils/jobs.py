@@ -135,7 +135,7 @@ def run(jobs: Sequence[Job], work: Callable[[Job], Made], force: bool = False) -
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                _check_outputs(job, force)
+                check_outputs(job.outputs, force)
                 made = work(job)
             except DtalkError as problem:
                 error = str(problem)
@@ -185,7 +185,12 @@ def _prepare_process(threads: int) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
-def _check_outputs(job: Job, force: bool) -> None:
-    existing = [str(output) for output in job.outputs if output.exists()]
+def check_outputs(outputs: Sequence[Path], force: bool) -> None:
+    """Refuse to replace outputs that exist, unless ``force``.
+
+    Raises:
+        OutputExistsError: it names them.
+    """
+    existing = [str(output) for output in outputs if output.exists()]
     if existing and not force:
         raise OutputExistsError(f"{', '.join(existing)} exists already; add --force to replace it")

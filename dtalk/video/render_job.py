@@ -11,9 +11,9 @@ from dtalk.config import (
     DEFAULT_LOOK,
     DEFAULT_OPTIONS,
     AnimationOptions,
+    EngineOptions,
     Look,
     OutputOptions,
-    RuntimeOptions,
 )
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head
@@ -81,7 +81,7 @@ class RenderJob:
     look: Look = DEFAULT_LOOK
     head: Head | None = None
     options: AnimationOptions = DEFAULT_OPTIONS
-    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    runtime: EngineOptions = field(default_factory=EngineOptions)
     moments: Sequence[float] = ()
     curves: CurveOptions = field(default_factory=CurveOptions)
     together: Sequence[tuple[str, Path]] = ()
@@ -157,14 +157,10 @@ class RenderJob:
         return [changed(motion, self.curves, self.options.seed) for motion in motions]
 
     def _animated(self, path: Path) -> Motion:
-        import torch
+        from dtalk.inference import animate_file, load_talker
 
-        from dtalk.inference import animate_file, shared_model
-
-        runtime = self.runtime
-        if runtime.threads is not None:  # this may be another process than the command line's
-            torch.set_num_threads(runtime.threads)
-        return animate_file(shared_model(runtime), path, self.options)
+        # Kept from one file to the next; this may be another process than the command line's.
+        return animate_file(load_talker(self.runtime, self.options), path, self.options)
 
     def _frames(self, motions: Sequence[Motion]) -> Iterator[Frame]:
         names = [name for name, _ in self.together]

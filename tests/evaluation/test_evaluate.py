@@ -10,8 +10,8 @@ import pytest
 import torch
 from helpers import loaded_clip, tiny_model
 
-from dtalk import inference
 from dtalk.data.clips import LoadedClip
+from dtalk.evaluation import sampling
 from dtalk.evaluation.evaluate import (
     ClipResult,
     evaluate,
@@ -23,9 +23,9 @@ from dtalk.evaluation.evaluate import (
     without_nan,
     write_figures,
 )
+from dtalk.evaluation.sampling import predict
 from dtalk.evaluation.scoring import Geometry, score, static_scores
 from dtalk.heads.head import built_in
-from dtalk.inference import predict
 from dtalk.motion.arkit import ARKIT_NAMES, MOUTH_NAMES
 
 
@@ -199,7 +199,7 @@ def clips_of(*frames: int) -> list[LoadedClip]:
 ])  # fmt: skip
 def test_predict_equals_animate(kind, sampler, budget, monkeypatch):
     """Whatever is batched together, and though clips are padded to the longest."""
-    monkeypatch.setattr(inference, "BATCH_FRAMES", budget)
+    monkeypatch.setattr(sampling, "BATCH_FRAMES", budget)
     model = tiny_model(encoder=kind, steps=3, temperature=0.7)
     clips = clips_of(9, 4, 16, 1)
     found = list(predict(model, clips, seeds=[3, 8], sampler=sampler))
@@ -245,7 +245,7 @@ def test_predict_strays_as_far_as_the_model_says():
 def test_clips_of_one_length_have_noise_of_their_own():
     """In one batch and with one seed."""
     first, second = loaded_clip("a", 8), loaded_clip("b", 8, seed=1)
-    [noise] = inference._padded_noise([first, second, first], 3, 1, "ddim")
+    [noise] = sampling._padded_noise([first, second, first], 3, 1, "ddim")
     assert noise.shape == (3, 8, 52)
     assert torch.equal(noise[0], noise[2])
     assert (noise[0] - noise[1]).abs().mean() > 0.5
@@ -260,7 +260,7 @@ def test_predict_gives_as_many_frames_as_the_reference():
 
 
 def test_predict_tells_its_progress(monkeypatch):
-    monkeypatch.setattr(inference, "BATCH_FRAMES", 12)
+    monkeypatch.setattr(sampling, "BATCH_FRAMES", 12)
     calls = []
     list(predict(tiny_model(), clips_of(9, 3, 4), [0], progress=lambda *c: calls.append(c)))
     assert calls == [(2, 3), (3, 3)]

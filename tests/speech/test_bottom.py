@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 
 from dtalk.errors import CheckpointError
 from dtalk.speech.bottom import (
+    HOP,
+    OVERLAP,
+    SPAN,
+    Bottom,
     HubertBottom,
     WhisperBottom,
     at_face_rate,
+    in_windows,
     positions,
     slaney_filters,
     whisper_mel,
@@ -65,8 +70,9 @@ def test_the_bottom_of_whisper_gives_what_the_large_encoder_gives(whisper_folder
     large = load_large_encoder(str(whisper_folder), (min(depth, 2),))
     bottom, sound = large.bottom(min(depth, 2)), noise(seconds)
     wanted = large.encode(sound.numpy())
-    assert bottom(sound).shape == wanted.shape
-    torch.testing.assert_close(bottom(sound), wanted, rtol=1e-3, atol=2e-3)
+    [found] = bottom(sound[None])
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=2e-3)
 
 
 @torch.no_grad()
@@ -80,7 +86,7 @@ def test_the_bottom_of_hubert_gives_what_its_feature_extractor_gives(hubert_fold
     wanted = network.feature_extractor(normalised[None])[0].T
     bottom = large.bottom(0)
     assert isinstance(bottom, HubertBottom)
-    torch.testing.assert_close(bottom(sound), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(bottom(sound[None])[0], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_more_blocks_than_the_teacher_uses_are_refused(whisper_folder):
@@ -97,7 +103,7 @@ def test_whispers_mel_is_that_of_transformers():
     wanted = extractor(
         sound.numpy(), sampling_rate=16000, padding="do_not_pad", return_tensors="pt"
     ).input_features[0]
-    torch.testing.assert_close(whisper_mel(sound), wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(whisper_mel(sound[None])[0], wanted, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(slaney_filters().numpy(), extractor.mel_filters, atol=1e-6)
 
 
@@ -128,3 +134,43 @@ def test_a_whisper_bottom_has_the_parameters_of_its_blocks():
     """Whisper-base: stem 0.91 M, a block 3.15 M; positions are computed."""
     sizes = [sum(p.numel() for p in WhisperBottom(512, depth).parameters()) for depth in (0, 1)]
     assert sizes == [910_336, 910_336 + 3_151_872]
+
+
+class Clock(Bottom):
+    """Features that tell their place in the sound, and how many windows there were."""
+
+    start, width = 0.0, 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.windows = 0
+
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
+        self.windows = len(waveforms)
+        assert waveforms.shape[1] < (SPAN + 1) * HOP
+        numbers = torch.arange(self.windows).float()[:, None].expand(-1, waveforms.shape[1] // HOP)
+        return torch.stack([waveforms[:, ::HOP][:, : numbers.shape[1]], numbers], -1)
+
+
+LENGTHS = [
+    1600, 1919, 1920, SPAN * HOP - 1, SPAN * HOP, SPAN * HOP + 319, SPAN * HOP + 320,
+    (SPAN + 1200) * HOP, (SPAN + 1200) * HOP + 320, 3 * SPAN * HOP,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("samples", LENGTHS)
+def test_windows_of_any_sound_join_without_a_seam(samples):
+    clock = Clock()
+    found = in_windows(clock, torch.arange(samples).float())
+    assert found.shape == (samples // HOP, 2)
+    torch.testing.assert_close(found[:, 0], torch.arange(samples // HOP).float() * HOP)
+    # As few windows as overlap by 200 features.
+    assert clock.windows == max(1, -(-(samples // HOP - OVERLAP) // (SPAN - OVERLAP)))
+
+
+def test_windows_fade_in_the_middle_of_their_overlap():
+    """Two windows of 1,400 features over 2,000: they share 600 to 1,400, and fade from 900."""
+    numbers = in_windows(Clock(), torch.zeros(2000 * HOP))[:, 1]
+    assert (numbers[:900] == 0).all()
+    assert (numbers[1100:] == 1).all()
+    torch.testing.assert_close(numbers[900:1100], (torch.arange(200) + 0.5) / 200)

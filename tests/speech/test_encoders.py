@@ -149,7 +149,7 @@ def test_batched_gradients_equal_those_of_single_clips(kind):
     for row in range(2):
         net([prepared[row]], frames[row : row + 1]).square().sum().backward()
     for name, parameter in net.named_parameters():
-        torch.testing.assert_close(parameter.grad, batched[name], atol=1e-4, rtol=1e-3, msg=name)
+        torch.testing.assert_close(parameter.grad, batched[name], atol=5e-4, rtol=1e-3, msg=name)
 
 
 @kinds

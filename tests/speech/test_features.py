@@ -1,4 +1,4 @@
-"""Acoustic features, by hand and by what they must not depend on."""
+"""Acoustic features, by hand."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import math
 
 import pytest
 import torch
-from helpers import speech
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from dtalk.speech.features import SPEECH_LEVEL, level, log_mel, mel_filters
+from dtalk.speech.features import log_mel, mel_filters
 
 TOP_MEL = 2595 * math.log10(1 + 8000 / 700)  # 2840.0, in 81 equal parts
 SILENT = (math.log(1e-6) + 5) / 4  # what log_mel says of silence
@@ -19,45 +16,6 @@ SILENT = (math.log(1e-6) + 5) / 4  # what log_mel says of silence
 
 def sine(frequency: float, samples: int = 8000, amplitude: float = 0.5) -> Tensor:
     return amplitude * torch.sin(2 * math.pi * frequency * torch.arange(samples) / 16000)
-
-
-# Loudness ----------------------------------------------------------------------------------------
-
-
-def test_level_brings_a_sine_to_the_standard():
-    found = level(sine(440, amplitude=0.7))  # RMS 0.7 / sqrt(2)
-    assert found.square().mean().sqrt().item() == pytest.approx(SPEECH_LEVEL, rel=1e-3)
-
-
-@given(st.floats(0.05, 20))
-def test_level_makes_the_recording_level_irrelevant(gain):
-    sound = torch.from_numpy(speech(6000))
-    torch.testing.assert_close(level(sound * gain), level(sound), atol=1e-6, rtol=1e-4)
-
-
-def test_level_goes_by_the_loud_frames():
-    """Pauses do not count: the same tone with four times as much silence comes out as loud."""
-    tone = sine(440, 4000)
-    pause = torch.zeros(16000)
-    torch.testing.assert_close(
-        level(torch.cat([tone, pause]))[:4000], level(tone), rtol=1e-3, atol=0
-    )
-
-
-def test_level_leaves_silence_silent_and_faint_noise_faint():
-    assert (level(torch.zeros(1000)) == 0).all()
-    faint = torch.full((1000,), 1e-4)
-    torch.testing.assert_close(level(faint), 30 * faint)
-
-
-@pytest.mark.parametrize("samples", [1, 399, 400, 401])
-def test_level_keeps_the_length(samples):
-    found = level(torch.ones(samples))
-    assert found.shape == (samples,)
-    assert torch.isfinite(found).all()
-
-
-# Log-mel -----------------------------------------------------------------------------------------
 
 
 def test_mel_filters_are_triangles_that_overlap_to_one():

@@ -34,8 +34,8 @@ from transformers import (  # noqa: E402
 )
 
 from dtalk.errors import CheckpointError  # noqa: E402
-from dtalk.speech.bottom import HOP, OVERLAP, SHORTEST, WINDOW, windowed  # noqa: E402
-from dtalk.speech.features import level  # noqa: E402
+from dtalk.speech.bottom import HOP, OVERLAP, SHORTEST, SPAN, windowed  # noqa: E402
+from dtalk.speech.loudness import level  # noqa: E402
 from dtalk.speech.pretrained import (  # noqa: E402
     Hubert,
     LargeEncoder,
@@ -165,7 +165,7 @@ def load(folder: Path, *layers: int, **options: Any) -> LargeEncoder:
 
 
 def levelled(waveform: Array) -> Array:
-    return level(torch.from_numpy(waveform)).numpy()
+    return level(waveform)
 
 
 def joined(states: tuple[Tensor, ...], layers: tuple[int, ...]) -> Tensor:
@@ -546,9 +546,9 @@ COUNTS: dict[str, Callable[[int], int]] = {
     "hubert": lambda samples: (samples - 400) // HOP + 1,
 }
 LENGTHS = sorted(
-    {1600, 3210, WINDOW * HOP // 2}
+    {1600, 3210, SPAN * HOP // 2}
     | {
-        (WINDOW + k * (WINDOW - OVERLAP)) * HOP + more
+        (SPAN + k * (SPAN - OVERLAP)) * HOP + more
         for k in range(4)
         for more in (-321, -320, -80, -1, 0, 1, 79, 80, 81, 319, 320, 321, 64000, 100000)
     }
@@ -568,12 +568,12 @@ def test_windows_are_joined_without_a_seam(kind, samples):
     joined = windowed(encode, np.arange(samples, dtype=np.float32))
     count = COUNTS[kind](samples)
     assert torch.equal(joined, torch.arange(count, dtype=torch.float32)[:, None] * HOP)
-    assert max(given) <= WINDOW * HOP
+    assert max(given) <= SPAN * HOP
     assert min(given) >= min(samples, OVERLAP * HOP)
-    assert (len(given) > 1) == (samples > WINDOW * HOP)
+    assert (len(given) > 1) == (samples > SPAN * HOP)
 
 
-@pytest.mark.parametrize("window", [WINDOW, 70])
+@pytest.mark.parametrize("window", [SPAN, 70])
 def test_a_window_fades_into_the_next(window):
     """An encoder that says how often it was called."""
     calls = iter((0.0, 1.0, 2.0))

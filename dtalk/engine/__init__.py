@@ -1,0 +1,1 @@
+"""Running an exported model with ONNX Runtime, without torch."""

@@ -1,0 +1,105 @@
+"""An exported model that animates clips as the model itself does, without torch."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from dtalk.engine.graph import Graph, Voice
+from dtalk.errors import CheckpointError
+from dtalk.motion.animation import Animation
+from dtalk.motion.noise import noise_seed, standard_normal
+from dtalk.speech.audio import frame_count
+from dtalk.speech.finishing import finished
+from dtalk.speech.loudness import level
+from dtalk.utils.labels import NEUTRAL, check_label, label_of, one_hot, probability_of
+from dtalk.utils.types import Array
+
+
+class GraphTalker:
+    """Animates like :class:`dtalk.model.DiffusionTalker`, within 1e-5 of its coefficients.
+
+    Args:
+        graph: see :class:`.Graph`.
+        name: to note in motions; the file's if empty.
+    """
+
+    def __init__(self, graph: Graph, name: str = "") -> None:
+        self.graph, self.config = graph, graph.config
+        self.name = name or graph.path.stem
+
+    def with_config(self, **changes: Any) -> GraphTalker:
+        """A view of the same graph with other settings, which must not touch the network."""
+        other = copy.copy(self)
+        other.config = dataclasses.replace(self.config, **changes)
+        return other
+
+    def animate(
+        self,
+        waveform: Array,
+        identity: str | None = None,
+        emotion: str | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        temperature: float = 1.0,
+        emotion_strength: float | None = None,
+        sampler: str = "ddim",
+    ) -> Animation:
+        """Coefficients for one speech clip; see :meth:`dtalk.model.DiffusionTalker.animate`.
+
+        Raises:
+            CheckpointError: other steps or another sampler than the graph's.
+            DataError: a label that is not in the library.
+        """
+        if obstacle := self.obstacle(steps, sampler):
+            raise CheckpointError(f"{obstacle}; --engine torch can do it")
+        config, frames = self.config, frame_count(len(waveform))
+        noise = standard_normal(noise_seed(waveform, seed), frames)
+        voice = self.voice(identity, emotion, emotion_strength)
+        found = self.graph.run(level(waveform), noise, voice, temperature)
+        who, how = int(found.identity.argmax()), int(found.emotion.argmax())
+        return Animation(
+            finished(found.coefficients, waveform, seed, config),
+            label_of(config.identities, who) if identity is None else identity,
+            label_of(config.emotions, how) if emotion is None else emotion,
+            None
+            if identity
+            else probability_of(config.identities, found.identity_probability.tolist(), who),
+            None
+            if emotion
+            else probability_of(config.emotions, found.emotion_probability.tolist(), how),
+        )
+
+    def obstacle(self, steps: int | None, sampler: str) -> str:
+        """Why the graph cannot take such steps; empty if it can."""
+        path, own = self.graph.path, self.graph.steps
+        if steps not in (None, own):
+            return f"{path} takes {own} steps, which are fixed in a graph"
+        return "" if sampler == "ddim" else f"{path} samples by ddim, not {sampler}"
+
+    def voice(
+        self, identity: str | None, emotion: str | None, strength: float | None = None
+    ) -> Voice:
+        """What the graph is told of an identity and an emotion, each None to infer it.
+
+        A named emotion is shown ``strength`` times over, measured from neutral: classifier-free
+        guidance as a sum of two predictions.
+
+        Raises:
+            DataError: a label that is not in the library.
+        """
+        voice, config = self.graph.as_found, self.config
+        if identity is not None:
+            check_label(config.identities, identity, "identity")
+            voice = dataclasses.replace(voice, identity=one_hot(config.identities, identity))
+        if emotion is None:
+            return voice
+        check_label(config.emotions, emotion, "emotion")
+        times = config.emotion_strength if strength is None else strength
+        plain = times == 1 or emotion == NEUTRAL
+        shares = {emotion: 1.0} if plain else {emotion: times, NEUTRAL: 1 - times}
+        rows = np.stack([one_hot(config.emotions, name) for name in shares])
+        return Voice(voice.identity, rows, np.array(list(shares.values()), np.float32))

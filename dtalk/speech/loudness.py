@@ -1,0 +1,30 @@
+"""Loudness normalisation, so that recording levels do not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtalk.utils.types import Array
+
+SPEECH_LEVEL = 0.1  # the loud frames' RMS after levelling: -20 dB of full scale
+MAXIMUM_GAIN = 30.0  # so that silence and faint noise stay faint
+
+_FRAME = 400  # samples, 25 ms
+_LOUD = 0.95  # quantile of the frames' RMS
+
+
+def level(waveform: Array) -> Array:
+    """The waveform ``[S]`` at a standard loudness.
+
+    Scaled so that the loud frames (95th percentile of the RMS of 25 ms frames) come to
+    :data:`SPEECH_LEVEL`; the gain is limited, so silence stays silent.
+    """
+    return waveform * np.float32(gain(waveform))
+
+
+def gain(waveform: Array) -> float:
+    """What :func:`level` multiplies with."""
+    padded = np.pad(waveform, (0, -len(waveform) % _FRAME)).reshape(-1, _FRAME)
+    rms = np.sqrt(np.square(padded).mean(axis=1))
+    loud = max(float(np.quantile(rms, _LOUD)), SPEECH_LEVEL / MAXIMUM_GAIN)
+    return SPEECH_LEVEL / loud

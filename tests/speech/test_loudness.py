@@ -1,0 +1,58 @@
+"""Loudness normalisation by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from helpers import speech
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtalk.speech.loudness import MAXIMUM_GAIN, SPEECH_LEVEL, gain, level
+
+
+def sine(samples: int = 16000, amplitude: float = 1.0) -> np.ndarray:
+    """Of 440 Hz."""
+    return (amplitude * np.sin(2 * math.pi * 440 * np.arange(samples) / 16000)).astype(np.float32)
+
+
+def test_it_brings_a_sine_to_the_standard():
+    found = level(sine(amplitude=0.7))  # RMS 0.7 / sqrt(2)
+    assert found.dtype == np.float32
+    assert np.sqrt(np.square(found).mean()) == pytest.approx(SPEECH_LEVEL, rel=1e-3)
+
+
+@given(st.floats(0.05, 20))
+def test_it_makes_the_recording_level_irrelevant(factor):
+    sound = speech(6000)
+    np.testing.assert_allclose(
+        level(sound * np.float32(factor)), level(sound), atol=1e-6, rtol=1e-4
+    )
+
+
+def test_it_goes_by_the_loud_frames():
+    """Pauses do not count: the same tone with four times as much silence comes out as loud."""
+    tone = sine(4000)
+    found = level(np.concatenate([tone, np.zeros(16000, np.float32)]))[:4000]
+    np.testing.assert_allclose(found, level(tone), rtol=1e-3, atol=1e-7)
+
+
+def test_the_loud_frames_are_a_quantile_of_the_rms():
+    """Of 21 frames of RMS 0, 1, ... 20 the 95th percentile is the 20th: 19."""
+    frames = np.repeat(np.arange(21, dtype=np.float32), 400)
+    assert gain(frames) == pytest.approx(SPEECH_LEVEL / 19)
+
+
+def test_it_leaves_silence_silent_and_faint_noise_faint():
+    assert (level(np.zeros(1000, np.float32)) == 0).all()
+    faint = np.full(1000, 1e-4, np.float32)
+    np.testing.assert_allclose(level(faint), MAXIMUM_GAIN * faint, rtol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [1, 399, 400, 401])
+def test_it_keeps_the_length(samples):
+    found = level(np.ones(samples, np.float32))
+    assert found.shape == (samples,)
+    assert np.isfinite(found).all()
