@@ -18,7 +18,7 @@ MOMENTS = (0.1, 0.37, 0.62, 0.9)  # of the clip's length
 
 
 def main(source: str, out: str, head_file: str | None = None) -> None:
-    """Write ``talk.glb`` and ``expected.json`` into the folder ``out``."""
+    """Write ``talk.glb`` and ``expected.npz`` into the folder ``out``."""
     motion = dtalk.read_motion(source)
     head = load_head(None if head_file is None else Path(head_file))
     folder = Path(out)
