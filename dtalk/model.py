@@ -220,21 +220,52 @@ def around(reach: int) -> tuple[int, int]:
 
 
 class LinearPrior(nn.Module):
-    """Linear prediction of motion from p and F_a: a filter over :attr:`reach` frames of F_a."""
+    """Linear prediction of motion from p and F_a: a filter over :attr:`reach` frames of F_a.
+
+    People who present, read the news or act move their lips in different manners. With
+    ``experts`` there is one filter for each, and a softmax over the pooled F_a averages them (a
+    mixture of experts: Jacobs et al., "Adaptive mixtures of local experts", 1991).
+    """
 
     reach = 9
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.constant = nn.Linear(config.embedding_width, COEFFICIENTS)
+        experts = len(config.experts)
         # Named as in the checkpoints, like the decoder's `guide`.
-        self.heard = nn.Conv1d(config.feature_width, COEFFICIENTS, self.reach, bias=False)
+        self.heard = nn.Conv1d(
+            config.feature_width, COEFFICIENTS * max(1, experts), self.reach, bias=experts > 0
+        )
+        self.choose = nn.Linear(2 * config.feature_width, experts) if experts else None
 
     def forward(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Tensor:
         """Map F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` to mu ``[B, T, 52]``."""
         real = features * frame_mask(lengths, features.shape[1])[..., None]
-        filtered = self.heard(functional.pad(real.transpose(1, 2), around(self.reach)))
+        padded = functional.pad(real.transpose(1, 2), around(self.reach))
+        filtered = self._filter(padded, real, lengths)
         return filtered.transpose(1, 2) + self.constant(embedding)[:, None]
+
+    def _filter(self, padded: Tensor, real: Tensor, lengths: Tensor) -> Tensor:
+        if self.choose is None:
+            return self.heard(padded)
+        shares = self.choose(pooled(real, lengths)).softmax(-1)
+        weight, bias = self._averaged(shares)
+        clips, _, frames = padded.shape
+        # One convolution in as many groups as there are clips: each clip has its own filter.
+        together = functional.conv1d(
+            padded.reshape(1, -1, frames), weight.flatten(0, 1), bias.flatten(), groups=clips
+        )
+        return together.reshape(clips, COEFFICIENTS, -1)
+
+    def _averaged(self, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """Average the experts by shares ``[B, K]``: ``[B, 52, C, R]`` and ``[B, 52]``."""
+        assert self.heard.bias is not None
+        experts = shares.shape[-1]
+        shape = self.heard.weight.shape[1:]
+        weights = self.heard.weight.reshape(experts, -1)
+        biases = self.heard.bias.reshape(experts, -1)
+        return (shares @ weights).reshape(-1, COEFFICIENTS, *shape), shares @ biases
 
 
 class LinearDenoiser(nn.Module):

@@ -8,6 +8,7 @@ alone has the figures that gradient descent from random weights has not reached 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -19,11 +20,12 @@ from dtalk.config import DistillationConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError, DataError
 from dtalk.heads.head import built_in
-from dtalk.model import COEFFICIENTS, DiffusionTalker
+from dtalk.model import COEFFICIENTS, DiffusionTalker, pooled
 from dtalk.motion.curves import FPS
-from dtalk.speech.audio import SAMPLE_RATE
+from dtalk.speech.audio import SAMPLE_RATE, frame_count
 from dtalk.speech.encoders import AdaptedEncoder, BottomFeatures, CompressedEncoder
 from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
+from dtalk.training.batches import SPEECH
 from dtalk.training.objective import Grams
 from dtalk.training.observer import Observer
 from dtalk.training.starting import statistics
@@ -31,6 +33,8 @@ from dtalk.training.starting import statistics
 CONTEXT = (-4, -2, 0, 2, 4)  # frames around a frame that the projection is chosen by
 THINNED = 3  # of the frames every third is taken there: neighbours are alike
 RIDGE, PRIOR_RIDGE, FILTER_RIDGE = 0.3, 0.01, 0.03  # relative to features of unit variance
+OWN = 10.0  # times that a clip counts for the expert of its own set
+CHOICE_DECAY = 0.01  # of the weights that choose an expert
 FLOOR = 0.02  # of a variance, before its root is divided by
 KEPT = 0.75  # share of the features that is chosen for the motion; the others vary most
 FILTER_CLIPS = 2400  # on which a student's filter is fitted
@@ -43,7 +47,7 @@ class NormalEquations:
 
     def __init__(self, inputs: int, outputs: int) -> None:
         self.gram, self.cross = torch.zeros(inputs, inputs), torch.zeros(inputs, outputs)
-        self.count = 0
+        self.count = 0.0
 
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
         """Rows ``[N, inputs]`` and ``[N, outputs]``."""
@@ -51,11 +55,40 @@ class NormalEquations:
         self.cross.addmm_(inputs.T, outputs)
         self.count += len(inputs)
 
+    def add_all(self, others: NormalEquations, weight: float) -> None:
+        """Add other equations, each as if it stood there ``weight`` times."""
+        self.gram.add_(others.gram, alpha=weight)
+        self.cross.add_(others.cross, alpha=weight)
+        self.count += weight * others.count
+
     def solve(self, ridge: float, free: int = 0) -> Tensor:
         """B ``[inputs, outputs]``; the last ``free`` inputs are not held back."""
         penalty = torch.full((len(self.gram),), ridge * self.count)
         penalty[len(penalty) - free :] = 0
         return torch.linalg.solve(self.gram + penalty.diag(), self.cross)
+
+
+class EquationsOfSets:
+    """The normal equations of each data set, and what they come to for each expert."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        self._new = lambda: NormalEquations(inputs, outputs)
+        self._sets: dict[str, NormalEquations] = {}
+
+    def add(self, name: str, inputs: Tensor, outputs: Tensor) -> None:
+        """Add rows ``[N, inputs]`` and ``[N, outputs]`` of one set."""
+        self._sets.setdefault(name, self._new()).add(inputs, outputs)
+
+    def together(self, favoured: str = "") -> NormalEquations:
+        """Sum all sets; a favoured one counts :data:`OWN` times."""
+        total = self._new()
+        for name, equations in self._sets.items():
+            total.add_all(equations, OWN if name == favoured else 1.0)
+        return total
+
+    def of_experts(self, experts: Sequence[str]) -> Iterable[NormalEquations]:
+        """Each expert's equations, in which its own set counts most; without experts, of all."""
+        return map(self.together, experts or ("",))
 
 
 def in_context(frames: Tensor, around: Sequence[int]) -> Tensor:
@@ -70,7 +103,14 @@ def _with_constant(inputs: Tensor) -> Tensor:
 
 
 def _parts(clips: Sequence[LoadedClip], size: int = 60) -> Iterable[Sequence[LoadedClip]]:
-    return (clips[start : start + size] for start in range(0, len(clips), size))
+    """Part the clips, each part of one data set."""
+    for _, group in itertools.groupby(sorted(clips, key=_set_of), _set_of):
+        of_set = list(group)
+        yield from (of_set[start : start + size] for start in range(0, len(of_set), size))
+
+
+def _set_of(clip: LoadedClip) -> str:
+    return clip.clip.set
 
 
 @torch.no_grad()
@@ -88,6 +128,7 @@ def start_linear(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: 
     model.eval()
     _start_projection(model, encoder, moving)
     _start_prior(model, moving)
+    _start_choice(model, clips)
 
 
 def _start_projection(
@@ -98,17 +139,23 @@ def _start_projection(
     Source: Izenman, "Reduced-rank regression for the multivariate linear model" (1975).
     """
     width, outputs = len(encoder.mean), COEFFICIENTS
-    equations = NormalEquations(len(CONTEXT) * width, outputs)
+    of_set = EquationsOfSets(len(CONTEXT) * width, outputs)
     for number, part in enumerate(_parts(clips)):
         pairs = [_features_and_motion(model, encoder, clip) for clip in part]
         thin = slice(number % THINNED, None, THINNED)
-        equations.add(
+        of_set.add(
+            part[0].clip.set,
             torch.cat([in_context(x, CONTEXT)[thin] for x, _ in pairs]),
             torch.cat([y[thin] for _, y in pairs]),
         )
-    by_frame = equations.solve(RIDGE).reshape(len(CONTEXT), width, outputs) @ _importance(
-        model, clips
+    importance = _importance(model, clips)
+    by_frame = torch.cat(
+        [
+            equations.solve(RIDGE).reshape(len(CONTEXT), width, outputs) @ importance
+            for equations in of_set.of_experts(model.config.experts)
+        ]
     )
+    equations = of_set.together()
     centre = slice(CONTEXT.index(0) * width, (CONTEXT.index(0) + 1) * width)
     covariance = equations.gram[centre, centre] / equations.count
     root = matrix_power(covariance, lambda v: v.sqrt())
@@ -149,20 +196,70 @@ def _start_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     guide = model.decoder.guide
     reach, width = guide.reach // 2, guide.heard.in_channels
     around = range(-reach, reach + 1)
-    equations = NormalEquations(len(around) * width + 1, COEFFICIENTS)
+    of_set = EquationsOfSets(len(around) * width + 1, COEFFICIENTS)
     for clip in clips:
         assert clip.coefficients is not None
         length = torch.tensor([len(clip.coefficients)])
         features = model.features([clip.waveform], length)[0]
         motion = model.normalise(torch.from_numpy(clip.coefficients))
-        equations.add(_with_constant(in_context(features, around)), motion)
-    solution = equations.solve(PRIOR_RIDGE, free=1)
-    taps = solution[:-1].reshape(len(around), width, COEFFICIENTS)
-    guide.heard.weight.copy_(taps.permute(2, 1, 0))
+        of_set.add(clip.clip.set, _with_constant(in_context(features, around)), motion)
+    solutions = [e.solve(PRIOR_RIDGE, free=1) for e in of_set.of_experts(model.config.experts)]
+    taps = torch.stack([solution[:-1] for solution in solutions])
+    taps = taps.reshape(len(solutions), len(around), width, COEFFICIENTS)
+    guide.heard.weight.copy_(taps.permute(0, 3, 2, 1).flatten(0, 1))
+    constants = torch.cat([solution[-1] for solution in solutions])
     guide.constant.weight.zero_()
-    guide.constant.bias.copy_(solution[-1])
+    if guide.heard.bias is None:
+        guide.constant.bias.copy_(constants)
+    else:
+        guide.constant.bias.zero_()
+        guide.heard.bias.copy_(constants)
     *_, last = model.decoder.output
     _quieten(last)
+
+
+def _start_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
+    """Logistic regression from the pooled F_a to the expert: the data set a clip is from.
+
+    Voices that have no face are of the first expert. All sets count alike.
+    """
+    choose, experts = model.decoder.guide.choose, model.config.experts
+    if choose is None:
+        return
+    number = {SPEECH: 0, **{name: k for k, name in enumerate(experts)}}
+    known = [clip for clip in clips if clip.clip.set in number]
+    heard = []
+    for clip in known:
+        length = torch.tensor([frame_count(len(clip.waveform))])
+        heard.append(pooled(model.features([clip.waveform], length), length)[0])
+    inputs, labels = torch.stack(heard), torch.tensor([number[c.clip.set] for c in known])
+    weight, bias = logistic_regression(inputs, labels, len(experts))
+    choose.weight.copy_(weight)
+    choose.bias.copy_(bias)
+
+
+@torch.enable_grad()
+def logistic_regression(inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Weights ``[K, D]`` and biases ``[K]`` of labels ``[N]`` given ``[N, D]``; classes weigh alike."""
+    mean, std = inputs.mean(0), inputs.std(0).clamp(min=1e-3)
+    standard = (inputs - mean) / std
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    weight = torch.zeros(classes, inputs.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        errors = functional.cross_entropy(
+            standard @ weight.T + bias, labels, len(labels) / classes / counts
+        )
+        total = errors + CHOICE_DECAY * weight.square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(loss)  # type: ignore[arg-type]
+    found = weight.detach() / std
+    return found, bias.detach() - found @ mean
 
 
 def _quieten(last: nn.Module) -> None:
