@@ -364,9 +364,44 @@ def test_the_prior_takes_nine_frames():
 
 
 @torch.no_grad()
-def test_padding_changes_nothing_of_the_prior():
+def test_experts_are_averaged_by_what_the_pooled_sound_says():
+    """Shares 1/4 and 3/4 of two experts, each a prior of its own, in each clip of a batch."""
+    ours, features, p = guide(experts=("news", "talks")), normal(2, 11, 8), torch.zeros(2, 8)
+    lengths = torch.tensor([11, 6])
+    ours.choose.weight.zero_()
+    ours.choose.bias.copy_(torch.tensor([1.0, 3.0]).log())
+    alone = []
+    for weight, bias in zip(ours.heard.weight.chunk(2), ours.heard.bias.chunk(2)):
+        one = guide()
+        one.heard.weight.copy_(weight)
+        one.constant.weight.copy_(ours.constant.weight)
+        one.constant.bias.copy_(ours.constant.bias + bias)
+        alone.append(one(features, p, lengths))
+    torch.testing.assert_close(
+        ours(features, p, lengths), 0.25 * alone[0] + 0.75 * alone[1], atol=1e-5, rtol=1e-5
+    )
+
+
+@torch.no_grad()
+def test_each_clip_chooses_its_own_expert():
+    """By the mean of one channel: high chooses the first, low the second."""
+    ours, p = guide(experts=("news", "talks")), torch.zeros(2, 8)
+    ours.choose.weight.zero_()
+    ours.choose.weight[:, 0] = torch.tensor([50.0, -50.0])
+    ours.choose.bias.zero_()
+    ours.heard.weight.zero_()
+    ours.heard.bias.copy_(torch.arange(104.0))
+    features = torch.ones(2, 5, 8) * torch.tensor([1.0, -1.0])[:, None, None]
+    found = ours(features, p, torch.tensor([5, 3])) - ours.constant.bias
+    wanted = torch.arange(104.0).reshape(2, 1, 52).expand(2, 5, 52)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("experts", [(), ("news", "talks", "plays")], ids=["one", "three"])
+def test_padding_changes_nothing_of_the_prior(experts):
     """Whatever lies behind a clip; also not what a longer clip beside it makes of the batch."""
-    ours, p = guide(), normal(3, 8)
+    ours, p = guide(experts=experts), normal(3, 8)
     features, lengths = normal(3, 11, 8, seed=1), torch.tensor([11, 6, 1])
     together = ours(features + 50 * ~frame_mask(lengths, 11)[..., None], p, lengths)
     for row, length in enumerate(lengths.tolist()):

@@ -1,5 +1,6 @@
 """Closed-form starts: ridge regression, its projection, and the filter of a student's encoder."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,12 @@ from dtalk.model import DiffusionTalker
 from dtalk.speech.audio import frame_count
 from dtalk.speech.encoders import CompressedEncoder
 from dtalk.training.linear_start import (
+    EquationsOfSets,
     NormalEquations,
     copy_bottom,
     fit_linear,
     in_context,
+    logistic_regression,
     matrix_power,
     start_linear,
 )
@@ -65,6 +68,33 @@ def test_normal_equations_find_the_line_through_points():
     torch.testing.assert_close(held, torch.tensor([[1.0], [2.5]]))
 
 
+def test_a_set_counts_ten_times_for_its_own_expert():
+    """y = c, of one input that is always 1: the mean of 0 (30 times) and 4 (10 times)."""
+    of_set = EquationsOfSets(1, 1)
+    of_set.add("news", torch.ones(30, 1), torch.zeros(30, 1))
+    of_set.add("talks", torch.ones(10, 1), torch.full((10, 1), 4.0))
+    assert of_set.together().solve(0.0).item() == pytest.approx(40 / 40)
+    news, talks = (
+        equations.solve(0.0).item() for equations in of_set.of_experts(("news", "talks"))
+    )
+    assert news == pytest.approx(40 / 310)
+    assert talks == pytest.approx(400 / 130)
+    (alone,) = of_set.of_experts(())
+    assert alone.solve(0.0).item() == pytest.approx(1.0)
+
+
+def test_logistic_regression_tells_classes_of_unequal_number_apart():
+    inputs = torch.randn(220, 3, generator=seeded(3))
+    labels = torch.tensor([0] * 200 + [1] * 20)
+    inputs[labels == 1, 1] += 8
+    weight, bias = logistic_regression(inputs, labels, 2)
+    found = (inputs @ weight.T + bias).softmax(-1)
+    assert (found.argmax(-1) == labels).all()
+    # Classes weigh alike: halfway between their means both are as likely.
+    halfway = torch.stack([inputs[labels == k].mean(0) for k in (0, 1)]).mean(0)
+    assert (halfway @ weight.T + bias).softmax(-1)[0].item() == pytest.approx(0.5, abs=0.1)
+
+
 def test_frames_in_context():
     frames = torch.tensor([[1.0], [2.0], [3.0]])
     assert in_context(frames, (-1, 0, 2)).tolist() == [[0, 1, 3], [1, 2, 0], [2, 3, 0]]
@@ -86,6 +116,42 @@ def test_a_started_prior_knows_linear_motion():
     assert observer.notes == ["starting the linear parts from ridge regression"]
     assert prior_error(model, clips[20:]) < 0.25
     assert prior_error(large_model(large=RandomLarge(), feature_width=8), clips[20:]) > 0.8
+
+
+def test_started_experts_move_in_the_manner_of_their_sets():
+    """Two sets with opposite motion, told apart by how loud they are."""
+    clips = linear_clips(40)
+    opposite = [
+        LoadedClip(
+            dataclasses.replace(clip.clip, set="news" if number % 2 else "talks"),
+            clip.waveform,
+            clip.coefficients if number % 2 else 1 - clip.coefficients,
+        )
+        for number, clip in enumerate(clips)
+    ]
+    errors = {}
+    for experts in ((), ("news", "talks")):
+        model = large_model(large=LouderTalks(opposite), feature_width=20, experts=experts)
+        model.mean.fill_(0.5)
+        start_linear(model, opposite[:30], Recorder())
+        errors[experts] = prior_error(model, opposite[30:])
+    assert errors["news", "talks"] < 0.4 < errors[()]
+
+
+class LouderTalks(RandomLarge):
+    """Features with one more channel that says which set a sound is from."""
+
+    def __init__(self, clips: list[LoadedClip]) -> None:
+        super().__init__()
+        self.width = WIDTH + 1
+        self.talks = {c.waveform.tobytes() for c in clips if c.clip.set == "talks"}
+
+    def __call__(self, waveform) -> Tensor:
+        self.width = WIDTH
+        features = super().__call__(waveform)
+        self.width = WIDTH + 1
+        sign = 1.0 if np.asarray(waveform).tobytes() in self.talks else -1.0
+        return torch.cat([features, torch.full((len(features), 1), sign)], 1)
 
 
 @torch.no_grad()
