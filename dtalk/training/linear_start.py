@@ -240,7 +240,10 @@ def _start_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
 
 @torch.enable_grad()
 def logistic_regression(inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Weights ``[K, D]`` and biases ``[K]`` of labels ``[N]`` given ``[N, D]``; classes weigh alike."""
+    """Fit weights ``[K, D]`` and biases ``[K]`` of labels ``[N]`` given inputs ``[N, D]``.
+
+    All classes weigh alike, however many clips each has.
+    """
     mean, std = inputs.mean(0), inputs.std(0).clamp(min=1e-3)
     standard = (inputs - mean) / std
     counts = torch.bincount(labels, minlength=classes).clamp(min=1)
