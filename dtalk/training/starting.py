@@ -14,7 +14,7 @@ from dtalk.checkpoint import load_model
 from dtalk.config import ModelConfig, TrainingConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError
-from dtalk.model import DiffusionTalker
+from dtalk.model import COEFFICIENTS, DiffusionTalker
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
 from dtalk.speech.pretrained import load_large_encoder
@@ -33,9 +33,18 @@ def statistics(clips: Sequence[LoadedClip]) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(torch.tensor(x, dtype=torch.float32) for x in (frames.mean(0), std, covariance))  # type: ignore[return-value]
 
 
+# What experts have of their own, and how many rows each.
+EXPERT_ROWS = {
+    "heard.weight": COEFFICIENTS,
+    "heard.bias": COEFFICIENTS,
+    "choose.weight": 1,
+    "choose.bias": 1,
+}
+
+
 @torch.no_grad()
 def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
-    """Load another model's weights into a model, library entries by their labels.
+    """Load another model's weights into a model, library entries and experts by their names.
 
     A speech encoder of another kind is left as it is, and so are residual blocks that the source
     lacks, which add nothing until they are trained.
@@ -43,7 +52,8 @@ def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
     Raises:
         CheckpointError: the networks differ in more than their libraries and kinds of encoders.
     """
-    mine, theirs = _shared_weights(model), _shared_weights(source)
+    by_name = bool(model.config.experts and source.config.experts)
+    mine, theirs = (_shared_weights(each, without_experts=by_name) for each in (model, source))
     if model.config.encoder_key != source.config.encoder_key:
         mine, theirs = (
             {name: value for name, value in weights.items() if not name.startswith("encoder.")}
@@ -64,6 +74,20 @@ def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
         for index, label in enumerate(to.labels):
             if label in other.labels:
                 to.entries[index] = other.entries[other.labels.index(label)]
+    if by_name:
+        _copy_experts(model, source)
+
+
+def _copy_experts(model: DiffusionTalker, source: DiffusionTalker) -> None:
+    """Copy the linear priors of experts that both know, and how they are chosen."""
+    known = source.config.experts
+    for index, name in enumerate(model.config.experts):
+        if name in known:
+            for part, size in EXPERT_ROWS.items():
+                to = model.decoder.guide.get_parameter(part)
+                other = source.decoder.guide.get_parameter(part)
+                row = known.index(name)
+                to[size * index : size * (index + 1)] = other[size * row : size * (row + 1)]
 
 
 def load_encoder(model: DiffusionTalker, path: Path) -> None:
@@ -81,9 +105,12 @@ def load_encoder(model: DiffusionTalker, path: Path) -> None:
         raise CheckpointError(f"the speech encoder in {path} has another size") from error
 
 
-def _shared_weights(model: DiffusionTalker) -> dict[str, Tensor]:
+def _shared_weights(model: DiffusionTalker, without_experts: bool) -> dict[str, Tensor]:
     """Get all weights but those that depend on the number of labels; of those, "unknown"'s."""
     weights = model.state_dict()
+    if without_experts:
+        for part in EXPERT_ROWS:
+            del weights[f"decoder.guide.{part}"]
     return {k: v[-1] if k.endswith(".entries") else v for k, v in weights.items()}
 
 

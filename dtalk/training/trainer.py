@@ -152,7 +152,7 @@ class Trainer:
         model.mean.copy_(mean)
         model.std.copy_(std)
         standardise_features(model, train)
-        if config.linear_start:
+        if config.linear_start and config.init is None:
             start_linear(model, train, self.observer)
         if config.init is not None:
             source = load_model(config.init, model.device)
