@@ -295,3 +295,24 @@ def test_statistics_by_hand():
     assert mean[0].item() == 0.5
     assert std[0].item() == pytest.approx(MINIMUM_STD)  # it never moves
     assert (mean.shape, std.shape, covariance.shape) == ((52,), (52,), (52, 52))
+
+
+@torch.no_grad()
+def test_experts_are_copied_by_their_names():
+    source = tiny_model(experts=("news", "talks"))
+    model = tiny_model(seed=1, experts=("talks", "plays"))
+    before = {k: v.clone() for k, v in model.decoder.guide.state_dict().items()}
+    load_compatible(model, source)
+    guide, other = model.decoder.guide, source.decoder.guide
+    assert torch.equal(guide.heard.weight[:52], other.heard.weight[52:])
+    assert torch.equal(guide.heard.bias[:52], other.heard.bias[52:])
+    assert torch.equal(guide.choose.weight[0], other.choose.weight[1])
+    assert torch.equal(guide.choose.bias[0], other.choose.bias[1])
+    assert torch.equal(guide.heard.weight[52:], before["heard.weight"][52:])
+    assert torch.equal(guide.choose.weight[1], before["choose.weight"][1])
+    assert torch.equal(guide.constant.weight, other.constant.weight)
+
+
+def test_a_model_without_experts_takes_none_with_them():
+    with pytest.raises(CheckpointError, match="differs; give the same settings"):
+        load_compatible(tiny_model(), tiny_model(experts=("news", "talks")))
