@@ -142,9 +142,9 @@ def test_limits_by_hand():
         for field in dataclasses.fields(kind)
         if "least" in field.metadata
     }
-    assert limits["steps"] == (1, None)
+    assert limits["steps"] == (1, 1000)
     assert limits["threads"] == (1, 1024)
-    assert limits["temperature"] == limits["emotion_strength"] == (0, None)
+    assert limits["temperature"] == limits["emotion_strength"] == (0, 10)
     assert limits["seed"] == (0, 2**63 - 1)
     assert limits["dropout"] == (0, 0.99)
 
