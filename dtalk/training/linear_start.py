@@ -257,10 +257,10 @@ def logistic_regression(inputs: Tensor, labels: Tensor, classes: int) -> tuple[T
             standard @ weight.T + bias, labels, len(labels) / classes / counts
         )
         total = errors + CHOICE_DECAY * weight.square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)
     found = weight.detach() / std
     return found, bias.detach() - found @ mean
 
