@@ -242,30 +242,12 @@ class LinearPrior(nn.Module):
     def forward(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Tensor:
         """Map F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` to mu ``[B, T, 52]``."""
         real = features * frame_mask(lengths, features.shape[1])[..., None]
-        padded = functional.pad(real.transpose(1, 2), around(self.reach))
-        filtered = self._filter(padded, real, lengths)
+        filtered = self.heard(functional.pad(real.transpose(1, 2), around(self.reach)))
+        if self.choose is not None:
+            shares = self.choose(pooled(real, lengths)).softmax(-1)
+            of_experts = filtered.unflatten(1, (-1, COEFFICIENTS))
+            filtered = torch.einsum("bk,bkct->bct", shares, of_experts)
         return filtered.transpose(1, 2) + self.constant(embedding)[:, None]
-
-    def _filter(self, padded: Tensor, real: Tensor, lengths: Tensor) -> Tensor:
-        if self.choose is None:
-            return self.heard(padded)
-        shares = self.choose(pooled(real, lengths)).softmax(-1)
-        weight, bias = self._averaged(shares)
-        clips, _, frames = padded.shape
-        # One convolution in as many groups as there are clips: each clip has its own filter.
-        together = functional.conv1d(
-            padded.reshape(1, -1, frames), weight.flatten(0, 1), bias.flatten(), groups=clips
-        )
-        return together.reshape(clips, COEFFICIENTS, -1)
-
-    def _averaged(self, shares: Tensor) -> tuple[Tensor, Tensor]:
-        """Average the experts by shares ``[B, K]``: ``[B, 52, C, R]`` and ``[B, 52]``."""
-        assert self.heard.bias is not None
-        experts = shares.shape[-1]
-        shape = self.heard.weight.shape[1:]
-        weights = self.heard.weight.reshape(experts, -1)
-        biases = self.heard.bias.reshape(experts, -1)
-        return (shares @ weights).reshape(-1, COEFFICIENTS, *shape), shares @ biases
 
 
 class LinearDenoiser(nn.Module):
