@@ -120,12 +120,28 @@ class OutputOptions(Settings):
     still: tuple[str, ...] = setting(
         (), "PNGs of these moments instead of a video: seconds like 0.5,2; repeatable"
     )
-    jobs: int = setting(1, "inputs that are worked on at a time", least=1, group=MACHINE)
 
     @property
     def side_by_side(self) -> bool:
         """Whether all inputs go into one picture."""
         return self.labels or self.reference is not None
+
+
+@dataclass(frozen=True)
+class WorkOptions(Settings):
+    """Who does the work of a command: this process, several, or those of a cluster."""
+
+    group: ClassVar[str] = MACHINE
+
+    jobs: int = setting(1, "inputs that are worked on at a time", least=1)
+    cluster: str | None = setting(
+        None, "Dask scheduler whose workers do the work, such as tcp://host:8786"
+    )
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes do the work."""
+        return self.jobs > 1 or self.cluster is not None
 
 
 @dataclass(frozen=True)

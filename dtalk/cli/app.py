@@ -19,6 +19,7 @@ from dtalk.config import (
     ModelConfig,
     OutputOptions,
     TrainingConfig,
+    WorkOptions,
 )
 from dtalk.errors import DtalkError
 from dtalk.motion.options import CurveOptions
@@ -51,6 +52,7 @@ from dtalk.cli.loading import (
     head_of,
     reporting_of,
     set_threads,
+    shared_out,
 )
 from dtalk.cli.recipes import Recipe
 
@@ -94,7 +96,7 @@ def _common(
 
 
 @app.command()
-@takes(CurveOptions, HeadChoice, AnimationOptions, EngineOptions, Reporting)
+@takes(CurveOptions, HeadChoice, AnimationOptions, EngineOptions, WorkOptions, Reporting)
 def animate(
     inputs: Annotated[list[Path], typer.Argument(help="speech files, or folders of them")],
     out: Out = None,
@@ -104,6 +106,7 @@ def animate(
     head_flags: Settings = {},  # noqa: B006
     animation_flags: Settings = {},  # noqa: B006
     runtime_flags: Settings = {},  # noqa: B006
+    work_flags: Settings = {},  # noqa: B006
     report_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Turn speech into facial animation curves.
@@ -121,24 +124,26 @@ def animate(
 
     jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes_of(format, out))
 
-    from dtalk.inference import animate_file, load_talker
-    from dtalk.motion.changes import changed, made_of
+    from dtalk.heads.export_jobs import AnimateJob
+    from dtalk.inference import load_talker
 
-    curves = CurveOptions(**curve_flags)
     exporter = exporter_of(jobs, **head_flags)
-    options = AnimationOptions(**animation_flags)
-    model = checked_labels(load_talker(EngineOptions(**runtime_flags), options), options)
+    options, who = AnimationOptions(**animation_flags), WorkOptions(**work_flags)
+    runtime = shared_out(EngineOptions(**runtime_flags), who)
+    checked_labels(load_talker(runtime, options), options)
+    animate_job = AnimateJob(runtime, exporter, options, CurveOptions(**curve_flags))
 
     def work(job: Job, report: Report) -> Made:
-        motion = changed(animate_file(model, job.source, options), curves, options.seed)
-        notes = [line for path in job.outputs for line in exporter.write(motion, path, job.source)]
-        return made_of(motion, notes)
+        return animate_job.make(job)
 
-    run_batch("animate", jobs, work, force, reporting)
+    run_batch("animate", jobs, work, force, reporting, animate_job.make, who)
 
 
 @app.command()
-@takes(OutputOptions, CurveOptions, Look, HeadChoice, AnimationOptions, EngineOptions, Reporting)
+@takes(
+    *(OutputOptions, CurveOptions, Look, HeadChoice, AnimationOptions, EngineOptions),
+    *(WorkOptions, Reporting),
+)
 def render(
     inputs: Annotated[
         list[Path],
@@ -158,6 +163,7 @@ def render(
     head_flags: Settings = {},  # noqa: B006
     animation_flags: Settings = {},  # noqa: B006
     runtime_flags: Settings = {},  # noqa: B006
+    work_flags: Settings = {},  # noqa: B006
     report_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Render a talking head: mp4 with sound, PNGs, or a web page.
@@ -181,14 +187,15 @@ def render(
     from dtalk.video.render_job import RenderJob, planned
 
     jobs, moments, panels = planned(found, out, output)
-    options, runtime = AnimationOptions(**animation_flags), EngineOptions(**runtime_flags)
+    options, who = AnimationOptions(**animation_flags), WorkOptions(**work_flags)
+    runtime = shared_out(EngineOptions(**runtime_flags), who)
     if any(not is_motion(path) for path, _ in found):
         checked_labels(load_talker(runtime, options), options)
     render_job = RenderJob(
         audio,
         pixels,
         Look(**look_flags),
-        head,
+        head if any(head_flags.values()) else None,
         options=options,
         runtime=runtime,
         moments=moments,
@@ -199,8 +206,7 @@ def render(
     def work(job: Job, report: Report) -> Made:
         return render_job.make(job, partial(report.frame_done, job.source.name))
 
-    elsewhere = render_job.make if output.jobs > 1 else None
-    run_batch("render", jobs, work, force, reporting, elsewhere, output.jobs)
+    run_batch("render", jobs, work, force, reporting, render_job.make, who)
 
 
 app.command()(convert)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dtalk.cli.flags import Reporting
+from dtalk.config import WorkOptions
 
 if TYPE_CHECKING:
     from dtalk.cli.reports import Report
@@ -21,28 +22,30 @@ def run_batch(
     work: Callable[[Job, Report], Made],
     force: bool,
     reporting: Reporting,
-    elsewhere: Callable[[Job], Made] | None = None,
-    processes: int = 1,
+    elsewhere: Callable[[Job], Made],
+    who: WorkOptions,
 ) -> None:
     """Run the jobs, report each and all, and set the exit status.
 
-    Several at a time run in processes of their own, which do ``elsewhere`` instead of ``work``.
+    Other processes do ``elsewhere`` instead of ``work``, if the options say so.
     """
     from dtalk.cli.reports import open_report
-    from dtalk.utils.jobs import run, run_in_processes
+    from dtalk.utils.jobs import run, run_elsewhere
+    from dtalk.utils.workers import open_workers
 
     with open_report(what, len(jobs), reporting) as report:
-        if elsewhere is not None and min(processes, len(jobs)) > 1:
-            running = run_in_processes(jobs, elsewhere, force, processes)
+        if who.cluster is not None or min(who.jobs, len(jobs)) > 1:
+            with open_workers(min(who.jobs, len(jobs)), who.cluster) as workers:
+                for outcome in run_elsewhere(jobs, elsewhere, force, workers):
+                    report.finished(outcome)
         else:
 
             def here(job: Job) -> Made:
                 report.started(job)
                 return work(job, report)
 
-            running = run(jobs, here, force)
-        for outcome in running:
-            report.finished(outcome)
+            for outcome in run(jobs, here, force):
+                report.finished(outcome)
     status = report.summarise(Path.cwd())
     if status:
         raise typer.Exit(status)

@@ -10,7 +10,7 @@ import typer
 from dtalk.cli.batch import run_batch
 from dtalk.cli.flags import Force, Formats, Out, Reporting, Settings, takes
 from dtalk.cli.loading import exporter_of, reporting_of
-from dtalk.config import HeadChoice
+from dtalk.config import HeadChoice, WorkOptions
 from dtalk.motion.options import CurveOptions
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dtalk.utils.jobs import Job, Made
 
 
-@takes(CurveOptions, HeadChoice, Reporting)
+@takes(CurveOptions, HeadChoice, WorkOptions, Reporting)
 def convert(
     inputs: Annotated[
         list[Path], typer.Argument(help="motion files (npz, csv, json, glb, vrm), or folders")
@@ -29,6 +29,7 @@ def convert(
     force: Force = False,
     curve_flags: Settings = {},  # noqa: B006
     head_flags: Settings = {},  # noqa: B006
+    work_flags: Settings = {},  # noqa: B006
     report_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Convert motion files to another format or frame rate.
@@ -38,21 +39,17 @@ def convert(
     reporting = reporting_of(report_flags)
 
     from dtalk.heads.export import suffixes_of
-    from dtalk.motion.changes import changed, made_of
-    from dtalk.motion.files import READERS, read_motion
+    from dtalk.heads.export_jobs import ConvertJob
+    from dtalk.motion.files import READERS
     from dtalk.utils.files import expand_inputs
     from dtalk.utils.jobs import plan
-    from dtalk.video.inputs import find_audio
 
     found = expand_inputs(inputs, {f".{name}" for name in READERS})
     jobs = plan(found, out, suffixes_of(format, out))
-    options = CurveOptions(**curve_flags)
-    exporter = exporter_of(jobs, **head_flags)
+    convert_job = ConvertJob(exporter_of(jobs, **head_flags), CurveOptions(**curve_flags), seed)
 
     def work(job: Job, report: Report) -> Made:
-        motion = changed(read_motion(job.source), options, seed)
-        sound = find_audio(job.source, motion)
-        notes = [line for path in job.outputs for line in exporter.write(motion, path, sound)]
-        return made_of(motion, notes)
+        return convert_job.make(job)
 
-    run_batch("convert", jobs, work, force, reporting)
+    who = WorkOptions(**work_flags)
+    run_batch("convert", jobs, work, force, reporting, convert_job.make, who)

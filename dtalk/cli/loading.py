@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtalk.config import AUTO, AnimationOptions, RuntimeOptions
+from dtalk.config import AUTO, AnimationOptions, EngineOptions, RuntimeOptions, WorkOptions
 from dtalk.errors import DtalkError
 
 if TYPE_CHECKING:
@@ -81,6 +82,12 @@ def model_of(runtime: RuntimeOptions) -> DiffusionTalker:
 
     set_threads(runtime.threads)
     return shared_model(runtime)
+
+
+def shared_out(runtime: EngineOptions, who: WorkOptions) -> EngineOptions:
+    """Give each of several processes one thread, unless it is said how many."""
+    alone = not who.elsewhere or runtime.threads is not None
+    return runtime if alone else replace(runtime, threads=1)
 
 
 def checked_labels(model: Talker, options: AnimationOptions) -> Talker:

@@ -103,6 +103,12 @@ class Exporter:
             copy_sound(sound, path)
         return notes
 
+    def write_all(
+        self, motion: Motion, paths: Sequence[Path], sound: Path | None = None
+    ) -> list[str]:
+        """Write several files as :meth:`write` does."""
+        return [line for path in paths for line in self.write(motion, path, sound)]
+
     def _write_glb(self, motion: Motion, path: Path) -> list[str]:
         with atomic_path(path) as temporary:
             if self.avatar is None:

@@ -152,12 +152,17 @@ class BatchMaker:
         teacher = self._first_teacher
         # Of versions without end none is drawn again.
         keep = bool(self._variants) or not self._config.augment
+        identity, emotion, pose = (
+            torch.tensor(found, device=device) for found in (who, how, poses)
+        )
         return Batch(
             [self._model.encoder.prepare(sound, keep) for sound in sounds],
             [] if teacher is None else [teacher.encoder.prepare(sound, keep) for sound in sounds],
             torch.tensor(lengths, device=device),
             self._model.normalise(pad_sequence(targets, batch_first=True).to(device)),
-            *(torch.tensor(indices, device=device) for indices in (who, how, poses)),
+            identity,
+            emotion,
+            pose,
             share,
         )
 

@@ -199,12 +199,11 @@ class Round(Stage):
         own = [index for index, row in enumerate(rows) if row in chosen]
         to = torch.tensor([chosen.index(rows[index]) for index in own], device=predicted.device)
         mask = frame_mask(batch.lengths[:moving], predicted.shape[1])[own]
-        features = (
-            self.enhancer(by_teacher.embedding[own], target[own], mask),
-            self.enhancer(encoded.embedding[own], predicted[own], mask),
-        )
+        wanted = self.enhancer(by_teacher.embedding[own], target[own], mask)
+        found = self.enhancer(encoded.embedding[own], predicted[own], mask)
         return losses.personal_contrast(
-            *(gathered(found, to.long(), len(chosen)) for found in features),
+            gathered(wanted, to.long(), len(chosen)),
+            gathered(found, to.long(), len(chosen)),
             self.distillation.enhancer_temperature,
         )
 
@@ -261,7 +260,8 @@ def alignment(large: EncodedSpeech, small: EncodedSpeech, batch: Batch) -> Tenso
     ]
     # Padded apart, and yet one mean: ranks without clips of sound only take part in it too.
     return losses.encoder_alignment(
-        *(torch.cat([x.flatten(0, 1) for x in each]) for each in (large.features, small.features)),
+        torch.cat([features.flatten(0, 1) for features in large.features]),
+        torch.cat([features.flatten(0, 1) for features in small.features]),
         torch.cat([mask.flatten() for mask in masks]),
     )
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 from dtalk.errors import DtalkError, OutputExistsError
+from dtalk.utils.workers import TRIES, Workers, in_order
 
 _FILE_SUFFIXES = frozenset(
     {".npz", ".csv", ".json", ".glb", ".vrm"}
@@ -143,46 +139,40 @@ def run(jobs: Sequence[Job], work: Callable[[Job], Made], force: bool = False) -
         yield Outcome(job, error, made, time.perf_counter() - started, warned)
 
 
-def run_in_processes(
-    jobs: Sequence[Job], work: Callable[[Job], Made], force: bool, processes: int
+def run_elsewhere(
+    jobs: Sequence[Job], work: Callable[[Job], Made], force: bool, workers: Workers
 ) -> Iterator[Outcome]:
-    """Do the jobs in several processes; outcomes come in the order of the jobs.
+    """Do the jobs by workers as :func:`run` does; outcomes come in the order of the jobs.
 
-    ``work`` is sent to them, so it must be importable and small. Ctrl-C ends them, and what they
-    were writing is removed.
-
-    Raises:
-        DtalkError: a process was killed from outside.
+    ``work`` is sent to them, so it must be importable and small. An input that two workers died of
+    is named and left out.
     """
-    share = max(1, (os.cpu_count() or 1) // processes)
-    pool = ProcessPoolExecutor(
-        min(processes, len(jobs)), get_context("spawn"), _prepare_process, (share,)
-    )
-    try:
-        yield from pool.map(partial(_run_one, work=work, force=force), jobs)
-    except BrokenProcessPool as error:
-        raise DtalkError("a process was killed, perhaps for memory; take fewer --jobs") from error
-    except BaseException:
-        for process in active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    refused = [_refusal(job, force) for job in jobs]
+    tasks = [job for job, reason in zip(jobs, refused) if reason is None]
+    found = in_order(workers, partial(_run_one, work=work), tasks)
+    for job, reason in zip(jobs, refused):
+        outcome = next(found) if reason is None else reason
+        if isinstance(outcome, Outcome):
+            yield outcome
+        elif isinstance(outcome, str):
+            yield Outcome(job, outcome, Made(0), 0.0)
+        else:
+            error = f"{job.source}: given up after {TRIES} tries: {outcome}; take fewer --jobs"
+            yield Outcome(job, error, Made(0), 0.0)
 
 
-def _run_one(job: Job, work: Callable[[Job], Made], force: bool) -> Outcome:
-    try:
-        [outcome] = run([job], work, force)
-    except SystemExit:  # terminated, and cleaned up; the pool would go on with its next job
-        os._exit(1)
+def _run_one(job: Job, work: Callable[[Job], Made]) -> Outcome:
+    """Do one job; its outputs were looked for before, and a first try may have left some."""
+    [outcome] = run([job], work, force=True)
     return outcome
 
 
-def _prepare_process(threads: int) -> None:
-    """Leave Ctrl-C to the parent, which then terminates this process: as an exit, with cleanup."""
-    os.environ.setdefault("LP_NUM_THREADS", str(threads))  # of Mesa's software renderer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+def _refusal(job: Job, force: bool) -> str | None:
+    try:
+        check_outputs(job.outputs, force)
+    except OutputExistsError as error:
+        return str(error)
+    return None
 
 
 def check_outputs(outputs: Sequence[Path], force: bool) -> None:

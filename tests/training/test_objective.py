@@ -47,7 +47,7 @@ def batch() -> Batch:
     share = Share.of(CLIPS, CLIPS)
     unknown = torch.full((CLIPS,), -1)
     lengths = torch.full((CLIPS,), FRAMES)
-    return Batch([], [], lengths, torch.zeros(CLIPS, FRAMES, 52), *[unknown] * 3, share)
+    return Batch([], [], lengths, torch.zeros(CLIPS, FRAMES, 52), unknown, unknown, unknown, share)
 
 
 def steps_of(seed: int) -> Tensor:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dtalk.errors import AudioError, DtalkError
-from dtalk.utils.jobs import Job, Made, Outcome, plan, run, run_in_processes
+from dtalk.utils.jobs import Job, Made, Outcome, plan, run, run_elsewhere
+from dtalk.utils.workers import open_workers
 
 
 def test_outputs_lie_beside_their_inputs() -> None:
@@ -152,12 +153,14 @@ def test_the_same_warning_is_told_for_every_file(tmp_path: Path) -> None:
 
 
 def measured(job: Job) -> Made:
-    """Work that fails, warns or does well, by the name of its source."""
+    """Work that fails, warns, ends its process or does well, by the name of its source."""
     if job.source.stem == "bad":
         raise AudioError("bad.wav holds no sound")
     if job.source.stem == "odd":
         warnings.warn("odd.wav is odd", UserWarning, stacklevel=1)
-    if job.source.stem == "deadly":
+    if job.source.stem == "deadly" or (job.source.stem == "once" and not Path("died").exists()):
+        if job.source.stem == "once":
+            Path("died").touch()
         os._exit(3)
     return Made(len(job.source.stem))
 
@@ -166,32 +169,27 @@ def jobs_named(*names: str) -> list[Job]:
     return [Job(Path(f"{name}.wav"), (Path(f"{name}.npz"),)) for name in names]
 
 
-def test_processes_give_what_one_process_gives() -> None:
-    jobs = jobs_named("good", "bad", "odd", "another")
-    here = list(run(jobs, measured))
-    there = list(run_in_processes(jobs, measured, False, 2))
-    assert [outcome.job for outcome in there] == jobs
-    assert [(o.error, o.frames, o.warnings) for o in there] == [
-        (None, 4, ()),
-        ("bad.wav holds no sound", 0, ()),
-        (None, 3, ("odd.wav is odd",)),
-        (None, 7, ()),
-    ]
-    assert [(o.error, o.frames, o.warnings) for o in here] == [
-        (o.error, o.frames, o.warnings) for o in there
-    ]
-
-
-def test_existing_outputs_are_kept_by_processes_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_processes_give_what_one_process_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """What kills its process twice is named, and stops nothing; what does so once is made."""
     monkeypatch.chdir(tmp_path)
-    Path("good.npz").touch()
-    [first, second] = run_in_processes(jobs_named("good", "odd"), measured, False, 2)
-    assert "good.npz exists already" in str(first.error)
-    assert second.error is None
-
-
-def test_a_process_that_is_killed() -> None:
-    with pytest.raises(DtalkError, match="a process was killed, perhaps for memory"):
-        list(run_in_processes(jobs_named("deadly", "good"), measured, False, 2))
+    Path("kept.npz").touch()
+    names = ("good", "bad", "deadly", "odd", "kept", "once", "another")
+    jobs = jobs_named(*names)
+    with open_workers(2) as workers:
+        there = list(run_elsewhere(jobs, measured, False, workers))
+    assert [outcome.job for outcome in there] == jobs
+    found = {o.job.source.stem: (o.error, o.frames, o.warnings) for o in there}
+    deadly, kept = str(found.pop("deadly")[0]), str(found.pop("kept")[0])
+    assert deadly.startswith("deadly.wav: given up after 2 tries: a process was killed")
+    assert kept.startswith("kept.npz exists already")
+    assert found == {
+        "good": (None, 4, ()),
+        "bad": ("bad.wav holds no sound", 0, ()),
+        "odd": (None, 3, ("odd.wav is odd",)),
+        "once": (None, 4, ()),
+        "another": (None, 7, ()),
+    }
+    here = list(run(jobs_named(*found), measured, force=True))
+    assert {o.job.source.stem: (o.error, o.frames, o.warnings) for o in here} == found

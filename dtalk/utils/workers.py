@@ -1,0 +1,158 @@
+"""Workers that do one task at a time: processes of this machine, or of a Dask cluster.
+
+A task whose worker dies is tried once more, by another; what kills two workers is given up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+TRIES = 2  # of a task, before it is given up
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class WorkerDied(Exception):
+    """A worker ended while it did a task."""
+
+
+class Workers(Protocol):
+    """Workers to which functions and tasks are sent; both must be importable there."""
+
+    def count(self) -> int:
+        """Get how many tasks can be done at a time."""
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Any:
+        """Begin a task, when fewer than :meth:`count` are being done; its future."""
+
+    def wait(self, futures: Collection[Any]) -> Collection[Any]:
+        """Wait until one of the futures is done; those that are."""
+
+    def result(self, future: Any) -> Any:
+        """Get what a task gave.
+
+        Raises:
+            WorkerDied: its worker ended.
+        """
+
+
+def in_order(
+    workers: Workers, function: Callable[[Task], Result], tasks: Sequence[Task]
+) -> Iterator[Result | WorkerDied]:
+    """Do all tasks; yield what each gave in the order of the tasks, or that it was given up."""
+    waiting, running = deque(range(len(tasks))), dict[Any, int]()
+    deaths, done = Counter[int](), dict[int, Any]()
+    for following in range(len(tasks)):
+        while following not in done:
+            while waiting and len(running) < workers.count():
+                index = waiting.popleft()
+                running[workers.submit(function, tasks[index])] = index
+            for future in workers.wait(running):
+                index = running.pop(future)
+                try:
+                    done[index] = workers.result(future)
+                except WorkerDied as error:
+                    deaths[index] += 1
+                    if deaths[index] < TRIES:
+                        waiting.appendleft(index)
+                    else:
+                        done[index] = error
+        yield done.pop(following)
+
+
+class Processes:
+    """Processes of this machine, each started when it is first needed.
+
+    Every one is a pool of its own, so that it is known which task ended it.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._threads = max(1, (os.cpu_count() or 1) // count)
+        self._idle = [self._start() for _ in range(count)]
+        self._busy: dict[Future[Any], ProcessPoolExecutor] = {}
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, get_context("spawn"), _prepare_process, (self._threads,))
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:  # ctrl-C: what they were writing is removed
+            for process in active_children():
+                process.terminate()
+        for pool in (*self._idle, *self._busy.values()):
+            pool.shutdown(cancel_futures=True)
+
+    def count(self) -> int:
+        """Get the number of processes."""
+        return self._count
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
+        """Begin a task in an idle process."""
+        pool = self._idle.pop()
+        future = pool.submit(_guarded, function, task)
+        self._busy[future] = pool
+        return future
+
+    def wait(self, futures: Collection[Future[Any]]) -> Collection[Future[Any]]:
+        """Wait until a task is done."""
+        return wait_for(futures, return_when=FIRST_COMPLETED).done
+
+    def result(self, future: Future[Any]) -> Any:
+        """Get what a task gave; a process that died is replaced."""
+        pool = self._busy.pop(future)
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            pool.shutdown()
+            pool = self._start()
+            raise WorkerDied("a process was killed, perhaps for memory") from error
+        finally:
+            self._idle.append(pool)
+
+
+@contextmanager
+def open_workers(jobs: int, cluster: str | None = None) -> Iterator[Workers]:
+    """Start ``jobs`` processes, or join the workers of the Dask scheduler at ``cluster``.
+
+    Raises:
+        DtalkError: see :class:`.DaskWorkers`.
+    """
+    if cluster is None:
+        with Processes(jobs) as processes:
+            yield processes
+        return
+    from dtalk.utils.dask_workers import DaskWorkers
+
+    with DaskWorkers(cluster) as workers:
+        yield workers
+
+
+def _guarded(function: Callable[[Any], Any], task: Any) -> Any:
+    try:
+        return function(task)
+    except SystemExit:  # terminated, and cleaned up; the pool would go on with its next task
+        os._exit(1)
+
+
+def _prepare_process(threads: int) -> None:
+    """Leave Ctrl-C to the parent, which then terminates this process: as an exit, with cleanup."""
+    os.environ.setdefault("LP_NUM_THREADS", str(threads))  # of Mesa's software renderer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
