@@ -1,6 +1,6 @@
 """What the parts of a model contribute that the paper does not have, without training anew.
 
-    python examples/contributions.py --data DATA [--weights student] [--every 1]
+    python examples/contributions.py --data DATA [--weights student] [--sets spokes] [--every 1]
 
 One sample a clip of the validation split, everything inferred from the sound: the model as it is,
 then with one thing changed at a time. Below, which share of p's variance over all pairs of library
@@ -13,6 +13,7 @@ import argparse
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,14 @@ from dtalk.evaluation.evaluate import evaluate, summarise
 from dtalk.heads.head import built_in
 from dtalk.model import COEFFICIENTS, DiffusionTalker
 
-COLUMNS = ("lve_of_static", "opening_r", "rounding_r", "closure_recall", "acceleration")
+COLUMNS = (
+    "lve_of_static",
+    "eve_of_static",
+    "opening_r",
+    "rounding_r",
+    "closure_recall",
+    "acceleration",
+)
 
 
 class Nothing(nn.Module):
@@ -43,9 +51,37 @@ def without(model: DiffusionTalker, *parts: str) -> DiffusionTalker:
     return other
 
 
+def unaware_of(model: DiffusionTalker, part: str) -> DiffusionTalker:
+    """View a model that takes every ``identity`` or ``emotion`` for unknown."""
+    other = model.with_config()
+    infer, place = model.weights_of_match, ("identity", "emotion").index(part)
+
+    def weights(*heard: Any) -> tuple[Tensor, Tensor]:
+        found = list(infer(*heard))
+        unknown = torch.zeros_like(found[place])
+        unknown[:, -1] = 1
+        found[place] = unknown
+        return found[0], found[1]
+
+    other.weights_of_match = weights  # type: ignore[method-assign]
+    return other
+
+
+def with_experts_alike(model: DiffusionTalker) -> DiffusionTalker:
+    """Copy a model whose experts, if any, have equal shares in every clip."""
+    other = copy.deepcopy(model)
+    if other.decoder.guide.choose is not None:
+        for weight in other.decoder.guide.choose.parameters():
+            torch.nn.init.zeros_(weight)
+    return other
+
+
 Change = Callable[[DiffusionTalker], DiffusionTalker]
 CHANGES: dict[str, Change] = {
     "as it is": lambda model: model,
+    "without emotion": lambda model: unaware_of(model, "emotion"),
+    "without identity": lambda model: unaware_of(model, "identity"),
+    "experts in equal shares": with_experts_alike,
     "hard retrieval": lambda model: model.with_config(retrieval="hard"),
     "temperatures 1": lambda model: model.with_config(temperature=1.0, upper_temperature=1.0),
     "temperatures 0": lambda model: model.with_config(temperature=0.0, upper_temperature=0.0),
@@ -83,10 +119,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights")
     parser.add_argument("--encoder", help="large speech encoder of a teacher: folder or hub id")
+    parser.add_argument("--sets", action="append", default=[], help="only these; repeatable")
     parser.add_argument("--every", type=int, default=1, help="take every n-th clip")
     asked = parser.parse_args()
     model = dtalk.load(asked.weights, encoder=asked.encoder)
-    chosen = [clip for clip in select(read_index(asked.data), "val") if clip.motion]
+    chosen = [clip for clip in select(read_index(asked.data), "val", asked.sets) if clip.motion]
     clips, _ = load_clips(chosen[:: asked.every])
     print(f"{len(clips)} clips".ljust(26) + "".join(f"{name:>16}" for name in COLUMNS))
     for name, change in CHANGES.items():

@@ -58,6 +58,25 @@ def test_shares_are_parts_of_a_whole(script):
     assert identity + emotion <= 1 + 1e-6
 
 
+@pytest.mark.parametrize(("part", "place"), [("identity", 0), ("emotion", 1)])
+def test_a_part_that_is_not_known(script, part, place):
+    model = tiny_model()
+    features, lengths = torch.randn(2, 9, 8), torch.tensor([9, 4])
+    with torch.no_grad():
+        found = script.unaware_of(model, part).infer_weights(features, lengths)
+        plain = model.infer_weights(features, lengths)
+    assert found[place].tolist() == [[0] * (found[place].shape[1] - 1) + [1]] * 2
+    assert torch.equal(found[1 - place], plain[1 - place])
+
+
+def test_experts_in_equal_shares(script):
+    model = tiny_model(experts=("news", "talks"))
+    guide = script.with_experts_alike(model).decoder.guide
+    with torch.no_grad():
+        assert guide.choose(torch.randn(1, 16)).softmax(-1).tolist() == [[0.5, 0.5]]
+        assert model.decoder.guide.choose(torch.ones(1, 16)).softmax(-1).tolist() != [[0.5, 0.5]]
+
+
 def test_a_row_for_every_change(script, tmp_path, monkeypatch, capsys):
     save_model(tiny_model(), tmp_path / "tiny.safetensors")
     data = write_data(tmp_path / "data")
