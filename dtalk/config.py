@@ -256,9 +256,6 @@ class ModelConfig(Settings):
     close_in_silence: bool = setting(
         True, "whether the mouth closes where nobody speaks", was="rest", group=SAMPLING
     )
-    emotion_threshold: float = setting(
-        0.0, "an inferred emotion that is less probable is neutral", most=1, group=SAMPLING
-    )
     retrieval: str = setting(
         "soft",
         "library entries retrieved from the sound: mixed, or the best",

@@ -226,12 +226,10 @@ def animate_waveform(
     if options.close_in_silence is not None:
         model = model.with_config(close_in_silence=options.close_in_silence)
     made = _sampled(model, waveform, options)
-    doubt = _doubt(made, options.emotion_threshold)
-    if doubt and NEUTRAL in model.config.emotions:
+    doubt = "" if NEUTRAL not in model.config.emotions else _doubt(made, options.emotion_threshold)
+    if doubt:
         calm = dataclasses.replace(options, emotion=NEUTRAL, emotion_strength=1.0)
         made = _sampled(model, waveform, calm)
-    else:
-        doubt = ""
     return Motion(
         made.coefficients,
         audio=audio,

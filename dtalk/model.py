@@ -425,17 +425,12 @@ class DiffusionTalker(nn.Module):
     def weights_of_match(
         self, identities: Tensor, emotions: Tensor, retrieval: str | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Convert probabilities to library weights; emotions below the threshold to neutral."""
+        """Convert probabilities of identities and emotions to library weights."""
         kind = retrieval or self.config.retrieval
-        who = self.personalizer.identity.weights_of_match(identities, kind)
-        how = self.personalizer.emotion.weights_of_match(emotions, kind)
-        if not self.config.emotion_threshold or not emotions.shape[-1]:
-            return who, how
-        calm = self.personalizer.emotion.weights_of(
-            self._calm(torch.zeros(len(how), dtype=torch.long, device=how.device))
+        return (
+            self.personalizer.identity.weights_of_match(identities, kind),
+            self.personalizer.emotion.weights_of_match(emotions, kind),
         )
-        unsure = emotions.amax(-1, keepdim=True) < self.config.emotion_threshold
-        return who, torch.where(unsure, calm, how)
 
     def denoiser(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Denoiser:
         """Make DT_theta(a, i, e, x_t, t) of eq. 4 with all but x_t and t given."""
