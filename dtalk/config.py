@@ -166,7 +166,9 @@ class RuntimeOptions(Settings):
     group: ClassVar[str] = MACHINE
 
     encoder: str | None = setting(None, "large speech encoder of a teacher: folder or hub id")
-    cache: Path | None = setting(None, "folder for features of large encoders [the user's cache]")
+    cache: Path | None = setting(
+        None, "folder for features of large encoders and for heads [the user's cache]"
+    )
     cache_gigabytes: float = _cache_gigabytes()
     device: str = setting("cpu", "cpu, cuda, mps or auto")
     threads: int | None = setting(None, "CPU threads [all]", least=1, most=MOST_THREADS)

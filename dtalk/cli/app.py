@@ -54,6 +54,7 @@ from dtalk.cli.loading import (
     set_threads,
     shared_out,
 )
+from dtalk.cli.pipes import from_standard, to_standard
 from dtalk.cli.recipes import Recipe
 
 app = App(
@@ -67,16 +68,24 @@ app = App(
 
 
 def main() -> None:
-    """Run the command line; problems become one line and exit status 1."""
-    try:
-        app()
-    except DtalkError as error:
-        from dtalk.cli.console import fail
+    """Run the command line; problems become one line and exit status 1.
 
-        fail(str(error))
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
+    SIGTERM cleans up as Ctrl-C does.
+    """
+    from dtalk.cli.process import ready
+
+    try:
+        with ready():
+            app()
+    except (DtalkError, OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()
+            sys.exit(1)
+
+        from dtalk.cli.console import fail
+        from dtalk.errors import one_line
+
+        fail(str(error) if isinstance(error, DtalkError) else one_line(error))
         sys.exit(1)
 
 
@@ -122,12 +131,14 @@ def animate(
     from dtalk.utils.files import expand_inputs
     from dtalk.utils.jobs import plan
 
-    jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES)), out, suffixes_of(format, out))
+    suffixes = suffixes_of(format, out)
+    inputs, out = from_standard(inputs), to_standard(out, inputs, suffixes)
+    jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES), batch=True), out, suffixes)
 
     from dtalk.heads.export_jobs import AnimateJob
     from dtalk.inference import load_talker
 
-    exporter = exporter_of(jobs, **head_flags)
+    exporter = exporter_of(jobs, **head_flags, cache=runtime_flags["cache"])
     options, who = AnimationOptions(**animation_flags), WorkOptions(**work_flags)
     runtime = shared_out(EngineOptions(**runtime_flags), who)
     checked_labels(load_talker(runtime, options), options)
@@ -177,15 +188,17 @@ def render(
     from dtalk.video.inputs import RENDERED_SUFFIXES, is_motion, without_own_audio
 
     output = OutputOptions(**as_tuples(output_flags))
-    found = without_own_audio(expand_inputs(inputs, set(RENDERED_SUFFIXES)))
+    inputs = from_standard(inputs)
+    found = without_own_audio(expand_inputs(inputs, set(RENDERED_SUFFIXES), batch=True))
     if audio is not None and len(found) > 1 and not output.side_by_side:
         raise DtalkError(f"--audio names one sound, but there are {len(found)} inputs")
     pixels = _parse_size(size)
-    head = head_of(**head_flags)
+    head = head_of(**head_flags, cache=runtime_flags["cache"])
 
     from dtalk.inference import load_talker
     from dtalk.video.render_job import RenderJob, planned
 
+    out = to_standard(out, inputs, [".png" if output.still else f".{output.format}"])
     jobs, moments, panels = planned(found, out, output)
     options, who = AnimationOptions(**animation_flags), WorkOptions(**work_flags)
     runtime = shared_out(EngineOptions(**runtime_flags), who)
@@ -234,14 +247,14 @@ def train(
 
     from dtalk.cli.console import training_progress
     from dtalk.training.distributed import joined
-    from dtalk.training.trainer import Trainer
+    from dtalk.training.trainer import train as run
 
     set_threads(threads)
     model = as_tuples(model_flags)
     settings = TrainingConfig(data, out, model=model, **as_tuples(training_flags))
     command = shlex.join(["dtalk", *sys.argv[1:]])
     with joined(settings.device) as device, training_progress() as observer:
-        Trainer(replace(settings, device=device), observer, command).run()
+        run(replace(settings, device=device), observer, command)
 
 
 @app.command(rich_help_panel=RESEARCH)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from dtalk.cli.flags import Reporting
+from dtalk.cli.pipes import deliver, is_piped
 from dtalk.config import WorkOptions
+from dtalk.errors import DtalkError
 
 if TYPE_CHECKING:
     from dtalk.cli.reports import Report
@@ -33,8 +35,11 @@ def run_batch(
     from dtalk.utils.jobs import run, run_elsewhere
     from dtalk.utils.workers import open_workers
 
+    if reporting.json and any(map(is_piped, jobs)):
+        raise DtalkError("--json writes to standard output; name a file with -o")
     with open_report(what, len(jobs), reporting) as report:
-        if who.cluster is not None or min(who.jobs, len(jobs)) > 1:
+        piped = any(map(is_piped, jobs))
+        if not piped and (who.cluster is not None or min(who.jobs, len(jobs)) > 1):
             with open_workers(min(who.jobs, len(jobs)), who.cluster) as workers:
                 for outcome in run_elsewhere(jobs, elsewhere, force, workers):
                     report.finished(outcome)
@@ -45,7 +50,12 @@ def run_batch(
                 return work(job, report)
 
             for outcome in run(jobs, here, force):
+                if not outcome.error:
+                    deliver(outcome.job)
                 report.finished(outcome)
-    status = report.summarise(Path.cwd())
+    if piped:  # standard output is taken
+        status = int(any(outcome.error for outcome in report.outcomes))
+    else:
+        status = report.summarise(Path.cwd())
     if status:
         raise typer.Exit(status)

@@ -35,6 +35,23 @@ TABLE_WIDTH = 150  # columns; a narrower page wraps lines rather than cut figure
 _reporting = Reporting()
 
 
+def printable(text: object) -> str:
+    """Text with what is no letter, sign or space shown as Python writes it: ``\\x1b``.
+
+    Names and contents of files may hold codes that would change the terminal.
+    """
+    return "".join(_shown(letter) for letter in str(text))
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
+
+
 def report_as(reporting: Reporting) -> None:
     """Choose whether errors and warnings are for people or for programs, until the next command."""
     global _reporting
@@ -51,7 +68,7 @@ def fail(message: str) -> None:
     if _reporting.json:
         write_event("failure", reason=message)
     else:
-        err.print(f"error: {message}", style="red", markup=False, highlight=False)
+        err.print(f"error: {printable(message)}", style="red", markup=False, highlight=False)
 
 
 def warn(message: str) -> None:
@@ -59,7 +76,7 @@ def warn(message: str) -> None:
     if _reporting.json:
         write_event("warning", reason=message)
     elif not _reporting.quiet:
-        err.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+        err.print(f"warning: {printable(message)}", style="yellow", markup=False, highlight=False)
 
 
 def progress() -> Progress:
@@ -95,7 +112,12 @@ class Bars:
         """Show that ``done`` of ``total`` frames of the file ``name`` are made."""
         rate = _rate(self._bar, self._current, done, "frames")
         self._bar.update(
-            self._current, description=name, completed=done, total=total, rate=rate, visible=True
+            self._current,
+            description=printable(name),
+            completed=done,
+            total=total,
+            rate=rate,
+            visible=True,
         )
 
 

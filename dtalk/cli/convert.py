@@ -10,6 +10,7 @@ import typer
 from dtalk.cli.batch import run_batch
 from dtalk.cli.flags import Force, Formats, Out, Reporting, Settings, takes
 from dtalk.cli.loading import exporter_of, reporting_of
+from dtalk.cli.pipes import from_standard, to_standard
 from dtalk.config import HeadChoice, WorkOptions
 from dtalk.motion.options import CurveOptions
 
@@ -44,8 +45,10 @@ def convert(
     from dtalk.utils.files import expand_inputs
     from dtalk.utils.jobs import plan
 
-    found = expand_inputs(inputs, {f".{name}" for name in READERS})
-    jobs = plan(found, out, suffixes_of(format, out))
+    suffixes = suffixes_of(format, out)
+    inputs, out = from_standard(inputs), to_standard(out, inputs, suffixes)
+    found = expand_inputs(inputs, {f".{name}" for name in READERS}, batch=True)
+    jobs = plan(found, out, suffixes)
     convert_job = ConvertJob(exporter_of(jobs, **head_flags), CurveOptions(**curve_flags), seed)
 
     def work(job: Job, report: Report) -> Made:

@@ -63,8 +63,11 @@ def evaluate(
     """
     from dtalk.evaluation import report
     from dtalk.evaluation.bootstrap import add_intervals
+    from dtalk.evaluation.plots import check_matplotlib
     from dtalk.utils.files import check_output
 
+    if plot is not None:
+        check_matplotlib()
     table = plot and plot / "table.png"
     for place in filter(None, (json, csv, clips, table)):
         check_output(place)
@@ -75,7 +78,7 @@ def evaluate(
     )
     if not specs and not pred:
         specs = [(None, config.steps)]
-    head = head_of(**head_flags)
+    head = head_of(**head_flags, cache=runtime_flags["cache"])
     systems = _systems(data, specs, pred or [], head, config, runtime_flags)
     if config.intervals:
         add_intervals(systems)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dtalk.cli.console import printable
 from dtalk.errors import DtalkError, HeadError, MotionError
 
 Facts = dict[str, Any]
@@ -213,7 +214,7 @@ def _other_facts(path: Path) -> Facts:
 
 def _lines(facts: Mapping[str, Any]) -> str:
     """One line a fact; long lists are cut."""
-    shown = {key: _text(value) for key, value in facts.items() if value not in ("", [])}
+    shown = {key: printable(_text(value)) for key, value in facts.items() if value not in ("", [])}
     width = max(map(len, shown)) + 2
     return "\n".join(
         textwrap.fill(

@@ -27,8 +27,11 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def head_of(head: Path | None, shape: str, masks: Path | None) -> Head:
-    """Load the head that the flags name; a bar shows the transfer of shapes."""
+def head_of(head: Path | None, shape: str, masks: Path | None, cache: Path | None = None) -> Head:
+    """Load the head that the flags name; a bar shows the transfer of shapes.
+
+    ``cache`` is a folder for what is transferred, the user's if None.
+    """
     from dtalk.heads.head import built_in
 
     if head is None and not shape and masks is None:
@@ -38,7 +41,8 @@ def head_of(head: Path | None, shape: str, masks: Path | None) -> Head:
     from dtalk.heads.load import load_head, parse_shape
 
     with counting("transferring shapes to the head", "steps") as progress:
-        found = load_head(head, parse_shape(shape), masks, progress)
+        folder = None if cache is None else cache / "heads"
+        found = load_head(head, parse_shape(shape), masks, progress, folder)
     missing = getattr(found, "missing", ())  # of an avatar
     if missing:
         done = "transferred ones are used" if getattr(found, "transferred", False) else "left out"
@@ -46,7 +50,13 @@ def head_of(head: Path | None, shape: str, masks: Path | None) -> Head:
     return found
 
 
-def exporter_of(jobs: Sequence[Job], head: Path | None, shape: str, masks: Path | None) -> Exporter:
+def exporter_of(
+    jobs: Sequence[Job],
+    head: Path | None,
+    shape: str,
+    masks: Path | None,
+    cache: Path | None = None,
+) -> Exporter:
     """Load the head that the jobs' files hold, if they hold one.
 
     Raises:
@@ -62,7 +72,7 @@ def exporter_of(jobs: Sequence[Job], head: Path | None, shape: str, masks: Path 
     if head is not None and is_glb(head):
         exporter = Exporter(avatar=head)
     else:
-        exporter = Exporter(head_of(head, shape, masks))
+        exporter = Exporter(head_of(head, shape, masks, cache))
     exporter.check(paths)
     return exporter
 

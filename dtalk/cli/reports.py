@@ -43,7 +43,7 @@ class Report:
         for line in outcome.warnings:
             console.warn(line)
         for line in outcome.made.notes:
-            console.err.print(line, markup=False, highlight=False)
+            console.err.print(console.printable(line), markup=False, highlight=False)
         if outcome.error:
             console.fail(outcome.error)
         if self._bars is not None:
@@ -59,7 +59,7 @@ class Report:
         elif not failed:
             for outcome in self.outcomes:
                 for path in outcome.job.outputs:
-                    line = f"{path}: {describe(outcome.made)}"
+                    line = console.printable(f"{path}: {describe(outcome.made)}")
                     console.out.print(line, markup=False, highlight=False)
         return 1 if failed else 0
 
@@ -171,10 +171,12 @@ def summary(outcomes: Sequence[Outcome], base: Path) -> Table:
     for heading in ("input", "frames", "seconds", "result", "inferred"):
         table.add_column(heading, overflow="fold")
     for outcome in outcomes:
-        result = "[red]failed[/red]" if outcome.error else escape(outcome.job.outputs[0].name)
+        made = console.printable(outcome.job.outputs[0].name)
+        result = "[red]failed[/red]" if outcome.error else escape(made)
         frames = "" if outcome.error else str(outcome.frames)
-        about = escape("; ".join([", ".join(inferred(outcome.made.about)), *notes(outcome.made)]))
-        source = escape(_short(outcome.job.source, base))
+        told = [", ".join(inferred(outcome.made.about)), *notes(outcome.made)]
+        about = escape(console.printable("; ".join(told)))
+        source = escape(console.printable(_short(outcome.job.source, base)))
         table.add_row(source, frames, f"{outcome.seconds:.1f}", result, about)
     return table
 

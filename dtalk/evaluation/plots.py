@@ -74,6 +74,16 @@ def _styled() -> Iterator[None]:
         yield
 
 
+def check_matplotlib() -> None:
+    """Check that plots can be made, before long work is done for them.
+
+    Raises:
+        DtalkError: matplotlib is missing.
+    """
+    with _styled():
+        pass
+
+
 def plot_curves(
     path: Path, reference: Floats, predictions: Mapping[str, Floats], title: str, fps: float = FPS
 ) -> None:

@@ -13,6 +13,7 @@ from dtalk.motion.curves import Motion
 from dtalk.motion.files import FLAME_SUFFIX, FORMATS, is_flame, write_motion
 from dtalk.utils.files import atomic_path
 from dtalk.utils.glb import SUFFIXES as GLB_SUFFIXES
+from dtalk.utils.jobs import names_file
 
 #: Suffixes of the files that can be written, by the name of their format.
 EXPORTS = {
@@ -35,6 +36,9 @@ def suffixes_of(formats: Sequence[str] | None, out: Path | None) -> list[str]:
         raise DtalkError(f"unknown format {unknown[0]!r}; there are {', '.join(EXPORTS)}")
     ending = out.name.lower() if out is not None and out.suffix and not out.is_dir() else ""
     named = next((name for name in reversed(EXPORTS) if ending.endswith(EXPORTS[name])), "")
+    if out is not None and not named and names_file(out) and not formats:
+        known = ", ".join(EXPORTS.values())
+        raise DtalkError(f"-o {out}: what is written is {known}; or name a folder that exists")
     chosen = list(dict.fromkeys(formats or [named or "npz"]))
     if named and chosen != [named]:
         raise DtalkError(f"-o {out} is a {named} file, but --format says {', '.join(chosen)}")

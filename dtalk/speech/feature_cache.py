@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 import zlib
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -22,12 +23,13 @@ from torch import Tensor
 from dtalk.config import CACHE_GIGABYTES
 from dtalk.errors import DtalkError
 from dtalk.motion.curves import FPS
+from dtalk.utils.arrays import NUMPY_DAMAGE
 from dtalk.utils.cache_folder import CacheFolder
 from dtalk.utils.files import atomic_path
 from dtalk.utils.types import Array
 
 GIGABYTE = 10**9
-_ENTRY = r"[0-9a-f]{2}/([0-9a-f]{32}|\.dtalk-[0-9a-f]{16})\.npy"  # or left by a killed process
+_ENTRY = r"[0-9a-f]{2}/([0-9a-f]{32}|\.dtalk-[0-9a-f-]+)\.npy"  # or left by a killed process
 _CHECKSUM = 4  # bytes
 _LARGEST = np.finfo(np.float16).max
 
@@ -35,6 +37,10 @@ _LARGEST = np.finfo(np.float16).max
 def default_folder() -> Path:
     """Get the default folder of the cache, in the user's cache folder."""
     return user_cache_path("dtalk") / "features"
+
+
+class CacheWarning(UserWarning):
+    """Features cannot be kept."""
 
 
 class FeatureSource(Protocol):
@@ -72,10 +78,8 @@ class FeatureCache(Generic[Source]):
     def __call__(self, waveform: Array, keep: bool = True) -> Tensor:
         """Encode a waveform ``[S]``; float32, rounded to half precision, cached or not.
 
-        Without ``keep`` they are not written: for a sound that will not come again.
-
-        Raises:
-            DtalkError: the folder cannot be written.
+        Without ``keep`` they are not written: for a sound that will not come again. Where they
+        cannot be written, a ``CacheWarning`` says so.
         """
         path = self.path(waveform)
         kept = _read(path)
@@ -85,8 +89,14 @@ class FeatureCache(Generic[Source]):
             # Clipped, for deep layers have a few channels of very large values.
             kept = self.encoder(waveform).numpy().clip(-_LARGEST, _LARGEST).astype(np.float16)
             if keep:
-                self._kept.written(_write(path, kept))
+                self._keep(path, kept)
         return torch.from_numpy(kept).float()
+
+    def _keep(self, path: Path, features: npt.NDArray[np.float16]) -> None:
+        try:
+            self._kept.written(_write(path, features))
+        except DtalkError as error:
+            warnings.warn(f"{error} with --cache", CacheWarning, stacklevel=3)
 
     def path(self, waveform: Array) -> Path:
         """Get the file of a sound's features."""
@@ -102,7 +112,7 @@ def _read(path: Path) -> npt.NDArray[np.float16] | None:
         if zlib.crc32(body).to_bytes(_CHECKSUM, "little") != checksum:
             return None
         return np.load(io.BytesIO(body), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (OSError, *NUMPY_DAMAGE):
         return None
 
 
@@ -111,9 +121,6 @@ def _write(path: Path, features: npt.NDArray[np.float16]) -> int:
     buffer = io.BytesIO()
     np.save(buffer, features, allow_pickle=False)
     body = buffer.getvalue()
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(body + zlib.crc32(body).to_bytes(_CHECKSUM, "little"))
-    except DtalkError as error:
-        raise DtalkError(f"{error} with --cache") from error
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(body + zlib.crc32(body).to_bytes(_CHECKSUM, "little"))
     return len(body) + _CHECKSUM

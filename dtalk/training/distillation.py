@@ -44,6 +44,7 @@ from dtalk.training.trainer import (
     refuse_existing,
 )
 from dtalk.training.validation import validation_tables
+from dtalk.utils.claims import claimed
 
 TABLE_FILE = "rounds.json"
 
@@ -82,7 +83,15 @@ def distil(
     Raises:
         CheckpointError: the teacher or its large encoder cannot be loaded, or a state cannot.
         DataError: the data cannot be used, or the steps cannot be halved.
+        DtalkError: another run writes there.
     """
+    with claimed([config.out] if rank() == 0 else []):
+        return _distil(config, observer, command, report)
+
+
+def _distil(
+    config: DistillationConfig, observer: Observer, command: str, report: Callable[[Rows], None]
+) -> DiffusionTalker:
     if config.resume and not config.out.exists():
         raise CheckpointError(f"nothing to resume: {config.out} does not exist")
     if not config.resume:  # before any figures are written over those of another run

@@ -37,6 +37,7 @@ from dtalk.training.observer import Observer
 from dtalk.training.starting import load_compatible, new_model, standardise_features, statistics
 from dtalk.training.unlabelled import read_speech
 from dtalk.training.validation import validation_tables
+from dtalk.utils.claims import claimed
 from dtalk.utils.files import atomic_path
 from dtalk.utils.settings import with_new_names
 from dtalk.utils.types import Progress
@@ -329,6 +330,16 @@ class Trainer:
             return
         with (self.config.out / LOG_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(entry)) + "\n")
+
+
+def train(config: TrainingConfig, observer: Observer, command: str = "") -> None:
+    """Train a model, alone in its output folder; see `Trainer.run`.
+
+    Raises:
+        DtalkError: another run writes there, or the data or a model cannot be used.
+    """
+    with claimed([config.out] if rank() == 0 else []):
+        Trainer(config, observer, command).run()
 
 
 def refuse_existing(state: Path) -> None:

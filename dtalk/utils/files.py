@@ -125,7 +125,9 @@ def _cannot_write(path: Path, error: OSError) -> DtalkError:
     return DtalkError(f"cannot write {path}: {reason}; choose another place")
 
 
-def expand_inputs(inputs: Sequence[Path], suffixes: set[str]) -> list[tuple[Path, Path]]:
+def expand_inputs(
+    inputs: Sequence[Path], suffixes: set[str], *, batch: bool = False
+) -> list[tuple[Path, Path]]:
     """List the files that ``inputs`` stand for, each with its path relative to what was named.
 
     A file stands for itself, whatever its suffix (relative path: its name). A folder stands
@@ -133,14 +135,25 @@ def expand_inputs(inputs: Sequence[Path], suffixes: set[str]) -> list[tuple[Path
     ones skipped; the relative path lets the same tree be written elsewhere. A file that is
     named twice, however it is spelled, is taken once.
 
+    In a ``batch`` an input that is missing stands for itself while others are there: reading it
+    will fail, and the others are done.
+
     Raises:
         DtalkError: an input is missing or unreadable, or a folder holds no such file.
     """
     found: dict[Path, tuple[Path, Path]] = {}
-    for given in inputs:
-        for file, relative in _expand_one(Path(given), suffixes):
+    problems: list[DtalkError] = []
+    for given in map(Path, inputs):
+        try:
+            files = _expand_one(given, suffixes)
+        except DtalkError as error:
+            problems.append(error)
+            files = [(given, Path(given.name))]
+        for file, relative in files:
             # A link to a file is a file of its own, one to a folder is not.
-            found.setdefault(file.parent.resolve() / file.name, (file, relative))
+            found.setdefault(Path(os.path.realpath(file.parent)) / file.name, (file, relative))
+    if problems and (not batch or len(problems) == len(inputs)):
+        raise problems[0]
     return list(found.values())
 
 
@@ -152,6 +165,8 @@ def _expand_one(given: Path, suffixes: set[str]) -> list[tuple[Path, Path]]:
             return [(given, Path(given.name))]
     except OSError as error:
         raise DtalkError(f"cannot read {given}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in it
+        raise DtalkError(f"no file can be called {given}") from error
     raise DtalkError(f"no such file or folder: {given}")
 
 

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dtalk.errors import DtalkError, OutputExistsError
+from dtalk.errors import DtalkError, OutputExistsError, one_line
+from dtalk.utils.claims import claimed
 from dtalk.utils.workers import TRIES, Workers, in_order
 
-_FILE_SUFFIXES = frozenset(
-    {".npz", ".csv", ".json", ".glb", ".vrm"}
-    | {".mp4", ".mov", ".avi", ".mkv", ".webm", ".html", ".wav", ".png"}
-)
+# What a file's name ends in, rather than a folder's: `talk.fbx`, but not `v1.2`.
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input and the files to be made of it."""
+    """One input and the files to be made of it, or the problem for which it cannot be done."""
 
     source: Path
     outputs: tuple[Path, ...]
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,11 @@ def plan(
 
     ``found`` pairs inputs with their paths relative to what was named. Without ``out`` outputs lie
     beside their inputs. For a single input ``out`` may name the file, if it ends in the one suffix
-    wanted; else it is a folder, and the inputs' tree is made again below it.
+    wanted; else it is a folder, and the inputs' tree is made again below it. Inputs that would
+    write the same file become jobs with a problem.
 
     Raises:
-        DtalkError: two inputs would write the same file.
+        DtalkError: ``out`` looks like a file that is not written.
     """
     alone = len(found) == len(suffixes) == 1
     named = out is not None and alone and _ends_in(out, suffixes)
@@ -82,45 +85,60 @@ def plan(
         place = source if out is None else out / relative
         outputs = [out] if named and out else [place.with_suffix(suffix) for suffix in suffixes]
         jobs.append(Job(source, tuple(outputs)))
-    _refuse_collisions(jobs)
-    return jobs
+    return _without_collisions(jobs)
+
+
+def names_file(out: Path) -> bool:
+    """Whether an output is meant to be a file: it ends like one, and is no folder."""
+    return bool(_SUFFIX.fullmatch(out.suffix)) and not out.is_dir()
 
 
 def _refuse_file(out: Path, inputs: int, suffixes: Sequence[str]) -> None:
     """Refuse an ``out`` that must be a folder but looks like a file.
 
     Raises:
-        DtalkError: a suffix of a motion, sound or video file, and no such folder exists.
+        DtalkError: it ends in a file's suffix, and no such folder exists.
     """
-    if out.suffix.lower() not in _FILE_SUFFIXES or out.is_dir():
+    if not names_file(out):
         return
     wanted = " and ".join(suffixes)
     if _ends_in(out, suffixes):
         raise DtalkError(f"-o {out} names one file, but there are {inputs} inputs; name a folder")
     if len(suffixes) > 1:
         raise DtalkError(f"-o {out} names one file, but several are written; name a folder")
-    raise DtalkError(f"-o {out}: {wanted} is written; name a {wanted} file or a folder")
+    raise DtalkError(f"-o {out}: {wanted} is written; name a {wanted} file, or make that folder")
 
 
 def _ends_in(path: Path, suffixes: Sequence[str]) -> bool:
     return bool(path.suffix) and path.name.lower().endswith(tuple(suffixes))
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    writers: dict[Path, Path] = {}
+def _without_collisions(jobs: Sequence[Job]) -> list[Job]:
+    """Give jobs that would write the same file a problem: neither is done."""
+    writers: dict[Path, list[Job]] = {}
     for job in jobs:
         for output in job.outputs:
             place = Path(os.path.realpath(output))  # the same file may be spelled in two ways
-            if place in writers:
-                raise DtalkError(
-                    f"{writers[place]} and {job.source} would both write {output}; "
-                    "rename one or run them apart with -o"
-                )
-            writers[place] = job.source
+            writers.setdefault(place, []).append(job)
+    problems = {
+        id(job): _collision(job, place, others)
+        for place, others in writers.items()
+        if len(others) > 1
+        for job in others
+    }
+    return [replace(job, problem=problems.get(id(job), job.problem)) for job in jobs]
+
+
+def _collision(job: Job, place: Path, writers: Sequence[Job]) -> str:
+    others = " and ".join(str(other.source) for other in writers if other is not job)
+    named = next(path for path in job.outputs if Path(os.path.realpath(path)) == place)
+    return f"{job.source} would write {named}, as would {others}; rename one, or run them apart"
 
 
 def run(jobs: Sequence[Job], work: Callable[[Job], Made], force: bool = False) -> Iterator[Outcome]:
     """Do the jobs one after another; failures are reported, not raised.
+
+    Whatever a file makes a library raise is that file's failure, and names the place.
 
     ``work`` writes a job's outputs and returns what it made. Existing outputs are left
     alone and make the job fail, unless ``force``.
@@ -131,12 +149,31 @@ def run(jobs: Sequence[Job], work: Callable[[Job], Made], force: bool = False) -
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                check_outputs(job.outputs, force)
-                made = work(job)
+                made = _do(job, work, force)
             except DtalkError as problem:
                 error = str(problem)
+            except Exception as problem:
+                error = unexpected(job.source, problem)
         warned = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
         yield Outcome(job, error, made, time.perf_counter() - started, warned)
+
+
+def _do(job: Job, work: Callable[[Job], Made], force: bool) -> Made:
+    if job.problem:
+        raise DtalkError(job.problem)
+    with claimed(job.outputs):
+        check_outputs(job.outputs, force)
+        return work(job)
+
+
+def unexpected(source: object, error: Exception) -> str:
+    """Say in one line what went wrong where, of an error that nobody foresaw."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(__file__).parents[1] in Path(frame.filename).parents]
+    place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown"
+    kind = type(error).__name__
+    reason = "" if isinstance(error, MemoryError) else f": {one_line(error)}"
+    return f"{source}: {kind}{reason} (at {place}; please report it if the file is in order)"
 
 
 def run_elsewhere(
@@ -149,7 +186,7 @@ def run_elsewhere(
     """
     refused = [_refusal(job, force) for job in jobs]
     tasks = [job for job, reason in zip(jobs, refused) if reason is None]
-    found = in_order(workers, partial(_run_one, work=work), tasks)
+    found = in_order(workers, partial(_run_one, work=work, force=force), tasks)
     for job, reason in zip(jobs, refused):
         outcome = next(found) if reason is None else reason
         if isinstance(outcome, Outcome):
@@ -161,13 +198,19 @@ def run_elsewhere(
             yield Outcome(job, error, Made(0), 0.0)
 
 
-def _run_one(job: Job, work: Callable[[Job], Made]) -> Outcome:
-    """Do one job; its outputs were looked for before, and a first try may have left some."""
-    [outcome] = run([job], work, force=True)
+def _run_one(job: Job, work: Callable[[Job], Made], force: bool) -> Outcome:
+    """Do one job; its outputs were looked for before, and a first try may have left some.
+
+    If all are there by now, another run has made them.
+    """
+    left = not all(output.exists() for output in job.outputs)
+    [outcome] = run([job], work, force or left)
     return outcome
 
 
 def _refusal(job: Job, force: bool) -> str | None:
+    if job.problem:
+        return job.problem
     try:
         check_outputs(job.outputs, force)
     except OutputExistsError as error:

@@ -22,7 +22,7 @@ from dtalk.motion.curves import Motion, provenance
 from dtalk.motion.options import CurveOptions
 from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size
-from dtalk.utils.jobs import Job, Made, plan
+from dtalk.utils.jobs import Job, Made, names_file, plan
 from dtalk.utils.types import Progress
 from dtalk.video.html import PAGE_BITRATE, write_html
 from dtalk.video.inputs import SoundWarning, read_input, read_inputs
@@ -32,6 +32,7 @@ from dtalk.video.soundtrack import BITRATE, Soundtrack
 from dtalk.video.stills import at_moments, parse_moments, still_suffixes, write_stills
 
 HTML = ".html"
+_WRITTEN = (".mp4", HTML, ".png")
 Panels = list[tuple[str, Path]]
 """Names and files of what is shown side by side."""
 
@@ -47,6 +48,9 @@ def planned(
         DtalkError: stills of a page; see `dtalk.utils.jobs.plan` and
             `dtalk.video.stills.parse_moments`.
     """
+    if out is not None and names_file(out) and out.suffix.lower() not in _WRITTEN:
+        known = ", ".join(_WRITTEN)
+        raise RenderError(f"-o {out}: what is written is {known}; or name a folder that exists")
     moments = parse_moments(output.still)
     if moments and output.format != "mp4":
         raise RenderError(f"--still makes PNGs; leave out --format {output.format}")

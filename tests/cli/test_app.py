@@ -342,12 +342,13 @@ def test_format_against_suffix(animate: Callable[..., Result]) -> None:
     assert "x.csv is a csv file, but --format says npz" in result.error
 
 
-@pytest.mark.parametrize("name", ["x.mp4", "x.wav"])
+@pytest.mark.parametrize("name", ["x.mp4", "x.wav", "talk.fbx", "face.cvs"])
 def test_out_of_a_foreign_kind(animate: Callable[..., Result], name: str) -> None:
     write_speech("hello.wav")
     result = animate("hello.wav", "-o", name)
     assert result.status == 1
-    assert result.error == f"-o {name}: .npz is written; name a .npz file or a folder"
+    known = ".npz, .csv, .json, .glb, .vrm, .flame.npz"
+    assert result.error == f"-o {name}: what is written is {known}; or name a folder that exists"
     assert files() == ["hello.wav"]
 
 
@@ -390,8 +391,10 @@ def test_formats_in_capitals(animate: Callable[..., Result]) -> None:
 def test_missing_inputs(animate: Callable[..., Result]) -> None:
     write_speech("hello.wav")
     result = animate("hello.wav", "gone.wav")
-    assert (result.status, result.error) == (1, "no such file or folder: gone.wav")
-    assert files() == ["hello.wav"]
+    assert (result.status, result.error) == (1, "no such sound file: gone.wav")
+    assert files() == ["hello.npz", "hello.wav"]
+    assert "1 done, 1 failed" in result.out
+    assert animate("gone.wav", "too.wav").error == "no such file or folder: gone.wav"
 
 
 def test_folder_without_speech(animate: Callable[..., Result]) -> None:
@@ -444,10 +447,12 @@ def test_cut_off_sound_is_used_with_a_warning(animate: Callable[..., Result]) ->
 def test_two_inputs_to_one_output(animate: Callable[..., Result]) -> None:
     write_speech("in/a.wav")
     write_speech("in/a.flac")
+    write_speech("in/b.wav")
     result = animate("in")
     assert result.status == 1
-    assert "would both write" in result.error
-    assert files() == ["in/a.flac", "in/a.wav"]
+    assert "in/a.flac would write in/a.npz, as would in/a.wav" in result.err
+    assert "in/a.wav would write in/a.npz, as would in/a.flac" in result.err
+    assert files() == ["in/a.flac", "in/a.wav", "in/b.npz", "in/b.wav"]
 
 
 @pytest.mark.parametrize(

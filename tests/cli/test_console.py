@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 from rich.console import Console
@@ -98,3 +99,22 @@ def test_progress_of_training(wide: io.StringIO, monkeypatch: pytest.MonkeyPatch
     assert "validation after update 2" in text
     assert "retrieval, top-1, all: emotion 0.250" in text
     assert "left out: [b]x[/b]" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, wörld 世界 100 %", "plain, wörld 世界 100 %"),
+        ("a\x1b[31mb", "a\\x1b[31mb"),
+        ("a\x07\x9b\u202eb", "a\\x07\\x9b\\u202eb"),
+        ("two\nlines\r", "two\\nlines\\r"),
+        (os.fsdecode(b"caf\xe9") if os.name != "nt" else "caf\udce9", "caf\\xe9"),
+    ],
+)
+def test_codes_for_the_terminal_are_shown_as_such(
+    text: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert console.printable(text) == shown
+    console.fail(text)
+    console.warn(text)
+    assert capsys.readouterr().err.splitlines() == [f"error: {shown}", f"warning: {shown}"]

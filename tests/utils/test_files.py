@@ -207,6 +207,19 @@ class TestExpandInputs:
             expand_inputs([tmp_path / "none.wav"], {".wav"})
         assert "none.wav" in one_line(error)
 
+    def test_in_a_batch_they_stand_for_themselves(self, tmp_path):
+        there, gone, empty = tmp_path / "a.wav", tmp_path / "gone.wav", tmp_path / "empty"
+        there.touch()
+        empty.mkdir()
+        found = expand_inputs([gone, there, empty], {".wav"}, batch=True)
+        assert [file for file, _ in found] == [gone, there, empty]
+        with pytest.raises(DtalkError, match="no such file"):
+            expand_inputs([gone], {".wav"}, batch=True)
+
+    def test_a_name_that_no_file_has(self):
+        with pytest.raises(DtalkError, match=r"no file can be called|no such file"):
+            expand_inputs([Path("a\0b.wav")], {".wav"})
+
     def test_a_folder_with_nothing_usable_is_named(self, tmp_path):
         (tmp_path / "note.txt").touch()
         with pytest.raises(DtalkError) as error:

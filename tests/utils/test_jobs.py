@@ -59,16 +59,19 @@ def test_two_inputs_to_one_output_are_refused(
     first: tuple[str, str], second: tuple[str, str], out: str | None
 ) -> None:
     found = [(Path(source), Path(relative)) for source, relative in (first, second)]
-    with pytest.raises(DtalkError, match="both write") as caught:
-        plan(found, Path(out) if out else None, [".npz"])
-    assert first[0] in str(caught.value)
-    assert second[0] in str(caught.value)
+    found.append((Path("z/other.wav"), Path("other.wav")))
+    one, two, other = plan(found, Path(out) if out else None, [".npz"])
+    target = other.outputs[0].with_name("a.npz") if out else Path("in/a.npz")
+    assert one.problem == (
+        f"{first[0]} would write {target}, as would {second[0]}; rename one, or run them apart"
+    )
+    assert second[0] in two.problem
+    assert other.problem == ""
 
 
 def test_one_output_spelled_in_two_ways_is_refused() -> None:
     found = [(Path("a.wav"), Path("a.wav")), (Path("x/../a.wav"), Path("a.wav"))]
-    with pytest.raises(DtalkError, match="both write"):
-        plan(found, None, [".npz"])
+    assert all("as would" in job.problem for job in plan(found, None, [".npz"]))
 
 
 def jobs_in(folder: Path, *names: str) -> list[Job]:
@@ -87,12 +90,54 @@ def test_a_failure_is_told_and_stops_nothing(tmp_path: Path) -> None:
     assert all(outcome.seconds >= 0 for outcome in outcomes)
 
 
-def test_mistakes_in_the_program_are_not_hidden(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError("by\nnothing"), OSError(30, "Read-only"), MemoryError(), KeyError(1)],
+)
+def test_whatever_a_file_raises_is_its_failure_and_names_the_place(
+    tmp_path: Path, error: Exception
+) -> None:
     def work(job: Job) -> Made:
-        raise ZeroDivisionError
+        if job.source.stem == "bad":
+            raise error
+        return Made(1)
 
-    with pytest.raises(ZeroDivisionError):
+    good, bad, after = run(jobs_in(tmp_path, "a", "bad", "b"), work)
+    assert (good.error, after.error) == (None, None)
+    assert bad.error is not None
+    assert bad.error.startswith(f"{tmp_path / 'bad.wav'}: {type(error).__name__}")
+    assert "at jobs.py:" in bad.error
+    assert "\n" not in bad.error
+
+
+def test_jobs_with_a_problem_are_not_done(tmp_path: Path) -> None:
+    jobs = [Job(tmp_path / "a.wav", (tmp_path / "a.npz",), "its name is taken")]
+    assert [outcome.error for outcome in run(jobs, lambda job: Made(1))] == ["its name is taken"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_end_that_is_asked_for_is_one(tmp_path: Path, error: type[BaseException]) -> None:
+    def work(job: Job) -> Made:
+        raise error
+
+    with pytest.raises(error):
         list(run(jobs_in(tmp_path, "a"), work))
+
+
+@pytest.mark.parametrize("name", ["talk.fbx", "face.cvs", "x.mp4", "x.gltf"])
+def test_a_file_that_is_not_written_is_refused(tmp_path: Path, name: str) -> None:
+    found = [(Path("a.wav"), Path("a.wav"))]
+    with pytest.raises(DtalkError, match=r"\.npz is written"):
+        plan(found, tmp_path / name, [".npz"])
+    (tmp_path / name).mkdir()
+    [job] = plan(found, tmp_path / name, [".npz"])
+    assert job.outputs == (tmp_path / name / "a.npz",)
+
+
+@pytest.mark.parametrize("name", ["v1.2", "take.1", "a.folder", ".hidden"])
+def test_a_folder_may_have_dots(name: str) -> None:
+    [job] = plan([(Path("a.wav"), Path("a.wav"))], Path(name), [".npz"])
+    assert job.outputs == (Path(name) / "a.npz",)
 
 
 def test_outcomes_come_as_the_work_is_done(tmp_path: Path) -> None:

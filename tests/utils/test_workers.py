@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Collection
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.utils.workers import TRIES, WorkerDied, in_order
+from dtalk.utils.workers import TRIES, WorkerDied, in_order, open_workers
 
 
 class Scripted:
@@ -81,3 +85,42 @@ def test_work_begins_when_a_result_is_asked_for():
     assert workers.begun == []
     next(results)
     assert workers.begun == [0]
+
+
+def _start_workers(place: str) -> None:
+    """Run in a process that will be killed: two workers say who they are, then wait."""
+    with open_workers(2) as workers:
+        list(in_order(workers, _tell_and_wait, [f"{place}/a", f"{place}/b"]))
+
+
+def _tell_and_wait(place: str) -> None:
+    Path(place).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="asks by signal 0")
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
+    parent = get_context("spawn").Process(target=_start_workers, args=(str(tmp_path),))
+    parent.start()
+    files = [tmp_path / name for name in "ab"]
+    assert _comes_true(lambda: all(f.exists() and f.read_text() for f in files))
+    workers = [int(file.read_text()) for file in files]
+    parent.kill()
+    parent.join()
+    assert _comes_true(lambda: not any(map(_runs, workers)))
+
+
+def _comes_true(condition: Callable[[], bool]) -> bool:
+    for _ in range(600):
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

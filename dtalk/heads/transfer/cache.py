@@ -7,6 +7,7 @@ that shapes are transferred; a damaged entry is computed anew.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -16,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from platformdirs import user_cache_path
 
-from dtalk.heads.head import built_in
+from dtalk.errors import DtalkError
+from dtalk.heads.head import HeadWarning, built_in
 from dtalk.heads.transfer.transfer import VERSION, Transfer, transfer
 from dtalk.utils.arrays import ArrayFileError, read_npz
 from dtalk.utils.files import atomic_path
@@ -40,7 +42,10 @@ def transfer_to(
     kept = _read(path, len(vertices))
     if kept is None:
         kept = transfer(built_in(), vertices, faces, eyes, progress)
-        _write(path, kept)
+        try:
+            _write(path, kept)
+        except DtalkError as error:
+            warnings.warn(f"{error} with --cache", HeadWarning, stacklevel=2)
     return kept
 
 

@@ -1,0 +1,66 @@
+"""Signals, streams and warnings of a command's process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+
+import pytest
+
+from dtalk.cli.process import at_end, ready
+from dtalk.motion.columns import MotionWarning
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+
+
+@posix
+def test_termination_is_an_interrupt_with_its_own_status():
+    cleaned = []
+
+    def work() -> None:
+        with ready():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            finally:
+                cleaned.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert (ended.value.code, cleaned) == (143, [True])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit(3), ValueError])
+def test_other_ends_come_through(error):
+    with pytest.raises(error if isinstance(error, type) else type(error)) as caught, ready():
+        raise error
+    assert getattr(caught.value, "code", 3) == 3
+
+
+def test_warnings_of_dtalk_are_one_line_and_others_none(capsys):
+    with ready():
+        warnings.simplefilter("always")
+        warnings.warn("a.csv: odd", MotionWarning, stacklevel=1)
+        warnings.warn("of a library", UserWarning, stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: a.csv: odd\n"
+
+
+def test_letters_that_a_pipe_lacks(monkeypatch, tmp_path):
+    with (tmp_path / "out").open("w", encoding="cp1252") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with ready():
+            print("日本 café")
+    assert (tmp_path / "out").read_bytes().split() == [rb"\u65e5\u672c", b"caf\xe9"]
+
+
+def test_what_is_to_be_closed_is():
+    closed: list[int] = []
+    with ready():
+        at_end().callback(closed.append, 1)
+        assert closed == []
+    assert closed == [1]
