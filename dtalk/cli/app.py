@@ -29,6 +29,7 @@ from dtalk.version import __version__
 if TYPE_CHECKING:
     from dtalk.cli.reports import Report
     from dtalk.utils.jobs import Job, Made
+    from dtalk.utils.workers import Workers
 
 from dtalk.cli.batch import run_batch
 from dtalk.cli.convert import convert
@@ -219,7 +220,12 @@ def render(
     def work(job: Job, report: Report) -> Made:
         return render_job.make(job, partial(report.frame_done, job.source.name))
 
-    run_batch("render", jobs, work, force, reporting, render_job.make, who)
+    def together(job: Job, report: Report, workers: Workers) -> Made:
+        report.started(job)
+        return render_job.make(job, partial(report.frame_done, job.source.name), workers)
+
+    split = together if jobs[0].outputs[0].suffix.lower() == ".mp4" else None
+    run_batch("render", jobs, work, force, reporting, render_job.make, who, split)
 
 
 app.command()(convert)

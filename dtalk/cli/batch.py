@@ -16,6 +16,7 @@ from dtalk.errors import DtalkError
 if TYPE_CHECKING:
     from dtalk.cli.reports import Report
     from dtalk.utils.jobs import Job, Made
+    from dtalk.utils.workers import Workers
 
 
 def run_batch(
@@ -26,10 +27,12 @@ def run_batch(
     reporting: Reporting,
     elsewhere: Callable[[Job], Made],
     who: WorkOptions,
+    split: Callable[[Job, Report, Workers], Made] | None = None,
 ) -> None:
     """Run the jobs, report each and all, and set the exit status.
 
-    Other processes do ``elsewhere`` instead of ``work``, if the options say so.
+    Other processes do ``elsewhere`` instead of ``work``, if the options say so; a single job they
+    do together, by ``split``, where there is such a way.
     """
     from dtalk.cli.reports import open_report
     from dtalk.utils.jobs import run, run_elsewhere
@@ -39,7 +42,11 @@ def run_batch(
         raise DtalkError("--json writes to standard output; name a file with -o")
     with open_report(what, len(jobs), reporting) as report:
         piped = any(map(is_piped, jobs))
-        if not piped and (who.cluster is not None or min(who.jobs, len(jobs)) > 1):
+        if split is not None and len(jobs) == 1 and who.elsewhere and not piped:
+            with open_workers(who.jobs, who.cluster) as workers:
+                for outcome in run(jobs, lambda job: split(job, report, workers), force):
+                    report.finished(outcome)
+        elif not piped and (who.cluster is not None or min(who.jobs, len(jobs)) > 1):
             with open_workers(min(who.jobs, len(jobs)), who.cluster) as workers:
                 for outcome in run_elsewhere(jobs, elsewhere, force, workers):
                     report.finished(outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
@@ -164,12 +164,22 @@ def _command(
     height, width = size[:2]
     picture = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
     picture += ["-framerate", str(rate), "-i", "pipe:0"]
+    video = ["-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-pix_fmt", "yuv420p"]
+    return muxed(picture, [*video, "-vf", _TO_VIDEO], track, output, comment)
+
+
+def muxed(
+    picture: Sequence[str],
+    video: Sequence[str],
+    track: Soundtrack | None,
+    output: Path,
+    comment: str = "",
+) -> list[str]:
+    """Make ffmpeg's arguments for an mp4: the input of pictures, their codec, sound, target."""
     # Only files of our own making are opened; a playlist must not reach others through one.
     sound = ["-protocol_whitelist", "file", "-format_whitelist", "mov", "-i"]
     sound = [*sound, f"file:{track.path}"] if track is not None else []
     streams = ["-map", "0:v:0", *(["-map", "1:a:0"] if track is not None else [])]
-    video = ["-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-pix_fmt", "yuv420p"]
-    video += ["-vf", _TO_VIDEO]
     encoded = [*video, "-c:a", "copy", *REPRODUCIBLE]
     encoded += ["-metadata", f"comment={comment}"] if comment else []
     target = ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{output}"]

@@ -24,9 +24,11 @@ from dtalk.rendering.canvas import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size
 from dtalk.utils.jobs import Job, Made, names_file, plan
 from dtalk.utils.types import Progress
+from dtalk.utils.workers import Workers
 from dtalk.video.html import PAGE_BITRATE, write_html
 from dtalk.video.inputs import SoundWarning, read_input, read_inputs
 from dtalk.video.mp4 import counted, matched, soundtrack_of, write_video
+from dtalk.video.segments import Segment, worth_splitting, write_in_segments
 from dtalk.video.side_by_side import OUTPUT, aligned, named_panels, panels
 from dtalk.video.soundtrack import BITRATE, Soundtrack
 from dtalk.video.stills import at_moments, parse_moments, still_suffixes, write_stills
@@ -90,10 +92,13 @@ class RenderJob:
     curves: CurveOptions = field(default_factory=CurveOptions)
     together: Sequence[tuple[str, Path]] = ()
 
-    def make(self, job: Job, progress: Progress | None = None) -> Made:
+    def make(
+        self, job: Job, progress: Progress | None = None, workers: Workers | None = None
+    ) -> Made:
         """Write a job's outputs and return what was made.
 
         ``progress`` is called after every frame of a video with the frames done and all of them.
+        ``workers`` share the frames of a long video out among them.
 
         Raises:
             DtalkError: an input cannot be read or animated, or nothing can be rendered or written.
@@ -114,7 +119,7 @@ class RenderJob:
             elif is_page:
                 self._write_page(motions, target, track)
             else:
-                self._write_video(motions, target, track, progress)
+                self._write_video(motions, target, track, progress, workers)
         return self._made(motions)
 
     def _made(self, motions: Sequence[Motion]) -> Made:
@@ -138,11 +143,25 @@ class RenderJob:
         path: Path,
         track: Soundtrack | None,
         progress: Progress | None,
+        workers: Workers | None,
     ) -> None:
         count = len(motions[0])
+        if workers is not None and worth_splitting(count, workers):
+            notes = _notes(motions)
+            write_in_segments(motions, path, track, notes, self.draw, workers, progress)
+            return
         report = None if progress is None else (lambda done: progress(done, count))
         shown = counted(self._frames(motions), report)
         write_video(shown, path, motions[0].fps, track, comment=_notes(motions))
+
+    def draw(self, segment: Segment) -> None:
+        """Write the video of some frames, without sound.
+
+        Raises:
+            DtalkError: nothing can be rendered or written.
+        """
+        frames = self._frames(segment.motions)
+        write_video(frames, segment.path, segment.motions[0].fps)
 
     def _read(self, job: Job) -> tuple[list[Motion], Path | None]:
         """Read or make the motions, and find the sound."""
