@@ -9,6 +9,7 @@ import pytest
 from avatars import HEAD, MESH, as_vrm0, as_vrm1, avatar, with_skeleton
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from node import needs, validate
 
 from dtalk.errors import HeadError, MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
@@ -269,3 +270,13 @@ def test_the_head_of_a_vrm_is_that_of_its_skeleton():
     add_animation(glb, rotated(), find_targets(glb))
     turned = [one["target"]["node"] for one in glb.content["animations"][0]["channels"]]
     assert turned == [MESH, HEAD]
+
+
+@pytest.mark.parametrize("wrapped", [lambda glb: glb, as_vrm0, as_vrm1], ids=["glb", "vrm", "vrm1"])
+def test_the_validator_finds_nothing_that_the_avatar_had_not(wrapped, tmp_path):
+    needs("gltf-validator")
+    source = written(wrapped(with_skeleton(avatar())), tmp_path / "me.glb")
+    animate_avatar(source, rotated(), tmp_path / "talk.glb")
+    before, after = (validate(path)["issues"] for path in (source, tmp_path / "talk.glb"))
+    for kind in ("numErrors", "numWarnings"):
+        assert after[kind] == before[kind], after["messages"]
