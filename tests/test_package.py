@@ -39,7 +39,11 @@ BROUGHT = {"pyrender": "OpenGL", "transformers": "huggingface_hub"}
 
 #: Modules that are usable, and quick to import, without torch.
 LIGHT = (
-    *("checkpoint", "config", "errors", "inference", "engine.graph", "engine.talker"),
+    *("checkpoint", "config", "errors", "inference"),
+    *("engine.graph", "engine.talker", "engine.voice"),
+    *("live.clock", "live.engine", "live.finishing", "live.frames", "live.json_lines"),
+    *("live.live_link_udp", "live.loudness", "live.microphone", "live.options", "live.session"),
+    *("live.sources", "live.targets", "live.udp", "live.vmc", "live.voice", "live.window"),
     *("motion.animation", "motion.arkit", "motion.columns", "motion.curves", "motion.files"),
     *("motion.gaze", "motion.gltf", "motion.gltf_joints", "motion.idle", "motion.live_link"),
     *("motion.names", "motion.noise", "motion.tables", "motion.timecodes"),
@@ -135,7 +139,8 @@ class TestImports:
         assert eager_imports(MODULES[name]) <= always
         used = {module.split(".")[0] for module in imports(MODULES[name])}
         # The extras are imported in functions, which say what is missing.
-        extras = [declared(extra) for extra in ("avatars", "export", "plot", "train")]
+        names = ("avatars", "cluster", "export", "live", "plot", "train")
+        extras = [declared(extra) for extra in names]
         assert used <= always.union(*extras)
 
     def test_what_imports_only_in_functions_or_for_type_checkers_is_not_eager(self, tmp_path):

@@ -47,6 +47,7 @@ from dtalk.cli.flags import (
 )
 from dtalk.cli.help import App
 from dtalk.cli.info import info
+from dtalk.cli.live import live
 from dtalk.cli.loading import (
     checked_labels,
     exporter_of,
@@ -229,6 +230,7 @@ def render(
 
 
 app.command()(convert)
+app.command()(live)
 app.command()(info)
 app.command(rich_help_panel=RESEARCH)(evaluate)
 app.command()(export)

@@ -6,12 +6,12 @@ The graph takes a clip of any length, S samples and T frames, T = round(30 S / 1
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from dtalk.checkpoint import KEY, Description, checksum, config_of, parsed_description
+from dtalk.engine.voice import Voice, as_found
 from dtalk.errors import CheckpointError, one_line
 from dtalk.utils.types import Array
 
@@ -33,15 +33,6 @@ OUTPUTS = {
     "identity_probability": "[M + 1] probabilities of the identities, given the sound",
     "emotion_probability": "[N + 1] probabilities of the emotions, given the sound",
 }
-
-
-@dataclass(frozen=True)
-class Voice:
-    """Whose manner and which emotion a clip shows: see :data:`INPUTS`."""
-
-    identity: Array
-    emotion: Array
-    share: Array
 
 
 @dataclass(frozen=True)
@@ -112,18 +103,11 @@ class Graph:
         """Tell whether it was made from this file, as the file is now."""
         return self.description["graph"].get("weights") == checksum(checkpoint)
 
-    @cached_property
-    def as_found(self) -> Voice:
-        """Identity and emotion as they are found in the sound."""
-        nobody = np.zeros(len(self.config.identities) + 1, np.float32)
-        nothing = np.zeros((1, len(self.config.emotions) + 1), np.float32)
-        return Voice(nobody, nothing, np.ones(1, np.float32))
-
     def run(
         self, levelled: Array, noise: Array, voice: Voice | None = None, temperature: float = 1.0
     ) -> Found:
         """Coefficients for levelled samples ``[S]`` and noise ``[T, 52]``."""
-        chosen = self.as_found if voice is None else voice
+        chosen = as_found(self.config) if voice is None else voice
         feeds = {
             "waveform": levelled,
             "noise": noise,

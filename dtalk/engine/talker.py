@@ -6,16 +6,15 @@ import copy
 import dataclasses
 from typing import Any
 
-import numpy as np
-
-from dtalk.engine.graph import Graph, Voice
+from dtalk.engine.graph import Graph
+from dtalk.engine.voice import chosen_voice
 from dtalk.errors import CheckpointError
 from dtalk.motion.animation import Animation
 from dtalk.motion.noise import noise_seed, standard_normal
 from dtalk.speech.audio import frame_count
 from dtalk.speech.finishing import finished
 from dtalk.speech.loudness import level
-from dtalk.utils.labels import NEUTRAL, check_label, label_of, one_hot, probability_of
+from dtalk.utils.labels import label_of, probability_of
 from dtalk.utils.types import Array
 
 
@@ -58,7 +57,7 @@ class GraphTalker:
             raise CheckpointError(f"{obstacle}; --engine torch can do it")
         config, frames = self.config, frame_count(len(waveform))
         noise = standard_normal(noise_seed(waveform, seed), frames)
-        voice = self.voice(identity, emotion, emotion_strength)
+        voice = chosen_voice(config, identity, emotion, emotion_strength)
         found = self.graph.run(level(waveform), noise, voice, temperature)
         who, how = int(found.identity.argmax()), int(found.emotion.argmax())
         return Animation(
@@ -79,27 +78,3 @@ class GraphTalker:
         if steps not in (None, own):
             return f"{path} takes {own} steps, which are fixed in a graph"
         return "" if sampler == "ddim" else f"{path} samples by ddim, not {sampler}"
-
-    def voice(
-        self, identity: str | None, emotion: str | None, strength: float | None = None
-    ) -> Voice:
-        """What the graph is told of an identity and an emotion, each None to infer it.
-
-        A named emotion is shown ``strength`` times over, measured from neutral: classifier-free
-        guidance as a sum of two predictions.
-
-        Raises:
-            DataError: a label that is not in the library.
-        """
-        voice, config = self.graph.as_found, self.config
-        if identity is not None:
-            check_label(config.identities, identity, "identity")
-            voice = dataclasses.replace(voice, identity=one_hot(config.identities, identity))
-        if emotion is None:
-            return voice
-        check_label(config.emotions, emotion, "emotion")
-        times = config.emotion_strength if strength is None else strength
-        plain = times == 1 or emotion == NEUTRAL
-        shares = {emotion: 1.0} if plain else {emotion: times, NEUTRAL: 1 - times}
-        rows = np.stack([one_hot(config.emotions, name) for name in shares])
-        return Voice(voice.identity, rows, np.array(list(shares.values()), np.float32))

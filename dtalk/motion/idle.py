@@ -7,7 +7,9 @@ open. The head drifts by a few degrees, smoothly.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -47,13 +49,24 @@ def idle_note(seed: int) -> str:
 def blinks(times: Floats, random: np.random.Generator) -> Floats:
     """Compute how far the lids are shut at ``times`` [T], 0 to 1."""
     shut = np.zeros_like(times)
-    start = random.uniform(*_PAUSE) / 2
-    while len(times) and start < times[-1]:
-        since = times - start
-        closing, opening = since / _CLOSING, (_CLOSING + _SHUT + _OPENING - since) / _OPENING
-        shut = np.maximum(shut, _smooth(np.minimum(closing, opening)))
-        start += random.uniform(*_PAUSE)
+    end = times[-1] if len(times) else -np.inf
+    for start in takewhile(lambda start: start < end, blink_starts(random)):
+        shut = np.maximum(shut, blink(times - start))
     return shut
+
+
+def blink_starts(random: np.random.Generator) -> Iterator[float]:
+    """Sample the times at which blinks begin, seconds, without end."""
+    start = random.uniform(*_PAUSE) / 2
+    while True:
+        yield start
+        start += random.uniform(*_PAUSE)
+
+
+def blink(since: Floats) -> Floats:
+    """Compute how far the lids are shut so many seconds after a blink began, 0 to 1."""
+    closing, opening = since / _CLOSING, (_CLOSING + _SHUT + _OPENING - since) / _OPENING
+    return _smooth(np.minimum(closing, opening))
 
 
 def drift(times: Floats, random: np.random.Generator) -> Floats:

@@ -40,7 +40,12 @@ def presence(waveform: Array, frames: int) -> Array:
     right = np.searchsorted(spoken, time).clip(max=len(spoken) - 1)
     left = (right - 1).clip(min=0)
     distance = np.minimum(abs(spoken[right] - time), abs(spoken[left] - time))
-    return (1 - ((distance - HOLD) / FADE).clip(0, 1)).astype(np.float32)
+    return presence_at(distance)
+
+
+def presence_at(distance: npt.ArrayLike) -> Array:
+    """The presence of frames so far from the nearest spoken one."""
+    return 1 - ((np.asarray(distance, np.float32) - HOLD) / FADE).clip(0, 1)
 
 
 def speaking(waveform: Array, frames: int) -> npt.NDArray[np.bool_]:
@@ -51,8 +56,14 @@ def speaking(waveform: Array, frames: int) -> npt.NDArray[np.bool_]:
     energy = np.add.reduceat(np.square(levelled), starts)
     rms = np.sqrt(energy / np.diff(bounds).clip(min=1))
     loud = rms > SPEECH_LEVEL * 10 ** (QUIET_DB / 20)
+    return without_clicks(loud, min(SHORTEST, frames))
+
+
+def without_clicks(loud: npt.NDArray[np.bool_], shortest: int) -> npt.NDArray[np.bool_]:
+    """Frames ``[T]`` without runs of fewer than ``shortest``."""
+    kept = loud.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[0], loud.astype(np.int8), [0]])))
     for start, end in zip(edges[::2], edges[1::2]):
-        if end - start < min(SHORTEST, frames):
-            loud[start:end] = False
-    return loud
+        if end - start < shortest:
+            kept[start:end] = False
+    return kept

@@ -40,7 +40,9 @@ from dtalk.motion.curves import Motion
 from dtalk.motion.files import read_motion, write_motion
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("animate", "render", "convert", "info", "export", "evaluate", "train", "distill")
+COMMANDS = (
+    *("animate", "render", "convert", "live", "info", "export", "evaluate", "train", "distill"),
+)
 RATE = 16000
 FRAMES = 8  # of the clips here
 SMALL = [f"--{name.replace('_', '-')}={value}" for name, value in WIDTHS.items()]

@@ -142,6 +142,12 @@ def test_animate_works_where_torch_is_absent(monkeypatch):
     np.testing.assert_array_equal(read_motion("hello.npz").coefficients, expected)
 
 
+def test_live_works_where_torch_is_absent():
+    done = without_torch("live", "hello.wav", "--weights", "model.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 15
+
+
 def test_a_graph_alone_is_a_model(monkeypatch):
     Path("model.safetensors").unlink()
     done = without_torch("animate", "hello.wav", "--weights", "model.onnx", "--format", "csv")

@@ -11,7 +11,8 @@ import pytest
 from helpers import speech
 
 from dtalk.checkpoint import KEY
-from dtalk.engine.graph import Graph, Voice
+from dtalk.engine.graph import Graph
+from dtalk.engine.voice import Voice
 from dtalk.errors import CheckpointError
 from dtalk.motion.noise import standard_normal
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from dtalk.motion.arkit import ARKIT_NAMES, PARTING_CHANNELS
-from dtalk.speech.voice_activity import FADE, HOLD, close_in_silence, presence, speaking
+from dtalk.speech.voice_activity import (
+    FADE,
+    HOLD,
+    close_in_silence,
+    presence,
+    speaking,
+    without_clicks,
+)
 
 RATE = 16_000
 FRAME = RATE // 30
@@ -38,6 +45,13 @@ def test_a_click_is_no_speech() -> None:
     waveform = np.concatenate([tone(30), quiet(40)])
     waveform[50 * FRAME : 50 * FRAME + 30] = 0.9
     assert not speaking(waveform, 70)[35:].any()
+
+
+def test_runs_that_are_too_short_are_taken_out() -> None:
+    spoken = np.array([1, 1, 0, 1, 1, 1, 0, 0, 1, 1], bool)
+    assert without_clicks(spoken, 3).tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0]
+    assert without_clicks(spoken, 1).tolist() == spoken.tolist()
+    assert without_clicks(np.zeros(0, bool), 3).tolist() == []
 
 
 def test_presence_holds_then_falls_linearly() -> None:

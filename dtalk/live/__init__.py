@@ -1,0 +1,1 @@
+"""Streaming: sound as it comes to curves as they are needed, sent to other programs."""

@@ -1,0 +1,31 @@
+"""The computation of a graph in torch, for models that have no graph."""
+
+from __future__ import annotations
+
+import torch
+
+from dtalk.engine.export import AnimationGraph
+from dtalk.engine.graph import Found
+from dtalk.engine.voice import Voice
+from dtalk.model import DiffusionTalker
+from dtalk.utils.types import Array
+
+
+class TorchEngine:
+    """The computation of a graph, in torch.
+
+    Raises:
+        CheckpointError: the model has a large speech encoder, which is not in its file.
+    """
+
+    def __init__(self, model: DiffusionTalker, steps: int | None = None) -> None:
+        self.config = model.config
+        self._graph = AnimationGraph(model, model.config.steps if steps is None else steps).eval()
+
+    @torch.inference_mode()
+    def run(self, levelled: Array, noise: Array, voice: Voice, temperature: float) -> Found:
+        """See :class:`dtalk.live.engine.Engine`."""
+        arrays = (levelled, noise, voice.identity, voice.emotion, voice.share)
+        tensors = (torch.from_numpy(array) for array in arrays)
+        found = self._graph(*tensors, torch.tensor([temperature]))
+        return Found(*(tensor.numpy() for tensor in found))
