@@ -67,6 +67,8 @@ def _reader_of(path: Path) -> Callable[[Path], Facts]:
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         return model_facts
+    if suffix == ".onnx":
+        return graph_facts
     if suffix in AUDIO_SUFFIXES:
         return sound_facts
     if is_glb(path):
@@ -83,17 +85,33 @@ def model_facts(path: Path) -> Facts:
     from dtalk.checkpoint import read_description
 
     about = read_description(path)
-    config = about["config"]
     with safe_open(path, framework="np") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     parameters = sum(math.prod(shape) for shape in shapes)
-    return {
-        "file": str(path),
-        "kind": "model",
-        "licence": about.get("licence", "unknown"),
-        "bytes": path.stat().st_size,
+    size = {
         "parameters": parameters,
         "megabytes": round(4 * parameters / 1e6, 2),  # as the paper counts size
+    }
+    return {**_file_facts(path, "model"), **size, **_described(about)}
+
+
+def graph_facts(path: Path) -> Facts:
+    """Describe an exported model: licence, labels and settings."""
+    from dtalk.engine.graph import Graph
+
+    graph = Graph(path, threads=1)
+    return {**_file_facts(path, "graph"), **_described(graph.description), "steps": graph.steps}
+
+
+def _file_facts(path: Path, kind: str) -> Facts:
+    return {"file": str(path), "kind": kind, "bytes": path.stat().st_size}
+
+
+def _described(about: Mapping[str, Any]) -> Facts:
+    """Say what a model's description says."""
+    config = about["config"]
+    return {
+        "licence": about.get("licence", "unknown"),
         "steps": config.get("steps"),
         "encoder": config.get("encoder"),
         "emotions": list(config.get("emotions", ())),

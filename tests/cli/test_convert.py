@@ -1,4 +1,4 @@
-"""``dtalk convert``, ``info``, and the formats and reports of ``animate``: real runs."""
+"""``dtalk convert``, and the formats and reports of ``animate``: real runs."""
 
 from __future__ import annotations
 
@@ -193,62 +193,3 @@ class TestAnimate:
         missing = call("animate", "--json", "nothing.wav")
         assert missing.status == 1
         assert lines(missing.err)[-1]["type"] == "failure"
-
-
-class TestInfo:
-    def test_what_ships(self, call):
-        models = json.loads(call("info", "--json").out)
-        assert {Path(model["file"]).stem for model in models} >= {"student", "teacher"}
-        for model in models:
-            assert model["kind"] == "model"
-            assert model["megabytes"] == pytest.approx(4e-6 * model["parameters"], abs=0.01)
-            assert "neutral" in model["emotions"]
-            assert "non-commercial" in model["licence"]
-
-    def test_plain_text_in_80_columns(self, call):
-        text = call("info", "student").out
-        assert max(map(len, text.splitlines())) <= 80
-        assert "emotions" in text
-
-    def test_a_motion(self, call):
-        write_motion(motion(fps=25, emotion="sad", emotion_confidence=0.25), "a.npz")
-        facts = json.loads(call("info", "a.npz", "--json").out)
-        assert (facts["kind"], facts["frames"], facts["fps"]) == ("motion", 30, 25)
-        assert (facts["seconds"], facts["emotion"]) == (1.2, "sad")
-        assert facts["emotion_confidence"] == 0.25
-
-    def test_a_sound(self, call):
-        soundfile.write("a.wav", speech(RATE), RATE)
-        facts = json.loads(call("info", "a.wav", "--json").out)
-        assert (facts["kind"], facts["seconds"], facts["frames"]) == ("sound", 1, 30)
-
-    def test_an_avatar(self, call):
-        with_skeleton(avatar(ARKIT_NAMES[3:])).save(Path("me.glb"))
-        facts = json.loads(call("info", "me.glb", "--json").out)
-        assert (facts["kind"], facts["shapes"]) == ("head", 49)
-        assert facts["missing"] == list(ARKIT_NAMES[:3])
-        assert facts["turns its head"]
-
-    def test_an_animated_avatar(self, call):
-        write_motion(motion(), "a.npz")
-        call("convert", "a.npz", "-o", "a.glb")
-        facts = json.loads(call("info", "a.glb", "--json").out)
-        assert (facts["shapes"], facts["animations"], facts["frames"]) == (52, 1, 30)
-
-    @pytest.mark.parametrize(
-        ("name", "content", "message"),
-        [
-            ("missing.npz", None, "does not exist"),
-            ("a.npz", b"no", "a.npz"),
-            ("a.glb", b"no", "no GLB"),
-            ("a.safetensors", b"no", "a.safetensors"),
-            ("a.xyzzy", b"no", "neither motion, sound, head nor model"),
-        ],
-    )
-    def test_other_files(self, call, name, content, message):
-        if content is not None:
-            Path(name).write_bytes(content)
-        result = call("info", name)
-        assert result.status == 1
-        assert message in result.err
-        assert len(result.err.splitlines()) == 1

@@ -1,0 +1,104 @@
+"""``dtalk info``: what ships and what files hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from avatars import avatar, with_skeleton
+from helpers import smooth_motion, speech
+
+from dtalk.motion.arkit import ARKIT_NAMES
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import write_motion
+
+RATE = 16000
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def motion(**fields: Any) -> Motion:
+    return Motion(smooth_motion(30), **fields)
+
+
+def test_what_ships(call):
+    models = json.loads(call("info", "--json").out)
+    assert {Path(model["file"]).stem for model in models} >= {"student", "teacher"}
+    for model in models:
+        assert model["kind"] == "model"
+        assert model["megabytes"] == pytest.approx(4e-6 * model["parameters"], abs=0.01)
+        assert "neutral" in model["emotions"]
+        assert "non-commercial" in model["licence"]
+
+
+def test_plain_text_in_80_columns(call):
+    text = call("info", "student").out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "emotions" in text
+
+
+def test_a_motion(call):
+    write_motion(motion(fps=25, emotion="sad", emotion_confidence=0.25), "a.npz")
+    facts = json.loads(call("info", "a.npz", "--json").out)
+    assert (facts["kind"], facts["frames"], facts["fps"]) == ("motion", 30, 25)
+    assert (facts["seconds"], facts["emotion"]) == (1.2, "sad")
+    assert facts["emotion_confidence"] == 0.25
+
+
+def test_a_sound(call):
+    soundfile.write("a.wav", speech(RATE), RATE)
+    facts = json.loads(call("info", "a.wav", "--json").out)
+    assert (facts["kind"], facts["seconds"], facts["frames"]) == ("sound", 1, 30)
+
+
+def test_an_avatar(call):
+    with_skeleton(avatar(ARKIT_NAMES[3:])).save(Path("me.glb"))
+    facts = json.loads(call("info", "me.glb", "--json").out)
+    assert (facts["kind"], facts["shapes"]) == ("head", 49)
+    assert facts["missing"] == list(ARKIT_NAMES[:3])
+    assert facts["turns its head"]
+
+
+def test_an_animated_avatar(call):
+    write_motion(motion(), "a.npz")
+    call("convert", "a.npz", "-o", "a.glb")
+    facts = json.loads(call("info", "a.glb", "--json").out)
+    assert (facts["shapes"], facts["animations"], facts["frames"]) == (52, 1, 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.npz", None, "does not exist"),
+        ("a.npz", b"no", "a.npz"),
+        ("a.glb", b"no", "no GLB"),
+        ("a.safetensors", b"no", "a.safetensors"),
+        ("a.onnx", b"no", "cannot load a.onnx"),
+        ("a.xyzzy", b"no", "neither motion, sound, head nor model"),
+    ],
+)
+def test_other_files(call, name, content, message):
+    if content is not None:
+        Path(name).write_bytes(content)
+    result = call("info", name)
+    assert result.status == 1
+    assert message in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_an_exported_model(call, exported):
+    facts = json.loads(call("info", str(exported), "--json").out)
+    assert (facts["kind"], facts["bytes"]) == ("graph", exported.stat().st_size)
+    assert facts["emotions"] == ["happy", "sad"]
+    assert (
+        facts["steps"]
+        == json.loads(call("info", str(exported.with_suffix(".safetensors")), "--json").out)[
+            "steps"
+        ]
+    )
