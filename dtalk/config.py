@@ -133,7 +133,7 @@ class WorkOptions(Settings):
 
     group: ClassVar[str] = MACHINE
 
-    jobs: int = setting(1, "inputs that are worked on at a time", least=1)
+    jobs: int = setting(1, "inputs that are worked on at a time, by processes", least=1)
     cluster: str | None = setting(
         None, "Dask scheduler whose workers do the work, such as tcp://host:8786"
     )

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dtalk.config import MOST_STEPS, HeadChoice, RuntimeOptions
+from dtalk.config import MOST_STEPS, HeadChoice, RuntimeOptions, WorkOptions
 from dtalk.errors import DtalkError
 from dtalk.evaluation.config import EvaluationConfig
 from dtalk.utils.settings import REPORTS
 
 if TYPE_CHECKING:
     from dtalk.data.clips import LoadedClip
+    from dtalk.evaluation.by_workers import ScoreJob
     from dtalk.evaluation.comparison import System
     from dtalk.heads.head import Head
     from dtalk.model import DiffusionTalker
 from dtalk.cli.flags import Settings, as_tuples, takes
-from dtalk.cli.loading import head_of, model_of
+from dtalk.cli.loading import head_of, model_of, shared_out
 
 
-@takes(EvaluationConfig, HeadChoice, RuntimeOptions)
+@takes(EvaluationConfig, HeadChoice, RuntimeOptions, WorkOptions)
 def evaluate(
     data: Annotated[
         Path,
@@ -56,6 +57,7 @@ def evaluate(
     flags: Settings = {},  # noqa: B006
     head_flags: Settings = {},  # noqa: B006
     runtime_flags: Settings = {},  # noqa: B006
+    work_flags: Settings = {},  # noqa: B006
 ) -> None:
     """Score models and predictions on tracked faces.
 
@@ -79,7 +81,8 @@ def evaluate(
     if not specs and not pred:
         specs = [(None, config.steps)]
     head = head_of(**head_flags, cache=runtime_flags["cache"])
-    systems = _systems(data, specs, pred or [], head, config, runtime_flags)
+    who = WorkOptions(**work_flags)
+    systems = _systems(data, specs, pred or [], head, config, runtime_flags, who)
     if config.intervals:
         add_intervals(systems)
     _show_systems(systems, config)
@@ -105,15 +108,24 @@ def _systems(
     head: Head,
     config: EvaluationConfig,
     runtime_flags: Settings,
+    who: WorkOptions,
 ) -> list[System]:
     """Evaluate all systems, models first."""
+    from dtalk.evaluation.by_workers import ScoreJob
+    from dtalk.heads.head import built_in
+
     models = [model_of(RuntimeOptions(weights=path, **runtime_flags)) for path, _ in specs]
     if config.close_in_silence is not None:
         models = [model.with_config(close_in_silence=config.close_in_silence) for model in models]
     clips, trained = _clips_to_compare(data, head, config)
     systems = []
     for model, (path, steps), name in zip(models, specs, _names(models, specs)):
-        system = _evaluated_model(model, name, clips, head, config, steps)
+        if who.elsewhere:
+            runtime = shared_out(RuntimeOptions(weights=path, **runtime_flags), who)
+            job = ScoreJob(runtime, config, steps, None if head is built_in() else head)
+            system = _evaluated_elsewhere(job, who, model, name, clips)
+        else:
+            system = _evaluated_model(model, name, clips, head, config, steps)
         if config.speed:
             system.tables["cost"] = _cost(model, path, steps)
         systems.append(system)
@@ -188,6 +200,20 @@ def _evaluated_model(
             progress,
             config.sampler,
         )
+
+
+def _evaluated_elsewhere(
+    job: ScoreJob, who: WorkOptions, model: DiffusionTalker, name: str, clips: list[LoadedClip]
+) -> System:
+    from dtalk.cli.console import counting
+    from dtalk.evaluation.by_workers import evaluate_by
+    from dtalk.utils.workers import open_workers
+
+    with (
+        counting(f"scoring {name}", "clips") as progress,
+        open_workers(who.jobs, who.cluster) as workers,
+    ):
+        return evaluate_by(workers, job, model, name, clips, progress)
 
 
 def _evaluated_folder(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from dtalk.config import AUTO, AnimationOptions, EngineOptions, RuntimeOptions, WorkOptions
+from dtalk.config import AUTO, AnimationOptions, RuntimeOptions, WorkOptions
 from dtalk.errors import DtalkError
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dtalk.model import DiffusionTalker
     from dtalk.utils.jobs import Job
 from dtalk.cli.flags import Reporting, Settings
+
+Runtime = TypeVar("Runtime", bound=RuntimeOptions)
 
 
 def set_threads(threads: int | None) -> None:
@@ -94,7 +96,7 @@ def model_of(runtime: RuntimeOptions) -> DiffusionTalker:
     return shared_model(runtime)
 
 
-def shared_out(runtime: EngineOptions, who: WorkOptions) -> EngineOptions:
+def shared_out(runtime: Runtime, who: WorkOptions) -> Runtime:
     """Give each of several processes one thread, unless it is said how many."""
     alone = not who.elsewhere or runtime.threads is not None
     return runtime if alone else replace(runtime, threads=1)

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError, DtalkError
 from dtalk.evaluation.evaluate import (
@@ -51,8 +54,19 @@ def evaluate_model(
 ) -> System:
     """Evaluate a model on the clips, everything inferred from the sound."""
     scored = evaluate(model, clips, head, samples, seed, steps, progress, sampler)
+    return system_of(model, name, clips, scored)
+
+
+def system_of(
+    model: DiffusionTalker,
+    name: str,
+    clips: Sequence[LoadedClip],
+    scored: Sequence[ClipResult],
+    hits: npt.NDArray[np.float64] | None = None,
+) -> System:
+    """Make the tables of a model's results; ``hits`` as in `summary_tables`."""
     results = _in_order(scored, clips)
-    return System(name, results, summary_tables(model, clips, results))
+    return System(name, results, summary_tables(model, clips, results, hits))
 
 
 def evaluate_folder(

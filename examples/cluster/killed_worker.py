@@ -48,8 +48,8 @@ def compare(folder: Path, clips: int, seconds: float, weights: str) -> int:
     subprocess.run([*animate, "-o", str(alone)], check=True, stdout=subprocess.DEVNULL)
     between = time.monotonic()
     (folder / "in" / POISON).write_text("no sound\n")
-    with cluster(folder, 2) as (address, workers):
-        killer = threading.Thread(target=kill, args=(workers[0], together, clips // 3))
+    with cluster(folder, 2) as (address, (_, victim, _)):
+        killer = threading.Thread(target=kill, args=(victim, together, clips // 3))
         killer.start()
         command = [*animate, "-o", str(together), "--cluster", address]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -59,7 +59,7 @@ def compare(folder: Path, clips: int, seconds: float, weights: str) -> int:
     print(
         f"{clips} clips: {between - started:.0f} s alone, {ended - between:.0f} s by two workers,"
     )
-    print(f"one of them killed after {clips // 3} outputs (exit status {workers[0].returncode});")
+    print(f"one of them killed after {clips // 3} outputs (exit status {victim.returncode});")
     print(f"{clips - len(wrong)} outputs have the same bytes, {len(wrong)} do not: {wrong[:3]}")
     named = [line for line in done.stderr.splitlines() if POISON in line]
     print(f"exit status {done.returncode}; named: {named}")
@@ -85,7 +85,7 @@ def write_clips(folder: Path, count: int, seconds: float) -> list[str]:
 
 @contextmanager
 def cluster(folder: Path, workers: int) -> Iterator[tuple[str, Sequence[subprocess.Popen[bytes]]]]:
-    """Start a scheduler and workers of one thread on this machine; the address, the processes."""
+    """Start a scheduler and workers of one thread here; its address, and their processes."""
     about = folder / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
     by_file = ["--scheduler-file", str(about)]
@@ -104,7 +104,7 @@ def cluster(folder: Path, workers: int) -> Iterator[tuple[str, Sequence[subproce
         one = ["--nthreads", "1", "--no-nanny", *local]
         place = ["--local-directory", str(folder / "dask")]
         running += [start("worker", *by_file, *one, *place) for _ in range(workers)]
-        yield address_in(about), running[1:]
+        yield address_in(about), running
     finally:
         for process in running:
             process.kill()

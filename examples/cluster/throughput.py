@@ -1,0 +1,68 @@
+"""Measure the throughput of ``--jobs 2`` against 1, in one run::
+
+    python examples/cluster/throughput.py --folder /tmp/throughput [--seconds 10 --long 60]
+
+Folders of clips for animate, and for render at 512 and 1024; then one long clip at 1024. Each pair
+is measured one after the other, so that whatever else the machine does weighs on both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from killed_worker import SPEECH, dtalk, write_clips
+
+from dtalk.speech.audio import SAMPLE_RATE, load_audio
+
+
+def main() -> None:
+    """Measure, and print a row each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="a new folder for everything")
+    parser.add_argument("--clips", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=5, help="of a clip")
+    parser.add_argument("--long", type=float, default=60, help="seconds of the long clip")
+    given = parser.parse_args()
+    clips, motions = given.folder / "clips", given.folder / "motions"
+    write_clips(clips, given.clips, given.seconds)
+    done([*dtalk(), "animate", str(clips), "-o", str(motions)])
+    write_long(given.folder / "long.wav", given.long)
+    done([*dtalk(), "animate", str(given.folder / "long.wav")])
+    total, out = given.clips * given.seconds, given.folder / "out"
+    row("animate", ["animate", str(clips), "--threads", "1"], total, out)
+    for size in ("512", "1024"):
+        row(f"render, {size}", ["render", str(motions), "--size", size], total, out)
+    long = ["render", str(given.folder / "long.npz"), "--size", "1024"]
+    row(f"render, 1024, one clip of {given.long:g} s", long, given.long, out)
+
+
+def write_long(path: Path, seconds: float) -> None:
+    """Write a recording again and again until it has lasted so long."""
+    samples = np.resize(load_audio(SPEECH), round(seconds * SAMPLE_RATE))
+    soundfile.write(path, samples, SAMPLE_RATE)
+
+
+def row(what: str, arguments: list[str], seconds: float, out: Path) -> None:
+    """Time a command with one job and with two, and print frames a second and their ratio."""
+    frames = 30 * seconds
+    rates = []
+    for jobs in (1, 2):
+        place = out / f"{what.replace(', ', '-').replace(' ', '-')}-{jobs}"
+        rates.append(frames / done([*dtalk(), *arguments, "-o", str(place), "--jobs", str(jobs)]))
+    print(f"{what}: {rates[0]:.1f} and {rates[1]:.1f} frames/s, {rates[1] / rates[0]:.2f} times")
+
+
+def done(command: list[str]) -> float:
+    """Run a command; its time in seconds, with its start."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
