@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def commands(text: str) -> list[list[str]]:
     """All calls of dtalk in a page's blocks of shell commands."""
     blocks = re.findall(r"^```sh\n(.*?)^```", text, SHOWN)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("dtalk ")]
+    calls = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("dtalk ")]
+    return [list(takewhile(lambda word: word not in (">", "|"), call)) for call in calls]
 
 
 def links(text: str) -> list[str]:
