@@ -37,6 +37,7 @@ def read_mesh(path: Path) -> tuple[Points, IntArray]:
         if path.stat().st_size > LARGEST:
             raise HeadError(f"more than {LARGEST >> 20} MB")
         vertices, faces = _triangles(path)
+        _check_indices(vertices, faces)
     except OSError as error:
         raise HeadError(f"cannot read head {path}: {error.strerror or error}") from error
     except (GlbError, HeadError) as error:
@@ -47,6 +48,12 @@ def read_mesh(path: Path) -> tuple[Points, IntArray]:
     if outwards is not faces:
         warnings.warn(f"head {path} is inside out: it is turned", HeadWarning, stacklevel=2)
     return vertices, outwards
+
+
+def _check_indices(vertices: Points, faces: IntArray) -> None:
+    shapes = vertices.ndim == faces.ndim == 2 and vertices.shape[1] == faces.shape[1] == 3
+    if not shapes or (faces.size and (faces.min() < 0 or faces.max() >= len(vertices))):
+        raise HeadError("damaged: its faces are no triangles of its vertices")
 
 
 def _triangles(path: Path) -> tuple[Points, IntArray]:

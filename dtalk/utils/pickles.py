@@ -9,27 +9,28 @@ unpickling, which trusts its input, is ever reached.
 
 from __future__ import annotations
 
+import math
 import mmap
 import pickle
-import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from dtalk.errors import PickleError
+from dtalk.utils.opcodes import check_opcodes
 
 _DTYPE = re.compile(r"([<>|=]?)(b1|\?|[iufc](?:1|2|4|8|16)|[SU]\d{1,6}|O(?:4|8)?)")
 _SPARSE_MODULE = re.compile(r"scipy\.sparse(\._?(csc|csr|coo))?")
 _SPARSE_NAME = re.compile(r"(csc|csr|coo)_(?:matrix|array)")
-# An array takes four. Python computes the hash of nested ones without a look at the stack's end.
-_MOST_TUPLES = 50_000
-_MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
+# Of one container, which an array may be made of; what is there twice counts twice.
+_MOST_ITEMS = 1 << 24
+_MOST_CELLS = 1 << 27  # of a sparse matrix: others may write all of them out
 
 
 def load_pickle(path: Path | str) -> Any:
@@ -45,7 +46,7 @@ def load_pickle(path: Path | str) -> Any:
     path = Path(path)
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            _check_opcodes(data)
+            check_opcodes(data)
             data.seek(0)
             return _Resolver()(_Unpickler(data, encoding="latin1").load())
     except PickleError as error:
@@ -68,19 +69,6 @@ class Opaque:
 
     def __repr__(self) -> str:
         return f"{self.name} (chumpy)"
-
-
-def _check_opcodes(data: mmap.mmap) -> None:
-    """Refuse opcodes that make a few bytes fill memory or stack, and names given as numbers."""
-    tuples = 0
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", data))):
-        if opcode.name in _MEMO_OPCODES and int(argument or 0) > count:
-            raise PickleError("damaged: it counts its objects wrongly")
-        if opcode.name.startswith("EXT"):
-            raise PickleError("it names what to load by a number")
-        tuples += opcode.name.startswith("TUPLE")
-        if tuples > _MOST_TUPLES:
-            raise PickleError("it holds more tuples than a file of arrays does")
 
 
 class _StandIn:
@@ -229,6 +217,8 @@ class _Sparse(_StandIn):
     def value(self, resolve: Callable[[Any], Any]) -> Any:
         kind, state = type(self).__name__, self.state
         shape = resolve(state["_shape"] if "_shape" in state else state["shape"])
+        if math.prod(map(int, shape)) > _MOST_CELLS:
+            raise PickleError(f"it holds a sparse matrix of {' x '.join(map(str, shape))}")
         if kind == "coo":
             pair = state["coords"] if "coords" in state else (state["row"], state["col"])
             matrix = sparse.coo_matrix((resolve(state["data"]), resolve(pair)), shape=shape)
@@ -290,7 +280,8 @@ class _Unpickler(pickle.Unpickler):
             return type(kind[1], (_Sparse,), {"__slots__": ()})
         if module.split(".")[0] == "chumpy" and name.isidentifier():
             return type(f"{module}.{name}", (_Chumpy,), {"__slots__": ()})
-        raise PickleError(f"it asks for {module}.{name}, which no file of arrays needs")
+        asked = f"{module}.{name}".encode("unicode_escape").decode()[:100]
+        raise PickleError(f"it asks for {asked}, which no file of arrays needs")
 
 
 class _Resolver:
@@ -298,6 +289,7 @@ class _Resolver:
 
     def __init__(self) -> None:
         self._done: dict[int, tuple[Any, Any]] = {}  # the first keeps its id from being reused
+        self._items_in: dict[int, int] = {}
 
     def __call__(self, thing: Any) -> Any:
         if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes)):
@@ -305,10 +297,20 @@ class _Resolver:
         if id(thing) not in self._done:
             self._done[id(thing)] = thing, _UNFINISHED
             self._done[id(thing)] = thing, self._resolved(thing)
+            self._count(thing)
         value = self._done[id(thing)][1]
         if value is _UNFINISHED:
             raise PickleError("damaged: something in it contains itself")
         return value
+
+    def _count(self, thing: Any) -> None:
+        """Count a container's items, those of its items included, as often as they are there."""
+        if not isinstance(thing, (list, tuple, set, frozenset, dict)):
+            return
+        parts = thing.values() if isinstance(thing, dict) else thing
+        self._items_in[id(thing)] = 1 + sum(self._items_in.get(id(part), 1) for part in parts)
+        if self._items_in[id(thing)] > _MOST_ITEMS:
+            raise PickleError("it repeats itself without end")
 
     def _resolved(self, thing: Any) -> Any:
         if isinstance(thing, _StandIn):
