@@ -766,6 +766,13 @@ def test_life_is_noted(render: Callable[..., Result]) -> None:
 
 
 @needs_gl
+def test_a_video_at_another_frame_rate(render: Callable[..., Result]) -> None:
+    write_curves("a.npz")
+    assert render("a.npz", "--fps", 24, "-o", "a.mp4").made == ["a.mp4"]
+    assert " 24 fps" in streams("a.mp4")
+
+
+@needs_gl
 def test_looks(render: Callable[..., Result]) -> None:
     write_curves("a.npz")
     flags = ("--camera", "three-quarter", "--background", "navy", "--wireframe")

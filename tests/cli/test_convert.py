@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from avatars import as_vrm1, avatar, with_skeleton
+from avatars import as_vrm0, as_vrm1, avatar, with_skeleton
 from helpers import Result, smooth_motion, speech
 
 from dtalk.motion.arkit import ARKIT_NAMES
@@ -63,6 +63,16 @@ class TestConvert:
         if "csv" not in (old, new):
             assert (found.audio, found.emotion) == ("a.wav", "sad")
         assert result.out.startswith(f"{Path('out', f'b.{new}')}: 30 frames, 1.2 s")
+
+    @pytest.mark.parametrize("wrapped", [as_vrm0, as_vrm1])
+    def test_through_a_vrm_and_back(self, call, wrapped):
+        write_motion(motion(fps=25, emotion="sad"), "a.npz")
+        wrapped(with_skeleton(avatar())).save(Path("me.vrm"))
+        assert call("convert", "a.npz", "--head", "me.vrm", "-o", "talk.vrm").status == 0
+        assert call("convert", "talk.vrm", "-o", "back.npz").status == 0
+        found = read_motion("back.npz")
+        np.testing.assert_array_equal(found.coefficients, motion().coefficients)
+        assert (found.fps, found.emotion) == (25, "sad")
 
     @pytest.mark.parametrize("fps", [24, 50, 60])
     def test_another_frame_rate(self, call, fps):

@@ -52,6 +52,14 @@ def test_a_file_named_html_is_a_page(render, capsys):
     assert has_sound("new/talk.HTML")
 
 
+@pytest.mark.parametrize("fps", [24, 25, 30, 50, 60])
+def test_another_frame_rate_keeps_the_length(render, capsys, fps):
+    write_clip("a", frames=30)
+    assert render("a.npz", "--fps", fps, "-o", "a.html") == 0
+    assert f": {fps} frames, 1.0 s" in capsys.readouterr().out
+    assert has_sound("a.html")
+
+
 def test_speech_becomes_a_page_and_what_is_added_is_told(render):
     write_clip("a")
     assert render("a.wav", "--format", "html", "--idle-motion", "--seed", 5) == 0
