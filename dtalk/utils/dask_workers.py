@@ -32,7 +32,7 @@ LOOK = 1  # seconds between looks at how many workers there are
 PREFIX = "dtalk-"  # of our tasks' keys
 
 
-class OneTry(SchedulerPlugin):  # type: ignore[misc]
+class OneTry(SchedulerPlugin):
     """A scheduler's plugin: when a worker dies, its task fails at once, and the client decides.
 
     Dask's own limit, ``distributed.scheduler.allowed-failures``, holds for the whole scheduler.
@@ -65,7 +65,7 @@ class DaskWorkers:
                 "`dask scheduler` and workers with `dask worker`"
             ) from error
         self._numbers, self._count, self._seen = count(), 0, 0.0
-        self._token = f"{PREFIX}{distributed.utils.time():.6f}"
+        self._token = f"{PREFIX}{time.time():.6f}"
         try:
             self._check()
         except BaseException:

@@ -1,6 +1,7 @@
 """Workers that do one task at a time: processes of this machine, or of a Dask cluster.
 
-A task whose worker dies is tried once more, by another; what kills two workers is given up.
+A task whose worker dies is tried once more, by another; what kills two workers is given up. Short
+tasks are sent several at a time.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 TRIES = 2  # of a task, before it is given up
+CHUNK_SECONDS = 2.0  # of work that is sent at a time: handing it out takes less than 5 % of that
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -50,27 +54,59 @@ class Workers(Protocol):
 
 
 def in_order(
-    workers: Workers, function: Callable[[Task], Result], tasks: Sequence[Task]
+    workers: Workers,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    chunk_seconds: float = CHUNK_SECONDS,
 ) -> Iterator[Result | WorkerDied]:
-    """Do all tasks; yield what each gave in the order of the tasks, or that it was given up."""
-    waiting, running = deque(range(len(tasks))), dict[Any, int]()
-    deaths, done = Counter[int](), dict[int, Any]()
+    """Do all tasks; yield what each gave in the order of the tasks, or that it was given up.
+
+    Tasks shorter than ``chunk_seconds`` are sent several at a time, as long as all workers have
+    some. Those of a chunk whose worker died are tried once more one by one.
+    """
+    waiting, again = deque(range(len(tasks))), deque[int]()
+    running = dict[Any, tuple[list[int], float]]()
+    deaths, done, pace = Counter[int](), dict[int, Any](), Pace()
     for following in range(len(tasks)):
         while following not in done:
-            while waiting and len(running) < workers.count():
-                index = waiting.popleft()
-                running[workers.submit(function, tasks[index])] = index
+            while (again or waiting) and len(running) < workers.count():
+                size = pace.chunk(chunk_seconds, len(waiting), workers.count())
+                chunk = [again.popleft()] if again else [waiting.popleft() for _ in range(size)]
+                future = workers.submit(partial(_each, function), [tasks[i] for i in chunk])
+                running[future] = chunk, time.monotonic()
             for future in workers.wait(running):
-                index = running.pop(future)
+                chunk, begun = running.pop(future)
                 try:
-                    done[index] = workers.result(future)
+                    done |= zip(chunk, workers.result(future))
+                    pace.note(len(chunk), time.monotonic() - begun)
                 except WorkerDied as error:
-                    deaths[index] += 1
-                    if deaths[index] < TRIES:
-                        waiting.appendleft(index)
-                    else:
-                        done[index] = error
+                    deaths.update(chunk)
+                    again += [index for index in chunk if deaths[index] < TRIES]
+                    done |= {index: error for index in chunk if deaths[index] >= TRIES}
         yield done.pop(following)
+
+
+class Pace:
+    """How long a task takes, from those that are done."""
+
+    def __init__(self) -> None:
+        self._tasks, self._seconds = 0, 0.0
+
+    def note(self, tasks: int, seconds: float) -> None:
+        """Note that some tasks took so long."""
+        self._tasks += tasks
+        self._seconds += seconds
+
+    def chunk(self, seconds: float, waiting: int, workers: int) -> int:
+        """Get how many tasks take so long, at least 1; less if others would have none then."""
+        if not self._tasks:
+            return 1
+        fitting = seconds * self._tasks / max(self._seconds, 1e-6)
+        return max(1, min(int(fitting), waiting // (2 * workers)))
+
+
+def _each(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+    return [function(task) for task in tasks]
 
 
 class Processes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ class Here:
     """A worker in name only: this process; it may die of a task of so many clips."""
 
     def __init__(self, deadly: int = 0) -> None:
-        self.deadly, self.tasks = deadly, []
+        self.deadly, self.tasks = deadly, list[Any]()
 
     def count(self):
         return 2
@@ -37,7 +38,7 @@ class Here:
 
     def result(self, future):
         function, task = self.tasks[future]
-        if len(task) == self.deadly:
+        if any(len(group) == self.deadly for group in task):
             raise WorkerDied("killed")
         return function(task)
 

@@ -66,7 +66,7 @@ def gradient_of_gathered() -> dict:
 def main(folder: Path) -> None:
     """Do it all, and leave what was found in a file of the rank."""
     torch.set_num_threads(1)
-    distillation.cost = functools.partial(benchmark.cost, seconds=0.1)
+    distillation.cost = functools.partial(benchmark.cost, seconds=0.1)  # type: ignore[attr-defined]
     data, found = folder / "data", dict[str, Any]()
     with joined("cpu"):
         found["weights"] = train(data, folder / "whole").model.state_dict()

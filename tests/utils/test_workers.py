@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Collection
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.utils.workers import TRIES, WorkerDied, in_order, open_workers
+from dtalk.utils.workers import TRIES, Pace, WorkerDied, in_order, open_workers
 
 
 class Scripted:
@@ -28,47 +29,80 @@ class Scripted:
         return self.size
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Any:
-        self.begun.append(task)
+        self.begun.append(list(task))
         self.running += 1
         self.most = max(self.most, self.running)
-        return len(self.begun), function, task
+        return len(self.begun), function, None
 
     def wait(self, futures: Collection[Any]) -> Collection[Any]:
         return [max(futures, key=lambda future: future[0])]
 
     def result(self, future: Any) -> Any:
         self.running -= 1
-        _, function, task = future
-        if self.deadly.get(task, 0):
-            self.deadly[task] -= 1
-            raise WorkerDied(f"died of {task}")
-        return function(task)
+        number, function, _ = future
+        tasks = self.begun[number - 1]
+        for task in tasks:
+            if self.deadly.get(task, 0):
+                self.deadly[task] -= 1
+                raise WorkerDied(f"died of {task}")
+        return function(tasks)
+
+    def times(self, task: int) -> int:
+        """How often a task was begun."""
+        return sum(tasks.count(task) for tasks in self.begun)
 
 
 def double(task: int) -> int:
     return 2 * task
 
 
-@given(st.integers(0, 12), st.integers(1, 5))
-def test_results_come_in_the_order_of_the_tasks(tasks, count):
+@given(st.integers(0, 40), st.integers(1, 5), st.sampled_from([0.0, 1.0]))
+def test_results_come_in_the_order_of_the_tasks(tasks, count, chunk_seconds):
     workers = Scripted(count)
-    assert list(in_order(workers, double, range(tasks))) == [2 * task for task in range(tasks)]
+    results = in_order(workers, double, range(tasks), chunk_seconds)
+    assert list(results) == [2 * task for task in range(tasks)]
     assert workers.most == min(count, tasks)
-    assert sorted(workers.begun) == list(range(tasks))
+    assert sorted(itertools.chain(*workers.begun)) == list(range(tasks))
 
 
-def test_a_task_whose_worker_dies_is_tried_once_more():
-    workers = Scripted(2, {1: 1})
-    assert list(in_order(workers, double, range(3))) == [0, 2, 4]
-    assert workers.begun.count(1) == 2
+def test_short_tasks_are_sent_several_at_a_time():
+    """As long as every worker has some; a first one shows how long they take."""
+    workers = Scripted(2)
+    list(in_order(workers, double, range(42)))
+    sizes = [len(tasks) for tasks in workers.begun]
+    assert sizes[:4] == [1, 1, 10, 7]
+    assert sizes[-4:] == [1, 1, 1, 1]
 
 
-def test_a_task_that_kills_every_worker_is_given_up_after_two_tries():
-    workers = Scripted(2, {1: 99})
-    first, second, third = in_order(workers, double, range(3))
-    assert (first, third) == (0, 4)
-    assert isinstance(second, WorkerDied)
-    assert workers.begun.count(1) == TRIES == 2
+@pytest.mark.parametrize(
+    ("seconds", "waiting", "workers", "size"),
+    [(0.0, 99, 1, 1), (2.0, 99, 1, 8), (2.0, 99, 10, 4), (2.0, 3, 10, 1), (0.3, 99, 1, 1)],
+)
+def test_sizes_of_chunks(seconds, waiting, workers, size):
+    """Four tasks have taken a second."""
+    pace = Pace()
+    assert pace.chunk(seconds, waiting, workers) == 1
+    pace.note(4, 1.0)
+    assert pace.chunk(seconds, waiting, workers) == size
+
+
+@pytest.mark.parametrize("chunk_seconds", [0.0, 1.0])
+def test_a_task_whose_worker_dies_is_tried_once_more_alone(chunk_seconds):
+    workers = Scripted(2, {15: 1})
+    found = list(in_order(workers, double, range(42), chunk_seconds))
+    assert found == [2 * task for task in range(42)]
+    assert workers.times(15) == 2
+    assert [15] in workers.begun
+
+
+@pytest.mark.parametrize("chunk_seconds", [0.0, 1.0])
+def test_a_task_that_kills_every_worker_is_given_up_after_two_tries(chunk_seconds):
+    """Those that were sent with it are done."""
+    workers = Scripted(2, {15: 99})
+    found = list(in_order(workers, double, range(42), chunk_seconds))
+    assert isinstance(found.pop(15), WorkerDied)
+    assert found == [2 * task for task in range(42) if task != 15]
+    assert workers.times(15) == TRIES == 2
 
 
 def test_mistakes_in_a_task_are_not_hidden():
@@ -84,7 +118,7 @@ def test_work_begins_when_a_result_is_asked_for():
     results = in_order(workers, double, range(3))
     assert workers.begun == []
     next(results)
-    assert workers.begun == [0]
+    assert workers.begun == [[0]]
 
 
 def _start_workers(place: str) -> None:

@@ -26,21 +26,22 @@ class Here:
     """A worker in name only: this process."""
 
     def __init__(self, deadly: int = -1) -> None:
-        self.deadly, self.tasks = deadly, list[Segment]()
+        self.deadly, self.tasks, self.begun = deadly, list[Segment](), list[Any]()
 
     def count(self) -> int:
         return 2
 
-    def submit(self, function: Any, task: Segment) -> tuple[Any, Segment]:
-        self.tasks.append(task)
-        return function, task
+    def submit(self, function: Any, task: list[Segment]) -> int:
+        self.tasks += task
+        self.begun.append((function, task))
+        return len(self.begun) - 1
 
     def wait(self, futures: Collection[Any]) -> Collection[Any]:
         return list(futures)[-1:]
 
-    def result(self, future: tuple[Any, Segment]) -> Any:
-        function, task = future
-        if task.first == self.deadly:
+    def result(self, future: int) -> Any:
+        function, task = self.begun[future]
+        if any(segment.first == self.deadly for segment in task):
             raise WorkerDied("killed")
         return function(task)
 
