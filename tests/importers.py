@@ -1,11 +1,12 @@
-"""When other programs show a row of a Live Link Face csv: their arithmetic, seconds from the first.
+"""When other programs show a row of a csv or json: their arithmetic, seconds from the first.
 
 Written from what their published sources compute, without their code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 Rows = Sequence[str]
 """Time codes, HH:MM:SS:FF.sss."""
@@ -57,3 +58,8 @@ IMPORTERS: dict[str, Callable[[Rows], list[float]]] = {
     "Maya, Live-Link-CSV-Import": maya,
     "MotionBuilder, LiveLinkFace-CSV-Retarget": motionbuilder,
 }
+
+
+def audio2face(content: Mapping[str, Any]) -> list[float]:
+    """Readers of Audio2Face json (Omniverse, Unreal): a row every ``exportFps``-th of a second."""
+    return [row / content["exportFps"] for row in range(content["numFrames"])]

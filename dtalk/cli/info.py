@@ -124,9 +124,10 @@ def motion_facts(path: Path) -> Facts:
     """Describe a motion: length, rate, provenance and what moves."""
     from dtalk.motion.arkit import ARKIT_NAMES
     from dtalk.motion.curves import provenance
-    from dtalk.motion.files import read_motion
+    from dtalk.motion.files import is_flame, read_motion
 
     motion = read_motion(path)
+    fitted = {"flame_parameters": True} if is_flame(path) else {}
     moving = motion.coefficients.max(axis=0) > motion.coefficients.min(axis=0)
     still = [name for name, moves in zip(ARKIT_NAMES, moving, strict=True) if not moves]
     return {
@@ -136,10 +137,11 @@ def motion_facts(path: Path) -> Facts:
         "fps": motion.fps,
         "seconds": round(motion.duration, 3),
         **provenance(motion),
-        "head rotation": motion.head_rotation is not None,
+        "head_rotation": motion.head_rotation is not None,
         "lowest": round(float(motion.coefficients.min()), 4),
         "highest": round(float(motion.coefficients.max()), 4),
         "still": still,
+        **fitted,
     }
 
 
@@ -175,7 +177,7 @@ def glb_facts(path: Path) -> Facts:
         "kind": "head",
         "shapes": int(reached.sum()),
         "missing": [name for name, there in zip(ARKIT_NAMES, reached, strict=True) if not there],
-        "turns its head": joint is not None,
+        "turns_its_head": joint is not None,
         "extensions": list(glb.content.get("extensionsUsed", ())),
         "animations": len(glb.objects("animations")),
     }
@@ -232,7 +234,11 @@ def _other_facts(path: Path) -> Facts:
 
 def _lines(facts: Mapping[str, Any]) -> str:
     """One line a fact; long lists are cut."""
-    shown = {key: printable(_text(value)) for key, value in facts.items() if value not in ("", [])}
+    shown = {
+        key.replace("_", " "): printable(_text(value))
+        for key, value in facts.items()
+        if value not in ("", [])
+    }
     width = max(map(len, shown)) + 2
     return "\n".join(
         textwrap.fill(
@@ -253,4 +259,6 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         rest = f" and {len(value) - _SHOWN} more" if len(value) > _SHOWN else ""
         return f"{len(value)}: {', '.join(map(str, value[:_SHOWN]))}{rest}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return str(value)

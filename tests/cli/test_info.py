@@ -51,6 +51,14 @@ def test_a_motion(call):
     assert facts["emotion_confidence"] == 0.25
 
 
+def test_a_motion_in_words(call):
+    write_motion(motion(fps=25, emotion="sad", emotion_confidence=1 / 3), "a.npz")
+    lines = [" ".join(line.split()) for line in call("info", "a.npz").out.splitlines()]
+    assert lines[:4] == ["file a.npz", "kind motion", "frames 30", "fps 25"]
+    assert "emotion confidence 0.3333" in lines
+    assert "head rotation no" in lines
+
+
 def test_a_sound(call):
     soundfile.write("a.wav", speech(RATE), RATE)
     facts = json.loads(call("info", "a.wav", "--json").out)
@@ -62,7 +70,7 @@ def test_an_avatar(call):
     facts = json.loads(call("info", "me.glb", "--json").out)
     assert (facts["kind"], facts["shapes"]) == ("head", 49)
     assert facts["missing"] == list(ARKIT_NAMES[:3])
-    assert facts["turns its head"]
+    assert facts["turns_its_head"]
 
 
 def test_an_animated_avatar(call):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from importers import IMPORTERS, by_rows
+from importers import IMPORTERS, audio2face, by_rows
 
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
@@ -71,6 +72,15 @@ def test_a_clip_of_half_a_second_plays_slowly_in_epics_newer_importer(tmp_path):
 def test_a_row_a_frame_fits_a_scene_of_that_rate(tmp_path, fps):
     """Blender's Simple Live Link Face animator: `--fps` is the scene's."""
     assert worst(by_rows(fps)(stamps(tmp_path / "a.csv", fps)), fps) == 0
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_a_json_is_read_at_its_rate(tmp_path, fps):
+    """An integer: one reader for Unreal takes nothing else."""
+    write_motion(Motion(np.zeros((4 * fps, 52)), fps=fps), tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert type(content["exportFps"]) is int
+    assert worst(audio2face(content), fps) == 0
 
 
 def test_the_table_in_the_documentation(tmp_path):
