@@ -42,6 +42,8 @@ def run(script: str, *arguments: object) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A clip as npz, csv and json, and what `expected.py` makes of it."""
+    if importlib.util.find_spec("bpy") is None:
+        pytest.skip("no Blender: pip install bpy")
     path: Path = tmp_path_factory.mktemp("talk")
     turn = np.random.default_rng(0).uniform(-0.3, 0.3, (FRAMES, 3))
     motion = Motion(smooth_motion(FRAMES), head_rotation=turn)
@@ -52,11 +54,6 @@ def folder(tmp_path_factory) -> Path:
 
 
 class TestBlender:
-    @pytest.fixture(autouse=True)
-    def _installed(self):
-        if importlib.util.find_spec("bpy") is None:
-            pytest.skip("no Blender: pip install bpy")
-
     @pytest.mark.parametrize("fps", [24, 25, 30, 60])
     def test_a_glb(self, folder, fps):
         told = run("blender.py", folder, fps)
