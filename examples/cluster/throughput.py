@@ -24,17 +24,20 @@ def main() -> None:
     """Measure, and print a row each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="a new folder for everything")
-    parser.add_argument("--clips", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=5, help="of a clip")
+    parser.add_argument("--clips", type=int, default=6, help="that are rendered")
+    parser.add_argument("--animated", type=int, default=80, help="clips that are animated")
+    parser.add_argument("--seconds", type=float, default=8, help="of a clip")
     parser.add_argument("--long", type=float, default=60, help="seconds of the long clip")
     given = parser.parse_args()
-    clips, motions = given.folder / "clips", given.folder / "motions"
-    write_clips(clips, given.clips, given.seconds)
-    done([*dtalk(), "animate", str(clips), "-o", str(motions)])
+    clips, some, motions = (given.folder / name for name in ("clips", "some", "motions"))
+    write_clips(clips, given.animated, given.seconds)
+    write_clips(some, given.clips, given.seconds)
+    done([*dtalk(), "animate", str(some), "-o", str(motions)])
     write_long(given.folder / "long.wav", given.long)
     done([*dtalk(), "animate", str(given.folder / "long.wav")])
     total, out = given.clips * given.seconds, given.folder / "out"
-    row("animate", ["animate", str(clips), "--threads", "1"], total, out)
+    animated = given.animated * given.seconds
+    row("animate", ["animate", str(clips), "--threads", "1"], animated, out)
     for size in ("512", "1024"):
         row(f"render, {size}", ["render", str(motions), "--size", size], total, out)
     long = ["render", str(given.folder / "long.npz"), "--size", "1024"]
