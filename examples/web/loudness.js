@@ -1,0 +1,62 @@
+// Loudness and silence, as `dtalk.speech.loudness` and `dtalk.speech.voice_activity` have them.
+
+const SPEECH_LEVEL = 0.1; // of the loud frames after levelling
+const MAXIMUM_GAIN = 30;
+const FRAME = 400; // samples, 25 ms
+const LOUD = 0.95; // quantile of the frames' levels
+const QUIET_DB = -20; // below the loud frames
+const SHORTEST = 3; // frames; a shorter sound is a click
+const HOLD = 4; // frames around speech in which the mouth is free
+const FADE = 10; // frames in which it comes to rest
+
+/** The samples at a standard loudness. */
+export function levelled(samples) {
+  const gain = Math.fround(gainOf(samples));
+  return samples.map((value) => value * gain);
+}
+
+function gainOf(samples) {
+  const levels = [];
+  for (let start = 0; start < samples.length; start += FRAME) {
+    let energy = 0;
+    for (let i = start; i < Math.min(start + FRAME, samples.length); i++) energy += samples[i] ** 2;
+    levels.push(Math.sqrt(energy / FRAME));
+  }
+  return SPEECH_LEVEL / Math.max(quantile(levels, LOUD), SPEECH_LEVEL / MAXIMUM_GAIN);
+}
+
+function quantile(values, share) {
+  const sorted = values.sort((a, b) => a - b);
+  const place = share * (sorted.length - 1);
+  const below = Math.floor(place);
+  const above = Math.min(below + 1, sorted.length - 1);
+  return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
+}
+
+/** For each frame 1 near speech, 0 far from it, linear between. */
+export function presence(samples, frames) {
+  const loud = speaking(samples, frames);
+  const distance = loud.map((isLoud) => (isLoud ? 0 : Infinity));
+  for (let k = 1; k < frames; k++) distance[k] = Math.min(distance[k], distance[k - 1] + 1);
+  for (let k = frames - 2; k >= 0; k--) distance[k] = Math.min(distance[k], distance[k + 1] + 1);
+  return distance.map((away) => 1 - Math.min(Math.max((away - HOLD) / FADE, 0), 1));
+}
+
+/** Whether there is sound in each frame. */
+function speaking(samples, frames) {
+  const values = levelled(samples);
+  const bound = (frame) => Math.floor((frame * values.length) / frames);
+  const loud = Array.from({ length: frames }, (_, frame) => {
+    const start = Math.min(bound(frame), values.length - 1);
+    const end = Math.max(bound(frame + 1), start + 1);
+    let energy = 0;
+    for (let i = start; i < end; i++) energy += values[i] ** 2;
+    return Math.sqrt(energy / (end - start)) > SPEECH_LEVEL * 10 ** (QUIET_DB / 20);
+  });
+  for (let start = 0; start < frames; start++) {
+    if (!loud[start] || loud[start - 1]) continue;
+    const end = loud.indexOf(false, start) < 0 ? frames : loud.indexOf(false, start);
+    if (end - start < Math.min(SHORTEST, frames)) loud.fill(false, start, end);
+  }
+  return loud;
+}
