@@ -52,6 +52,7 @@ from dtalk.cli.loading import (
     checked_labels,
     exporter_of,
     head_of,
+    quiet_ranks,
     reporting_of,
     set_threads,
     shared_out,
@@ -253,6 +254,8 @@ def train(
     """
     import shlex
 
+    quiet_ranks()
+
     from dtalk.cli.console import training_progress
     from dtalk.training.distributed import joined
     from dtalk.training.trainer import train as run
@@ -280,6 +283,8 @@ def distill(
     Rounds of eq. 16 of the paper, one a halving. Ctrl-C saves, --resume goes on exactly.
     """
     import shlex
+
+    quiet_ranks()
 
     from dtalk.cli.console import show_comparison, training_progress
     from dtalk.training.distillation import Rows, distil

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 from dtalk.cli.flags import Reporting, Settings
 
 Runtime = TypeVar("Runtime", bound=RuntimeOptions)
+
+
+def quiet_ranks() -> None:
+    """Silence torch's remarks on ranks that `torchrun` started, before torch is imported."""
+    if "RANK" in os.environ:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def set_threads(threads: int | None) -> None:
