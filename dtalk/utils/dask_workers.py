@@ -23,7 +23,7 @@ except ImportError as missing:
     raise DtalkError("--cluster needs dask: pip install 'dtalk[cluster]'") from missing
 
 from dtalk.errors import DtalkError, one_line
-from dtalk.utils.workers import WorkerDied
+from dtalk.utils.workers import WorkerDied, set_renderer_threads
 from dtalk.version import __version__
 
 ANSWER = 10  # seconds in which a scheduler answers
@@ -145,6 +145,7 @@ def _in_folder(function: Callable[[Any], Any], folder: str, task: Any) -> Any:
     Raises:
         DtalkError: the folder is not there.
     """
+    set_renderer_threads(1)
     before = os.getcwd()
     try:
         os.chdir(folder)

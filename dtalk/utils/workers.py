@@ -188,9 +188,14 @@ def _guarded(function: Callable[[Any], Any], task: Any) -> Any:
         os._exit(1)
 
 
+def set_renderer_threads(threads: int) -> None:
+    """Set the threads of Mesa's software renderer, unless the user did; before it starts."""
+    os.environ.setdefault("LP_NUM_THREADS", str(threads))
+
+
 def _prepare_process(threads: int) -> None:
     """Leave Ctrl-C to the parent, which then terminates this process: as an exit, with cleanup."""
-    os.environ.setdefault("LP_NUM_THREADS", str(threads))  # of Mesa's software renderer
+    set_renderer_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
