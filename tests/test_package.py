@@ -40,7 +40,7 @@ BROUGHT = {"pyrender": "OpenGL", "transformers": "huggingface_hub"}
 #: Modules that are usable, and quick to import, without torch.
 LIGHT = (
     *("checkpoint", "config", "errors", "inference"),
-    *("engine.graph", "engine.talker", "engine.voice"),
+    *("engine.graph", "engine.talker", "engine.voice", "engine.windows"),
     *("live.clock", "live.engine", "live.finishing", "live.frames", "live.json_lines"),
     *("live.live_link_udp", "live.loudness", "live.microphone", "live.options", "live.session"),
     *("live.sources", "live.targets", "live.udp", "live.vmc", "live.voice", "live.window"),

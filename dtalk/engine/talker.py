@@ -8,6 +8,7 @@ from typing import Any
 
 from dtalk.engine.graph import Graph
 from dtalk.engine.voice import chosen_voice
+from dtalk.engine.windows import run_in_windows
 from dtalk.errors import CheckpointError
 from dtalk.motion.animation import Animation
 from dtalk.motion.noise import noise_seed, standard_normal
@@ -58,7 +59,7 @@ class GraphTalker:
         config, frames = self.config, frame_count(len(waveform))
         noise = standard_normal(noise_seed(waveform, seed), frames)
         voice = chosen_voice(config, identity, emotion, emotion_strength)
-        found = self.graph.run(level(waveform), noise, voice, temperature)
+        found = run_in_windows(self.graph, level(waveform), noise, voice, temperature)
         who, how = int(found.identity.argmax()), int(found.emotion.argmax())
         return Animation(
             finished(found.coefficients, waveform, seed, config),

@@ -174,8 +174,8 @@ def test_the_microphone_is_recorded_and_spoken(page):
     made = curves(page)
     assert len(made) > 3
     assert made.std(axis=0).max() > 0
-    page.keyboard.press("Space")
-    page.wait_for_selector(f'#viewer[data-frame="{len(made) - 1}"]')
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("Number(document.querySelector('#viewer').dataset.frame) > 3")
 
 
 def test_what_is_no_sound_is_said(page, tmp_path):

@@ -42,7 +42,7 @@ class InputStream:
 
 
 def query_devices(device: object = None, kind: str | None = None) -> Any:
-    devices = [
+    devices: list[dict[str, Any]] = [
         {"name": "Speakers", "max_input_channels": 0, "default_samplerate": 48_000.0},
         {"name": "USB Microphone", "max_input_channels": 2, "default_samplerate": 48_000.0},
         {"name": "Headset", "max_input_channels": 1, "default_samplerate": 16_000.0},

@@ -152,7 +152,7 @@ def test_a_terminal_is_no_sound(monkeypatch: pytest.MonkeyPatch) -> None:
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sources.sys, "stdin", Terminal())
+    monkeypatch.setattr("sys.stdin", Terminal())
     with pytest.raises(AudioError, match="s16le"):
         sources.standard_input()
 
