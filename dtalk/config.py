@@ -362,7 +362,7 @@ class TrainingConfig(Settings):
     init: Path | None = setting(None, "model to start from, to fine-tune it", group=EVERYDAY)
     linear_start: bool = setting(
         False,
-        "linear parts start from ridge regression or --init; a large encoder's features stay",
+        "linear parts start from ridge regression; a large encoder's features stay",
         group=OPTIMISATION,
     )
     resume: bool = setting(False, "go on from the state in the output folder", group=EVERYDAY)

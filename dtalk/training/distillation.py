@@ -24,7 +24,7 @@ from dtalk.inference import read_model
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.speech.encoders import CompressedEncoder
 from dtalk.training.distributed import rank
-from dtalk.training.linear_start import copy_bottom, fit_linear
+from dtalk.training.linear_start import copy_bottom, fit_linear, refit_prior
 from dtalk.training.observer import Observer
 from dtalk.training.pseudo_labels import with_unlabelled
 from dtalk.training.stages import (
@@ -132,6 +132,8 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     if config.init is not None:
         load_compatible(student, read_model(config.init, config.device))
         students = students[-1:]  # whose teacher then is the first, in twice as many steps
+    if config.linear_start:
+        refit_prior(student, course.data.train, course.observer)
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if config.encoder_updates and student.config.encoder_key != teacher.config.encoder_key:
         student = EncoderStage(course, student, config.encoder_updates).finish()

@@ -194,28 +194,48 @@ def matrix_power(symmetric: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
 def _start_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     """Ridge regression from F_a, which is normalised in every frame, to the motion."""
     guide = model.decoder.guide
+    guide.constant.weight.zero_()
+    guide.constant.bias.zero_()
+    _fit_prior(model, clips)
+    *_, last = model.decoder.output
+    _quieten(last)
+
+
+def _fit_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
+    """Fit filters and constants of the linear prior to what p does not already say."""
+    guide = model.decoder.guide
     reach, width = guide.reach // 2, guide.heard.in_channels
     around = range(-reach, reach + 1)
     of_set = EquationsOfSets(len(around) * width + 1, COEFFICIENTS)
     for clip in clips:
         assert clip.coefficients is not None
         length = torch.tensor([len(clip.coefficients)])
-        features = model.features([clip.waveform], length)[0]
-        motion = model.normalise(torch.from_numpy(clip.coefficients))
-        of_set.add(clip.clip.set, _with_constant(in_context(features, around)), motion)
+        features = model.features([clip.waveform], length)
+        said = guide.constant(model.personalizer(*model.infer_weights(features, length)))
+        motion = model.normalise(torch.from_numpy(clip.coefficients)) - said
+        of_set.add(clip.clip.set, _with_constant(in_context(features[0], around)), motion)
     solutions = [e.solve(PRIOR_RIDGE, free=1) for e in of_set.of_experts(model.config.experts)]
     taps = torch.stack([solution[:-1] for solution in solutions])
     taps = taps.reshape(len(solutions), len(around), width, COEFFICIENTS)
     guide.heard.weight.copy_(taps.permute(0, 3, 2, 1).flatten(0, 1))
     constants = torch.cat([solution[-1] for solution in solutions])
-    guide.constant.weight.zero_()
     if guide.heard.bias is None:
-        guide.constant.bias.copy_(constants)
+        guide.constant.bias.add_(constants)
     else:
-        guide.constant.bias.zero_()
         guide.heard.bias.copy_(constants)
-    *_, last = model.decoder.output
-    _quieten(last)
+
+
+@torch.no_grad()
+def refit_prior(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: Observer) -> None:
+    """Fit a student's linear prior, and how it chooses experts, to its own features.
+
+    They are not its teacher's: what pooled features say to the teacher would mislead the student.
+    """
+    observer.note("fitting the linear prior to the student's features")
+    model.eval()
+    tracked = [c for c in clips if c.clip.motion is not None and c.coefficients is not None]
+    _fit_prior(model, tracked)
+    _start_choice(model, clips)
 
 
 def _start_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:

@@ -28,6 +28,7 @@ from dtalk.evaluation.evaluate import without_nan
 from dtalk.evaluation.scoring import Scores
 from dtalk.heads.head import built_in
 from dtalk.model import DiffusionTalker
+from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.training.batches import Batch, BatchMaker
 from dtalk.training.distributed import mean_over_ranks, parallel, rank
 from dtalk.training.interrupts import held_interrupts
@@ -119,7 +120,7 @@ class Trainer:
         self.covariance = statistics(self.data.train)[2]
         torch.manual_seed(config.seed)
         self.model = self.build()
-        if config.linear_start:
+        if config.linear_start and isinstance(self.model.encoder, AdaptedEncoder):
             self.model.encoder.requires_grad_(False)
         self.helpers = nn.ModuleDict(helpers)
         self.objective = parallel(
