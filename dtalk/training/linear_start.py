@@ -34,6 +34,7 @@ CONTEXT = (-4, -2, 0, 2, 4)  # frames around a frame that the projection is chos
 THINNED = 3  # of the frames every third is taken there: neighbours are alike
 RIDGE, PRIOR_RIDGE, FILTER_RIDGE = 0.3, 0.01, 0.03  # relative to features of unit variance
 OWN = 10.0  # times that a clip counts for the expert of its own set
+CHOICE_CLIPS = 300  # of each set, from which the choice is learned
 CHOICE_DECAY = 0.01  # of the weights that choose an expert
 FLOOR = 0.02  # of a variance, before its root is divided by
 KEPT = 0.75  # share of the features that is chosen for the motion; the others vary most
@@ -247,11 +248,14 @@ def _start_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     if choose is None:
         return
     number = {SPEECH: 0, **{name: k for k, name in enumerate(experts)}}
-    known = [clip for clip in clips if clip.clip.set in number]
+    known = [
+        clip for name in number for clip in [c for c in clips if _set_of(c) == name][:CHOICE_CLIPS]
+    ]
     heard = []
     for clip in known:
-        length = torch.tensor([frame_count(len(clip.waveform))])
-        heard.append(pooled(model.features([clip.waveform], length), length)[0])
+        sound = clip.waveform[: LONGEST * SAMPLE_RATE]
+        length = torch.tensor([frame_count(len(sound))])
+        heard.append(pooled(model.features([sound], length), length)[0])
     inputs, labels = torch.stack(heard), torch.tensor([number[c.clip.set] for c in known])
     weight, bias = logistic_regression(inputs, labels, len(experts))
     choose.weight.copy_(weight)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError, DataError
-from dtalk.model import DiffusionTalker
+from dtalk.model import DiffusionTalker, pooled
 from dtalk.speech.audio import frame_count
 from dtalk.speech.encoders import CompressedEncoder
 from dtalk.training.linear_start import (
@@ -22,10 +23,12 @@ from dtalk.training.linear_start import (
     in_context,
     logistic_regression,
     matrix_power,
+    refit_prior,
     start_linear,
 )
 
 WIDTH, SAID = 40, 6
+PATH = Path("there.npz")
 
 
 @dataclass
@@ -220,3 +223,28 @@ def test_a_bottom_needs_a_large_encoder(tmp_path):
     config = distillation_config(tmp_path, tmp_path, tmp_path / "t", front_end="whisper")
     with pytest.raises(CheckpointError, match="front end whisper wants a teacher with a large"):
         copy_bottom(student.encoder, tiny_model(), config)
+
+
+def test_a_refitted_prior_knows_what_its_own_features_say():
+    """Also beside what p says, and with experts chosen by its own pooled features."""
+    clips = linear_clips()
+    talks = [
+        LoadedClip(
+            dataclasses.replace(c.clip, set="talks", motion=PATH), c.waveform, c.coefficients
+        )
+        for c in clips
+    ]
+    drawn = LoadedClip(clips[0].clip, clips[0].waveform, 0 * clips[0].coefficients)
+    model = large_model(large=RandomLarge(), feature_width=WIDTH, experts=("talks", "news"))
+    model.mean.fill_(0.5)
+    before = model.decoder.guide.constant.weight.clone()
+    observer = Recorder()
+    refit_prior(model, [*talks[:20], drawn], observer)
+    assert observer.notes == ["fitting the linear prior to the student's features"]
+    assert torch.equal(model.decoder.guide.constant.weight, before)
+    assert prior_error(model, talks[20:]) < 0.25
+    length = torch.tensor([talks[20].frames])
+    shares = model.decoder.guide.choose(
+        pooled(model.features([talks[20].waveform], length), length)
+    ).softmax(-1)
+    assert shares[0, 0] > 0.5
