@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WEIGHTS = "student.safetensors"
 GRAPH_SUFFIX = ".onnx"
-SHIPPED = ("student", "open", "teacher")
+SHIPPED = ("student", "teacher")
 """Names that stand for the models in the weights folder."""
 
 
@@ -76,7 +76,7 @@ def load(
     """Load a model of the caller's own, ready to animate; if ``weights`` is None the shipped one.
 
     Args:
-        weights: model file, or ``student``, ``open`` or ``teacher`` for one that ships.
+        weights: model file, or ``student`` or ``teacher`` for one that ships.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         encoder: the large speech encoder of a teacher, folder or hub id; others need none.
         cache: folder for its features; the user's cache folder if None.

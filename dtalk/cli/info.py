@@ -49,9 +49,9 @@ def facts_of(path: Path) -> Facts:
     Raises:
         DtalkError: missing, or of no kind that is known.
     """
-    from dtalk.inference import SHIPPED, model_path
+    if not path.exists() and path.suffix == "" and str(path) in ("student", "teacher"):
+        from dtalk.inference import model_path
 
-    if not path.exists() and str(path) in SHIPPED:
         path = model_path(path)
     if not path.is_file():
         what = "is a folder; name a file in it" if path.is_dir() else "does not exist"
