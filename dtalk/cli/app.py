@@ -138,7 +138,7 @@ def animate(
     inputs, out = from_standard(inputs), to_standard(out, inputs, suffixes)
     jobs = plan(expand_inputs(inputs, set(AUDIO_SUFFIXES), batch=True), out, suffixes)
 
-    from dtalk.heads.export_jobs import AnimateJob
+    from dtalk.cli.export_jobs import AnimateJob
     from dtalk.inference import load_talker
 
     exporter = exporter_of(jobs, **head_flags, cache=runtime_flags["cache"])
