@@ -18,7 +18,7 @@ import soundfile
 import torch
 
 from dtalk.cli.app import main
-from dtalk.config import DistillationConfig, ModelConfig, TrainingConfig
+from dtalk.config import ModelConfig
 from dtalk.data.clips import Clip, LoadedClip
 from dtalk.errors import DtalkError
 from dtalk.model import DiffusionTalker
@@ -26,6 +26,7 @@ from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
+from dtalk.training.config import DistillationConfig, TrainingConfig
 
 Array = npt.NDArray[np.float32]
 

@@ -18,8 +18,9 @@ from typer.main import get_command
 from dtalk import config as config_module
 from dtalk.checkpoint import load_model, save_model
 from dtalk.cli.app import app
-from dtalk.config import AnimationOptions, ModelConfig, TrainingConfig
+from dtalk.config import AnimationOptions, ModelConfig
 from dtalk.errors import CheckpointError
+from dtalk.training.config import DistillationConfig, TrainingConfig
 from dtalk.utils.settings import with_new_names
 
 
@@ -106,8 +107,8 @@ CLASSES = (
     config_module.AnimationOptions,
     config_module.RuntimeOptions,
     config_module.ModelConfig,
-    config_module.TrainingConfig,
-    config_module.DistillationConfig,
+    TrainingConfig,
+    DistillationConfig,
 )
 # What a command asks for in another way, or the data or the large encoder say.
 UNDOCUMENTED = {

@@ -12,17 +12,16 @@ import typer
 
 from dtalk.config import (
     AnimationOptions,
-    DistillationConfig,
     EngineOptions,
     HeadChoice,
     Look,
     ModelConfig,
     OutputOptions,
-    TrainingConfig,
     WorkOptions,
 )
 from dtalk.errors import DtalkError
 from dtalk.motion.options import CurveOptions
+from dtalk.training.config import DistillationConfig, TrainingConfig
 from dtalk.utils.settings import LOOK, RESEARCH
 from dtalk.version import __version__
 

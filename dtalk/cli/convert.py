@@ -39,8 +39,8 @@ def convert(
     """
     reporting = reporting_of(report_flags)
 
-    from dtalk.heads.export import suffixes_of
     from dtalk.cli.export_jobs import ConvertJob
+    from dtalk.heads.export import suffixes_of
     from dtalk.motion.files import READERS
     from dtalk.utils.files import expand_inputs
     from dtalk.utils.jobs import plan

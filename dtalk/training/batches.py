@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from dtalk.config import TrainingConfig
 from dtalk.data.clips import Clip, LoadedClip
 from dtalk.model import NEUTRAL, UNKNOWN, DiffusionTalker
 from dtalk.motion.arkit import MIRROR
 from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
 from dtalk.training.augmentation import augment
+from dtalk.training.config import TrainingConfig
 from dtalk.training.distributed import rank, ranks
 from dtalk.training.expressions import PROTOTYPES, posed
 from dtalk.utils.types import Array

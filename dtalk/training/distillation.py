@@ -16,13 +16,14 @@ from typing import Any
 import torch
 
 from dtalk.checkpoint import save_model
-from dtalk.config import DistillationConfig, ModelConfig
+from dtalk.config import ModelConfig
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation.benchmark import cost
 from dtalk.evaluation.evaluate import write_figures
 from dtalk.inference import read_model
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.speech.encoders import CompressedEncoder
+from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import rank
 from dtalk.training.linear_start import copy_bottom, fit_linear, refit_prior
 from dtalk.training.observer import Observer

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dtalk.config import DistillationConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError, DataError
 from dtalk.heads.head import built_in
@@ -26,6 +25,7 @@ from dtalk.speech.audio import SAMPLE_RATE, frame_count
 from dtalk.speech.encoders import AdaptedEncoder, BottomFeatures, CompressedEncoder
 from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
 from dtalk.training.batches import SPEECH
+from dtalk.training.config import DistillationConfig
 from dtalk.training.objective import Grams
 from dtalk.training.observer import Observer
 from dtalk.training.starting import statistics

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from dtalk.config import TrainingConfig
 from dtalk.diffusion import add_noise, time_grid
 from dtalk.evaluation.metrics import CLOSED
 from dtalk.evaluation.scoring import Geometry
@@ -18,6 +17,7 @@ from dtalk.model import COEFFICIENTS, UNKNOWN, DiffusionTalker, Library, pooled
 from dtalk.nn.frames import frame_mask
 from dtalk.training import losses
 from dtalk.training.batches import Batch
+from dtalk.training.config import TrainingConfig
 from dtalk.utils.devices import precision_of
 from dtalk.utils.types import Array
 

@@ -13,11 +13,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from dtalk.config import DistillationConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.evaluation.sampling import predict
 from dtalk.model import DiffusionTalker
 from dtalk.training.batches import SPEECH
+from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import gathered, rank, ranks, share
 from dtalk.training.expressions import PROTOTYPES, at_least_posed
 from dtalk.training.observer import Observer

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dtalk.config import DistillationConfig
 from dtalk.diffusion import distillation_target, schedule, time_grid
 from dtalk.model import DiffusionTalker, Enhancer, Library
 from dtalk.nn.frames import frame_mask
 from dtalk.training import losses
 from dtalk.training.batches import Batch, BatchMaker
+from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import gathered, mean_count
 from dtalk.training.objective import (
     Draw,

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from dtalk.checkpoint import load_model
-from dtalk.config import ModelConfig, TrainingConfig
+from dtalk.config import ModelConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError
 from dtalk.model import COEFFICIENTS, DiffusionTalker
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
 from dtalk.speech.pretrained import load_large_encoder
+from dtalk.training.config import TrainingConfig
 from dtalk.training.distributed import ranks, share, wait_for_all
 from dtalk.utils.devices import device_of
 

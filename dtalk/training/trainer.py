@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dtalk.checkpoint import load_model, save_model
-from dtalk.config import ModelConfig, TrainingConfig
+from dtalk.config import ModelConfig
 from dtalk.data.clips import LoadedClip, few, in_pieces, labels_of, load_clips, select
 from dtalk.data.index import read_index
 from dtalk.errors import CheckpointError, DataError
@@ -30,6 +30,7 @@ from dtalk.heads.head import built_in
 from dtalk.model import DiffusionTalker
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.training.batches import Batch, BatchMaker
+from dtalk.training.config import TrainingConfig
 from dtalk.training.distributed import mean_over_ranks, parallel, rank
 from dtalk.training.interrupts import held_interrupts
 from dtalk.training.linear_start import start_linear

@@ -22,9 +22,9 @@ import soundfile
 from killed_worker import SPEECH, cluster
 from throughput import done
 
+from dtalk.cli.export_jobs import AnimateJob
 from dtalk.config import EngineOptions
 from dtalk.heads.export import Exporter
-from dtalk.heads.export_jobs import AnimateJob
 from dtalk.speech.audio import SAMPLE_RATE, load_audio
 from dtalk.utils.jobs import Job
 from dtalk.utils.workers import in_order, open_workers

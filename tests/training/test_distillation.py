@@ -29,16 +29,16 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dtalk import inference
 from dtalk.checkpoint import load_model, read_description, save_model
-from dtalk.config import DistillationConfig
 from dtalk.diffusion import add_noise, ddim_step, schedule, time_grid
 from dtalk.errors import CheckpointError, DataError, DtalkError
 from dtalk.evaluation.evaluate import without_nan
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.nn.frames import frame_mask
+from dtalk.speech import pretrained
 from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
 from dtalk.training import losses, pseudo_labels, stages, starting
+from dtalk.training.config import DistillationConfig
 from dtalk.training.distillation import TABLE_FILE, distil, halvings, student_config
 from dtalk.training.objective import EncodedSpeech, encode_speech
 from dtalk.training.pseudo_labels import GENERATED_FILE
@@ -63,7 +63,7 @@ def heard():
         return loaded[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (inference, starting):
+        for module in (pretrained, starting):
             patch.setattr(module, "load_large_encoder", load)
         quick_benchmark(patch)
         yield loaded
@@ -507,7 +507,7 @@ def test_data_without_validation_clips(teacher, tmp_path):
 
 def test_another_large_encoder_is_refused(data, teacher, tmp_path, monkeypatch):
     other = FakeLarge(fingerprint="beef")
-    monkeypatch.setattr(inference, "load_large_encoder", lambda *_: other)
+    monkeypatch.setattr(pretrained, "load_large_encoder", lambda *_: other)
     config = settings(data, teacher, tmp_path / "run")
     refused(config, r"was made with layers 3, 5 of fake", CheckpointError)
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.config import DistillationConfig
 from dtalk.diffusion import schedule
+from dtalk.training.config import DistillationConfig
 from dtalk.training.losses import (
     contrast,
     distillation,

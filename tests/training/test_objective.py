@@ -18,13 +18,13 @@ from helpers import (
 from runs import covariance_of, heard, trainer_of
 from torch import Tensor
 
-from dtalk import config as config_module
 from dtalk.diffusion import time_grid
 from dtalk.evaluation.scoring import Geometry
 from dtalk.heads.head import built_in
 from dtalk.model import Library
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.training.batches import Batch, Share
+from dtalk.training.config import TrainingConfig
 from dtalk.training.objective import (
     Draw,
     Grams,
@@ -342,7 +342,7 @@ def test_closure_counts_closed_frames_alone():
     assert errors["closure"].item() == pytest.approx(off.item(), rel=1e-3)
     changed = standardised + 5 * ~closed[..., None]
     assert motion_errors(changed, standardised, grams, mask, closed)["closure"] == 0
-    config = config_module.TrainingConfig(Path("d"), Path("o"), closure_weight=3)
+    config = TrainingConfig(Path("d"), Path("o"), closure_weight=3)
     plain = dataclasses.replace(config, closure_weight=0)
     difference = weighted(errors, config) - weighted(errors, plain)
     assert difference.item() == pytest.approx(3 * errors["closure"].item())

@@ -18,9 +18,9 @@ from rounds import refuse
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 
-from dtalk.config import DistillationConfig
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.training import pseudo_labels
+from dtalk.training.config import DistillationConfig
 from dtalk.training.pseudo_labels import GENERATED_FILE, with_unlabelled
 from dtalk.training.trainer import Data
 from dtalk.training.unlabelled import read_speech

@@ -32,7 +32,6 @@ from runs import first_batches, state_of, train, trainer_of
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from dtalk import config as config_module
 from dtalk.checkpoint import load_model, read_description
 from dtalk.data.clips import labels_of
 from dtalk.errors import CheckpointError, DataError
@@ -41,6 +40,7 @@ from dtalk.motion.files import write_motion
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.training.batches import BatchMaker
+from dtalk.training.config import TrainingConfig
 from dtalk.training.starting import statistics
 from dtalk.training.trainer import (
     BEST_FILE,
@@ -793,7 +793,7 @@ def test_average_is_no_view_of_the_model():
 
 
 def test_the_largest_seed_of_a_training_run_can_be_used(data, tmp_path):
-    field = {f.name: f for f in dataclasses.fields(config_module.TrainingConfig)}["seed"]
+    field = {f.name: f for f in dataclasses.fields(TrainingConfig)}["seed"]
     observer = Recorder()
     train(training_config(data, tmp_path, updates=1, seed=field.metadata["most"]), observer)
     assert math.isfinite(observer.losses[0])

@@ -12,17 +12,10 @@ import torch
 from helpers import run_dtalk, speech, training_config, write_data
 
 import dtalk
-from dtalk.config import (
-    AnimationOptions,
-    DistillationConfig,
-    Look,
-    ModelConfig,
-    OutputOptions,
-    RuntimeOptions,
-    TrainingConfig,
-)
+from dtalk.config import AnimationOptions, Look, ModelConfig, OutputOptions, RuntimeOptions
 from dtalk.errors import CheckpointError, DtalkError
 from dtalk.evaluation.config import EvaluationConfig
+from dtalk.training.config import DistillationConfig, TrainingConfig
 from dtalk.utils.settings import Settings, setting
 
 WITHOUT_PLACES = (AnimationOptions, Look, OutputOptions, RuntimeOptions, EvaluationConfig)
