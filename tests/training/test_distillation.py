@@ -29,6 +29,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dtalk import inference
 from dtalk.checkpoint import load_model, read_description, save_model
 from dtalk.diffusion import add_noise, ddim_step, schedule, time_grid
 from dtalk.errors import CheckpointError, DataError, DtalkError
