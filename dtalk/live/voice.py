@@ -56,8 +56,10 @@ def voice_of(config: ModelConfig, options: AnimationOptions) -> Voice:
     Raises:
         DataError: a label that is not in the library.
     """
-    named = (None if label == AUTO else label for label in (options.identity, options.emotion))
-    return chosen_voice(config, *named, options.emotion_strength)
+    identity, emotion = (
+        None if label == AUTO else label for label in (options.identity, options.emotion)
+    )
+    return chosen_voice(config, identity, emotion, options.emotion_strength)
 
 
 def neutral_of(config: ModelConfig) -> Array | None:
