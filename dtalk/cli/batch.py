@@ -88,7 +88,7 @@ def _together(
 ) -> Outcomes:
     """Do each job by all workers together."""
     from dtalk.utils.jobs import run
-    from dtalk.utils.workers import open_workers
+    from dtalk.utils.open_workers import open_workers
 
     with open_workers(who.jobs, who.cluster) as workers:
         yield from run(jobs, lambda job: split(job, report, workers), force)
@@ -99,7 +99,7 @@ def _elsewhere(
 ) -> Outcomes:
     """Do the jobs by workers, each by one."""
     from dtalk.utils.jobs import run_elsewhere
-    from dtalk.utils.workers import open_workers
+    from dtalk.utils.open_workers import open_workers
 
     with open_workers(min(who.jobs, len(jobs)), who.cluster) as workers:
         yield from run_elsewhere(jobs, work, force, workers)

@@ -207,7 +207,7 @@ def _evaluated_elsewhere(
 ) -> System:
     from dtalk.cli.console import counting
     from dtalk.evaluation.by_workers import evaluate_by
-    from dtalk.utils.workers import open_workers
+    from dtalk.utils.open_workers import open_workers
 
     with (
         counting(f"scoring {name}", "clips") as progress,

@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from types import TracebackType
@@ -162,23 +161,6 @@ class Processes:
             raise WorkerDied("a process was killed, perhaps for memory") from error
         finally:
             self._idle.append(pool)
-
-
-@contextmanager
-def open_workers(jobs: int, cluster: str | None = None) -> Iterator[Workers]:
-    """Start ``jobs`` processes, or join the workers of the Dask scheduler at ``cluster``.
-
-    Raises:
-        DtalkError: see :class:`.DaskWorkers`.
-    """
-    if cluster is None:
-        with Processes(jobs) as processes:
-            yield processes
-        return
-    from dtalk.utils.dask_workers import DaskWorkers
-
-    with DaskWorkers(cluster) as workers:
-        yield workers
 
 
 def _guarded(function: Callable[[Any], Any], task: Any) -> Any:

@@ -27,7 +27,8 @@ from dtalk.config import EngineOptions
 from dtalk.heads.export import Exporter
 from dtalk.speech.audio import SAMPLE_RATE, load_audio
 from dtalk.utils.jobs import Job
-from dtalk.utils.workers import in_order, open_workers
+from dtalk.utils.open_workers import open_workers
+from dtalk.utils.workers import in_order
 from dtalk.video.render_job import RenderJob
 
 HOUR = 3600.0

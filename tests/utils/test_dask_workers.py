@@ -14,7 +14,7 @@ from utils.test_jobs import jobs_named, measured
 from dtalk.errors import DtalkError
 from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.utils.jobs import run_elsewhere
-from dtalk.utils.workers import open_workers
+from dtalk.utils.open_workers import open_workers
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 

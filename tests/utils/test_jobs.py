@@ -10,7 +10,7 @@ import pytest
 
 from dtalk.errors import AudioError, DtalkError
 from dtalk.utils.jobs import Job, Made, Outcome, plan, run, run_elsewhere
-from dtalk.utils.workers import open_workers
+from dtalk.utils.open_workers import open_workers
 
 
 def test_outputs_lie_beside_their_inputs() -> None:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.utils.workers import TRIES, Pace, WorkerDied, in_order, open_workers
+from dtalk.utils.open_workers import open_workers
+from dtalk.utils.workers import TRIES, Pace, WorkerDied, in_order
 
 
 class Scripted:
