@@ -42,6 +42,7 @@ from dtalk.cli.flags import (
     Settings,
     Threads,
     as_tuples,
+    report_as,
     takes,
 )
 from dtalk.cli.help import App
@@ -76,6 +77,7 @@ def main() -> None:
     """
     from dtalk.cli.process import ready
 
+    report_as(Reporting())
     try:
         with ready():
             app()

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from dtalk.cli.flags import Reporting
+from dtalk.cli.flags import reporting
 from dtalk.cli.tables import comparison_table, paper_table, retrieval_line, score_table
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 TABLE_WIDTH = 150  # columns; a narrower page wraps lines rather than cut figures
-
-
-_reporting = Reporting()
 
 
 def printable(text: object) -> str:
@@ -52,12 +49,6 @@ def _shown(letter: str) -> str:
     return letter.encode("unicode_escape").decode()
 
 
-def report_as(reporting: Reporting) -> None:
-    """Choose whether errors and warnings are for people or for programs, until the next command."""
-    global _reporting
-    _reporting = reporting
-
-
 def write_event(kind: str, **values: Any) -> None:
     """Write one line of json for programs to standard error."""
     print(json.dumps({"type": kind, **values}), file=sys.stderr, flush=True)
@@ -65,7 +56,7 @@ def write_event(kind: str, **values: Any) -> None:
 
 def fail(message: str) -> None:
     """Print one line about an error."""
-    if _reporting.json:
+    if reporting().json:
         write_event("failure", reason=message)
     else:
         err.print(f"error: {printable(message)}", style="red", markup=False, highlight=False)
@@ -73,9 +64,9 @@ def fail(message: str) -> None:
 
 def warn(message: str) -> None:
     """Print one line about something odd that did not stop the work."""
-    if _reporting.json:
+    if reporting().json:
         write_event("warning", reason=message)
-    elif not _reporting.quiet:
+    elif not reporting().quiet:
         err.print(f"warning: {printable(message)}", style="yellow", markup=False, highlight=False)
 
 
@@ -91,7 +82,7 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal or _reporting.quiet or _reporting.json,
+        disable=not err.is_terminal or reporting().quiet or reporting().json,
     )
 
 

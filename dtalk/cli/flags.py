@@ -39,6 +39,20 @@ class Reporting:
     json: bool = setting(False, "print a line of json a file, and the progress on stderr as json")
 
 
+_reporting = Reporting()
+
+
+def report_as(chosen: Reporting) -> None:
+    """Choose whether errors and warnings are for people or for programs, until the next command."""
+    global _reporting
+    _reporting = chosen
+
+
+def reporting() -> Reporting:
+    """Get what was chosen last."""
+    return _reporting
+
+
 def _flagged(settings: type) -> list[Field[Any]]:
     """List the fields of a settings class that become flags."""
     return [f for f in fields(settings) if f.metadata and f.default is not MISSING]

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from dtalk.cli.console import printable
 from dtalk.errors import DtalkError, HeadError, MotionError
 
 Facts = dict[str, Any]
@@ -234,6 +233,8 @@ def _other_facts(path: Path) -> Facts:
 
 def _lines(facts: Mapping[str, Any]) -> str:
     """One line a fact; long lists are cut."""
+    from dtalk.cli.console import printable
+
     shown = {
         key.replace("_", " "): printable(_text(value))
         for key, value in facts.items()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dtalk.inference import Talker
     from dtalk.model import DiffusionTalker
     from dtalk.utils.jobs import Job
-from dtalk.cli.flags import Reporting, Settings
+from dtalk.cli.flags import Reporting, Settings, report_as
 
 Runtime = TypeVar("Runtime", bound=RuntimeOptions)
 
@@ -88,8 +88,6 @@ def exporter_of(
 
 def reporting_of(flags: Settings) -> Reporting:
     """Make settings of flags, and let errors be reported by them from now on."""
-    from dtalk.cli.console import report_as
-
     reporting = Reporting(**flags)
     report_as(reporting)
     return reporting

@@ -115,9 +115,9 @@ def test_help_of_commands(call: Callable[..., Result], command: str) -> None:
     result = call(command, "--help")
     assert (result.status, result.err) == (0, "")
     assert "Usage:" in result.out
-    threads = command not in ("convert", "info")
+    threads = command not in ("convert", "info", "export")
     assert ("--threads" in result.out) == threads
-    assert command == "train" or ("[all]" in result.out) == threads
+    assert command in ("train", "live") or ("[all]" in result.out) == threads
 
 
 def test_every_option_is_explained() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dtalk.cli import console
+from dtalk.cli import console, flags
 from dtalk.cli.flags import Reporting
 from dtalk.cli.reports import JsonReport, QuietReport, Report, describe, open_report
 from dtalk.utils.jobs import Job, Made, Outcome
@@ -109,7 +109,7 @@ class TestPeople:
 
 
 def test_quiet_prints_errors_alone(capsys, wide):
-    console.report_as(Reporting(quiet=True))
+    flags.report_as(Reporting(quiet=True))
     try:
         with open_report("animate", 2, Reporting(quiet=True)) as found:
             assert isinstance(found, QuietReport)
@@ -122,7 +122,7 @@ def test_quiet_prints_errors_alone(capsys, wide):
             found.finished(failed("b"))
             assert found.summarise(Path("/base")) == 1
     finally:
-        console.report_as(Reporting())
+        flags.report_as(Reporting())
     assert capsys.readouterr().err.splitlines() == ["error: broken"]
     assert wide.getvalue() == ""
 
@@ -130,9 +130,9 @@ def test_quiet_prints_errors_alone(capsys, wide):
 class TestPrograms:
     @pytest.fixture(autouse=True)
     def _json(self):
-        console.report_as(Reporting(json=True))
+        flags.report_as(Reporting(json=True))
         yield
-        console.report_as(Reporting())
+        flags.report_as(Reporting())
 
     def events(self, text: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in text.splitlines()]
