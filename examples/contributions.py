@@ -63,7 +63,7 @@ def unaware_of(model: DiffusionTalker, part: str) -> DiffusionTalker:
         found[place] = unknown
         return found[0], found[1]
 
-    other.weights_of_match = weights  # type: ignore[method-assign]
+    other.weights_of_match = weights  # type: ignore[method-assign, assignment]
     return other
 
 

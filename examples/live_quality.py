@@ -81,7 +81,8 @@ def main() -> None:
         load_talker(EngineOptions(weights=asked.weights, threads=1)),
     )
     engine = engine_of(talker, None)
-    tracked = [geometry.measure(clip.coefficients.astype(np.float32)) for clip in clips]
+    motions = [clip.coefficients for clip in clips if clip.coefficients is not None]
+    tracked = [geometry.measure(motion.astype(np.float32)) for motion in motions]
     rows: dict[str, list[float]] = {}
 
     def add(name: str, motions: list[Array]) -> None:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def warm(asked: argparse.Namespace) -> None:
             model = loaded(asked, engine, threads)
             for seconds in (1.0, asked.seconds):
                 sound = speech(seconds)
-                ms = median_ms(lambda model=model, sound=sound: model.animate(sound), asked.runs)
+                ms = median_ms(partial(model.animate, sound), asked.runs)
                 print(
                     f"warm     {engine:6} {threads} threads, {seconds:4g} s: {ms:7.1f} ms, "
                     f"{1000 * frame_count(len(sound)) / ms:6.0f} frames/s"

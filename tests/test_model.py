@@ -368,6 +368,8 @@ def test_experts_are_averaged_by_what_the_pooled_sound_says():
     """Shares 1/4 and 3/4 of two experts, each a prior of its own, in each clip of a batch."""
     ours, features, p = guide(experts=("news", "talks")), normal(2, 11, 8), torch.zeros(2, 8)
     lengths = torch.tensor([11, 6])
+    assert ours.choose is not None
+    assert ours.heard.bias is not None
     ours.choose.weight.zero_()
     ours.choose.bias.copy_(torch.tensor([1.0, 3.0]).log())
     alone = []
@@ -386,6 +388,8 @@ def test_experts_are_averaged_by_what_the_pooled_sound_says():
 def test_each_clip_chooses_its_own_expert():
     """By the mean of one channel: high chooses the first, low the second."""
     ours, p = guide(experts=("news", "talks")), torch.zeros(2, 8)
+    assert ours.choose is not None
+    assert ours.heard.bias is not None
     ours.choose.weight.zero_()
     ours.choose.weight[:, 0] = torch.tensor([50.0, -50.0])
     ours.choose.bias.zero_()

@@ -48,7 +48,9 @@ def test_an_emotion_that_is_not_probable_enough_is_neutral() -> None:
 
 def test_where_there_is_no_neutral_emotions_are_as_found() -> None:
     assert neutral_of(replace(CONFIG, emotions=("happy",))) is None
-    assert neutral_of(CONFIG).tolist() == [0, 1, 0]
+    neutral = neutral_of(CONFIG)
+    assert neutral is not None
+    assert neutral.tolist() == [0, 1, 0]
     voice = RunningVoice(as_found(CONFIG), None, 0.5)
     voice.add(found([1, 0, 0], [0.5, 0.25, 0.25]), 1)
     assert voice.now.emotion.tolist() == [[0.5, 0.25, 0.25]]

@@ -55,6 +55,11 @@ def linear_clips(count: int = 24) -> list[LoadedClip]:
     return clips
 
 
+def motion_of(clip: LoadedClip) -> np.ndarray:
+    assert clip.coefficients is not None
+    return clip.coefficients
+
+
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -128,7 +133,7 @@ def test_started_experts_move_in_the_manner_of_their_sets():
         LoadedClip(
             dataclasses.replace(clip.clip, set="news" if number % 2 else "talks"),
             clip.waveform,
-            clip.coefficients if number % 2 else 1 - clip.coefficients,
+            motion_of(clip) if number % 2 else 1 - motion_of(clip),
         )
         for number, clip in enumerate(clips)
     ]
@@ -234,7 +239,7 @@ def test_a_refitted_prior_knows_what_its_own_features_say():
         )
         for c in clips
     ]
-    drawn = LoadedClip(clips[0].clip, clips[0].waveform, 0 * clips[0].coefficients)
+    drawn = LoadedClip(clips[0].clip, clips[0].waveform, 0 * motion_of(clips[0]))
     model = large_model(large=RandomLarge(), feature_width=WIDTH, experts=("talks", "news"))
     model.mean.fill_(0.5)
     before = model.decoder.guide.constant.weight.clone()
