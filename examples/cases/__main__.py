@@ -2,7 +2,7 @@
 
 Words choose cases by folder or name. PYTHONPATH says which dtalk is run, so that two versions can
 be compared: ``--json FILE`` keeps the results, ``--before FILE`` prints those of another run beside
-them. Exit status 1 if a case fails. tests/test_cases.py runs the same.
+them. Exit status 1 if a case fails. tests/examples/test_cases.py runs the quick ones.
 """
 
 from __future__ import annotations

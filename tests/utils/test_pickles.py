@@ -258,7 +258,7 @@ def test_states_of_instances_are_kept_not_set(place: Path, attribute: str) -> No
     "dtype",
     [Calls(np.dtype, "V8"), np.dtype([("a", "O")]), np.dtype("M8[s]"), np.dtype("(2,)f8"),
      np.dtype({"names": ["a"], "formats": ["f8"], "offsets": [64], "itemsize": 128})],
-    ids=str,
+    ids=["raw", "objects", "times", "parts", "wide"],
 )  # fmt: skip
 def test_types_of_structures_and_raw_memory_are_refused(place: Path, dtype: Any) -> None:
     reduced = np.zeros(1).__reduce__()
