@@ -112,7 +112,8 @@ def clock_rate(seconds: Floats, numbers: Floats) -> float:
     of a single second tell nothing: the app's clock is assumed if no number is too high for it.
     """
     steps, turns = np.diff(numbers), np.diff(seconds)
-    within, into = steps[turns == 0], turns != 0
+    # Rows that are held, with the time code of the one before, tell nothing.
+    within, into = steps[(turns == 0) & (steps != 0)], turns != 0
     clocks = [clock for clock in _CLOCKS if clock > numbers.max()]
     if not clocks:
         return float(np.floor(numbers.max())) + 1.0

@@ -8,6 +8,7 @@ import runpy
 import shutil
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,12 @@ def _at_own_times(path: Path, times: Signal, values: Signal) -> Verdict:
     return Verdict(good, f"off by {error:.2f}; {lasts:.2f} of {wanted:.2f} s at {fps:g} fps")
 
 
-def _of_user(kit: Kit, name: str) -> Verdict:
-    """A recording whose time codes are true."""
+def _of_user(kit: Kit, name: str, clock: int) -> Verdict:
+    """A recording whose time codes are true; ``clock``: its ticks a second."""
     path = kit.user(f"csv-dropped-frames/{name}")
     rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
     parts = [[float(p) for p in row[0].split(":")] for row in rows]
-    times = np.array([3600 * h + 60 * m + s + f / CLOCK for h, m, s, f in parts])
+    times = np.array([3600 * h + 60 * m + s + f / clock for h, m, s, f in parts])
     jaws = np.array([float(row[2]) for row in rows])
     kept = np.concatenate([[True], np.diff(times) > 0])
     return _at_own_times(path, times[kept], jaws[kept])
@@ -302,8 +303,8 @@ def _compressed(kit: Kit, extension: str, word: str) -> Verdict:
 
 CASES = [
     *(
-        Case("05", name, lambda kit, name=name: _of_user(kit, name))  # type: ignore[misc]
-        for name in ("drop.csv", "lost_end.csv")
+        Case("05", name, partial(_of_user, name=name, clock=clock))
+        for name, clock in (("drop.csv", 60), ("lost_end.csv", 30))
     ),
     Case("05", "hole.csv", _holes),
     Case("05", "doubled rows", _doubled),
