@@ -133,7 +133,7 @@ class TestReadme:
         start = "python3 -m venv .venv && "
         lines = [line for line in self.text.splitlines() if line.startswith(start)]
         assert len(lines) == 1
-        assert lines[0].endswith(" -m pytest")
+        assert lines[0].endswith(" -m pytest -n auto --dist loadfile")
         assert f"grep '^{start}' README.md" in text_of(ROOT / ".ci" / "run")
 
     def test_the_two_commands_and_a_picture(self):
