@@ -90,7 +90,14 @@ def load(
 
 
 def shared_model(runtime: RuntimeOptions) -> DiffusionTalker:
-    """Load a model as :func:`load` does, once for all callers, who must not change it."""
+    """Load a model as :func:`load` does, once for all callers, who must not change it.
+
+    Torch gets as many threads as the options say.
+    """
+    if runtime.threads is not None:
+        import torch
+
+        torch.set_num_threads(runtime.threads)
     path = model_path(runtime.weights)
     changed = path.stat().st_mtime_ns if path.exists() else 0
     return _kept_model(dataclasses.replace(runtime, weights=path, threads=None), changed)
@@ -202,11 +209,9 @@ def _load_graph(path: Path, changed: int, threads: int | None) -> GraphTalker:
 def _torch_talker(runtime: EngineOptions, reason: str) -> DiffusionTalker:
     """The model in torch, which is needed for ``reason``."""
     try:
-        import torch
+        import torch  # noqa: F401
     except ImportError as error:
         raise CheckpointError(f"torch is not installed, but needed: {reason}") from error
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
     return shared_model(runtime)
 
 

@@ -97,7 +97,6 @@ def model_of(runtime: RuntimeOptions) -> DiffusionTalker:
     """Load the model that the flags name."""
     from dtalk.inference import shared_model
 
-    set_threads(runtime.threads)
     return shared_model(runtime)
 
 

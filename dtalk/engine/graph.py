@@ -6,6 +6,7 @@ The graph takes a clip of any length, S samples and T frames, T = round(30 S / 1
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,8 @@ class Graph:
 
     def is_of(self, checkpoint: Path) -> bool:
         """Tell whether it was made from this file, as the file is now."""
-        return self.description["graph"].get("weights") == checksum(checkpoint)
+        changed = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        return self.description["graph"].get("weights") == _checksum(checkpoint, changed)
 
     def run(
         self, levelled: Array, noise: Array, voice: Voice | None = None, temperature: float = 1.0
@@ -117,3 +119,9 @@ class Graph:
             "temperature": np.array([temperature], np.float32),
         }
         return Found(*self._session.run(list(OUTPUTS), feeds))
+
+
+@lru_cache(maxsize=2)
+def _checksum(path: Path, changed: int) -> str:
+    """The checksum of a file that was ``changed`` at a time, ns: a batch asks for every file."""
+    return checksum(path)

@@ -10,11 +10,10 @@ import numpy as np
 
 from dtalk.engine.graph import Found, Graph
 from dtalk.engine.voice import Voice
-from dtalk.speech.audio import SAMPLE_RATE
+from dtalk.speech.audio import first_sample
 from dtalk.utils.types import Array
 
 WINDOW, OVERLAP, FADE = 1800, 300, 60  # frames: 60 s, 10 s, 2 s
-_SAMPLES = SAMPLE_RATE // 10  # of three frames
 
 
 def run_in_windows(
@@ -52,8 +51,3 @@ def faded(before: Array, window: Array, overlap: int) -> Array:
     start = (overlap - FADE) // 2
     share = ((np.arange(len(window), dtype=np.float32) + 0.5 - start) / FADE).clip(0, 1)[:, None]
     return before + share * (window - before)
-
-
-def first_sample(frame: int) -> int:
-    """Where the sound of a frame begins, one that three divides."""
-    return frame // 3 * _SAMPLES

@@ -58,10 +58,6 @@ class ScoreJob:
         return retrieved(self._model(), clips)
 
     def _model(self) -> DiffusionTalker:
-        import torch
-
-        if self.runtime.threads is not None:
-            torch.set_num_threads(self.runtime.threads)
         model, closing = shared_model(self.runtime), self.config.close_in_silence
         return model if closing is None else model.with_config(close_in_silence=closing)
 

@@ -11,9 +11,8 @@ from collections import deque
 
 import numpy as np
 
-from dtalk.motion.curves import FPS
-from dtalk.speech.audio import SAMPLE_RATE
-from dtalk.speech.loudness import MAXIMUM_GAIN, SPEECH_LEVEL
+from dtalk.speech.audio import SAMPLE_RATE, first_sample
+from dtalk.speech.loudness import FRAME, LOUD, gain_of, root_mean_square
 from dtalk.speech.voice_activity import (
     FADE,
     QUIET_DB,
@@ -23,7 +22,6 @@ from dtalk.speech.voice_activity import (
 )
 from dtalk.utils.types import Array
 
-FRAME = 400  # samples, 25 ms, as for whole clips
 MEMORY = 8.0  # seconds that are measured
 USUAL_LEVEL = 0.05  # RMS of the loud frames of speech, before any was measured: -26 dB
 SOUNDING = 3.0  # times the floor, 9.5 dB
@@ -49,7 +47,7 @@ class RunningLoudness:
     @property
     def gain(self) -> float:
         """What brings speech to the standard level; limited, so that silence stays silent."""
-        return SPEECH_LEVEL / max(self.loud, SPEECH_LEVEL / MAXIMUM_GAIN)
+        return gain_of(self.loud)
 
     def feed(self, samples: Array) -> None:
         """Take in the next samples ``[S]``."""
@@ -66,13 +64,7 @@ class RunningLoudness:
         if len(recent) <= SETTLING:
             self.floor = min(self.floor, QUIET_FLOOR)
         if (recent > SOUNDING * self.floor).mean() >= ENOUGH:
-            self.loud = float(np.quantile(recent, 0.95))
-
-
-def root_mean_square(frames: Array) -> Array:
-    """RMS over the last axis."""
-    level: Array = np.sqrt(np.square(frames).mean(-1))
-    return level
+            self.loud = float(np.quantile(recent, LOUD))
 
 
 class RunningPresence:
@@ -111,11 +103,6 @@ class RunningPresence:
         nearest = np.abs(spoken - frame).min(initial=_PAST)
         self.last = min(float(presence_at(nearest)), self.last + self._rise)
         return self.last
-
-
-def first_sample(frame: int) -> int:
-    """Where the sound of a frame of the face begins."""
-    return frame * SAMPLE_RATE // round(FPS)
 
 
 def _samples_of(frame: int) -> int:

@@ -15,11 +15,11 @@ import numpy as np
 from dtalk.config import DEFAULT_OPTIONS, AnimationOptions
 from dtalk.live.engine import Engine
 from dtalk.live.finishing import Finishing
-from dtalk.live.loudness import RunningLoudness, first_sample
+from dtalk.live.loudness import RunningLoudness
 from dtalk.live.voice import RunningVoice, neutral_of, voice_of
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import FPS
-from dtalk.speech.audio import SAMPLE_RATE, frame_count
+from dtalk.speech.audio import SAMPLE_RATE, first_sample, frame_count
 from dtalk.utils.types import Array
 
 CONTEXT = 2.0  # seconds before the frame that is wanted

@@ -31,6 +31,11 @@ def frame_count(samples: int) -> int:
     return max(1, round(samples / SAMPLE_RATE * FPS))
 
 
+def first_sample(frame: int) -> int:
+    """Compute where the sound of a motion frame begins, in samples at 16 kHz."""
+    return frame * SAMPLE_RATE // round(FPS)
+
+
 def load_audio(path: Path | str, options: SoundOptions = DEFAULT_SOUND) -> Array:
     """Read a sound file as float32 [S], S >= 1: 16 kHz, mono (mean of the channels).
 

@@ -9,8 +9,8 @@ from dtalk.utils.types import Array
 SPEECH_LEVEL = 0.1  # the loud frames' RMS after levelling: -20 dB of full scale
 MAXIMUM_GAIN = 30.0  # so that silence and faint noise stay faint
 
-_FRAME = 400  # samples, 25 ms
-_LOUD = 0.95  # quantile of the frames' RMS
+FRAME = 400  # samples, 25 ms
+LOUD = 0.95  # quantile of the frames' RMS
 
 
 def level(waveform: Array) -> Array:
@@ -24,7 +24,16 @@ def level(waveform: Array) -> Array:
 
 def gain(waveform: Array) -> float:
     """What :func:`level` multiplies with."""
-    padded = np.pad(waveform, (0, -len(waveform) % _FRAME)).reshape(-1, _FRAME)
-    rms = np.sqrt(np.square(padded).mean(axis=1))
-    loud = max(float(np.quantile(rms, _LOUD)), SPEECH_LEVEL / MAXIMUM_GAIN)
-    return SPEECH_LEVEL / loud
+    padded = np.pad(waveform, (0, -len(waveform) % FRAME)).reshape(-1, FRAME)
+    return gain_of(float(np.quantile(root_mean_square(padded), LOUD)))
+
+
+def gain_of(loud: float) -> float:
+    """What brings speech whose loud frames have this RMS to the standard level; limited."""
+    return SPEECH_LEVEL / max(loud, SPEECH_LEVEL / MAXIMUM_GAIN)
+
+
+def root_mean_square(frames: Array) -> Array:
+    """RMS over the last axis."""
+    level: Array = np.sqrt(np.square(frames).mean(-1))
+    return level

@@ -129,7 +129,7 @@ def start_linear(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: 
     model.eval()
     _start_projection(model, encoder, moving)
     _start_prior(model, moving)
-    _start_choice(model, clips)
+    _fit_choice(model, clips)
 
 
 def _start_projection(
@@ -236,10 +236,10 @@ def refit_prior(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: O
     model.eval()
     tracked = [c for c in clips if c.clip.motion is not None and c.coefficients is not None]
     _fit_prior(model, tracked)
-    _start_choice(model, clips)
+    _fit_choice(model, clips)
 
 
-def _start_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
+def _fit_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     """Logistic regression from the pooled F_a to the expert: the data set a clip is from.
 
     Voices that have no face are of the first expert. All sets count alike.

@@ -10,8 +10,8 @@ from dtalk.live.loudness import (
     USUAL_LEVEL,
     RunningLoudness,
     RunningPresence,
-    first_sample,
 )
+from dtalk.speech.audio import first_sample
 from dtalk.speech.loudness import MAXIMUM_GAIN, SPEECH_LEVEL
 from dtalk.speech.voice_activity import FADE, HOLD, presence
 

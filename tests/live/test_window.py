@@ -10,11 +10,11 @@ from streams import BROW, JAW, Mirror, in_blocks, quiet, syllables, tone
 
 from dtalk.config import AnimationOptions
 from dtalk.engine.graph import Found
-from dtalk.live.loudness import RunningLoudness, first_sample
+from dtalk.live.loudness import RunningLoudness
 from dtalk.live.voice import RunningVoice
 from dtalk.live.window import CONTEXT, SlidingWindow, look_ahead
 from dtalk.motion.arkit import PARTING_CHANNELS
-from dtalk.speech.audio import frame_count
+from dtalk.speech.audio import first_sample, frame_count
 
 
 def window(
