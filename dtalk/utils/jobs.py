@@ -186,7 +186,8 @@ def run_elsewhere(
     """
     refused = [_refusal(job, force) for job in jobs]
     tasks = [job for job, reason in zip(jobs, refused) if reason is None]
-    found = in_order(workers, partial(_run_one, work=work, force=force), tasks)
+    again = partial(_run_one, work=work, force=True)  # a first try may have made the outputs
+    found = in_order(workers, partial(_run_one, work=work, force=force), tasks, retry=again)
     for job, reason in zip(jobs, refused):
         outcome = next(found) if reason is None else reason
         if isinstance(outcome, Outcome):
@@ -199,12 +200,7 @@ def run_elsewhere(
 
 
 def _run_one(job: Job, work: Callable[[Job], Made], force: bool) -> Outcome:
-    """Do one job; its outputs were looked for before, and a first try may have left some.
-
-    If all are there by now, another run has made them.
-    """
-    left = not all(output.exists() for output in job.outputs)
-    [outcome] = run([job], work, force or left)
+    [outcome] = run([job], work, force)
     return outcome
 
 

@@ -57,11 +57,13 @@ def in_order(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
     chunk_seconds: float = CHUNK_SECONDS,
+    retry: Callable[[Task], Result] | None = None,
 ) -> Iterator[Result | WorkerDied]:
     """Do all tasks; yield what each gave in the order of the tasks, or that it was given up.
 
     Tasks shorter than ``chunk_seconds`` are sent several at a time, as long as all workers have
-    some. Those of a chunk whose worker died are tried once more one by one.
+    some. Those of a chunk whose worker died are tried once more one by one, by ``retry`` if given:
+    a first try may have ended before its worker did.
     """
     waiting, again = deque(range(len(tasks))), deque[int]()
     running = dict[Any, tuple[list[int], float]]()
@@ -69,9 +71,12 @@ def in_order(
     for following in range(len(tasks)):
         while following not in done:
             while (again or waiting) and len(running) < workers.count():
-                size = pace.chunk(chunk_seconds, len(waiting), workers.count())
-                chunk = [again.popleft()] if again else [waiting.popleft() for _ in range(size)]
-                future = workers.submit(partial(_each, function), [tasks[i] for i in chunk])
+                if again:
+                    chunk, work = [again.popleft()], retry or function
+                else:
+                    size = pace.chunk(chunk_seconds, len(waiting), workers.count())
+                    chunk, work = [waiting.popleft() for _ in range(size)], function
+                future = workers.submit(partial(_each, work), [tasks[i] for i in chunk])
                 running[future] = chunk, time.monotonic()
             for future in workers.wait(running):
                 chunk, begun = running.pop(future)

@@ -96,6 +96,15 @@ def test_a_task_whose_worker_dies_is_tried_once_more_alone(chunk_seconds):
     assert [15] in workers.begun
 
 
+def triple(task: int) -> int:
+    return 3 * task
+
+
+def test_a_task_may_be_done_otherwise_when_it_is_tried_again():
+    found = list(in_order(Scripted(2, {2: 1}), double, range(4), 0.0, retry=triple))
+    assert found == [0, 2, 6, 6]
+
+
 @pytest.mark.parametrize("chunk_seconds", [0.0, 1.0])
 def test_a_task_that_kills_every_worker_is_given_up_after_two_tries(chunk_seconds):
     """Those that were sent with it are done."""
