@@ -6,14 +6,17 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dtalk.errors import DtalkError, HeadError
-from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import FLAME_SUFFIX, FORMATS, is_flame, write_motion
 from dtalk.utils.files import atomic_path
 from dtalk.utils.glb import SUFFIXES as GLB_SUFFIXES
 from dtalk.utils.jobs import names_file
+
+if TYPE_CHECKING:  # it loads scipy, which files of curves alone do without
+    from dtalk.heads.head import Head
 
 #: Suffixes of the files that can be written, by the name of their format.
 EXPORTS = {

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from dtalk.motion.files import read_motion
 
 ROOT = Path(__file__).resolve().parents[2]
 
-WITHOUT_TORCH = """
+WITHOUT = """
 import sys
-sys.modules["torch"] = None  # whoever imports it gets an ImportError
+for name in {absent}:
+    sys.modules[name] = None  # whoever imports it gets an ImportError
 from dtalk.cli.app import main
 main()
 """
@@ -36,9 +38,11 @@ def _folder(tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> 
         shutil.copy(exported.with_suffix(suffix), f"model{suffix}")
 
 
-def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
+def without_torch(
+    *arguments: str, absent: Sequence[str] = ("torch",)
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", WITHOUT_TORCH, *arguments]
+    command = [sys.executable, "-c", WITHOUT.format(absent=absent), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -140,6 +144,15 @@ def test_animate_works_where_torch_is_absent(monkeypatch):
     assert done.returncode == 0
     expected = animate(monkeypatch, "here.npz", "--threads", "1")
     np.testing.assert_array_equal(read_motion("hello.npz").coefficients, expected)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "npz"])
+def test_curves_load_no_library_that_is_slow_to_load(suffix):
+    """A cold start is most of the time that a clip takes."""
+    slow = ("torch", "scipy", "trimesh", "pyrender", "transformers")
+    arguments = ("--weights", "model.safetensors", "--format", suffix)
+    done = without_torch("animate", "hello.wav", *arguments, absent=slow)
+    assert done.returncode == 0, done.stderr
 
 
 def test_live_works_where_torch_is_absent():
