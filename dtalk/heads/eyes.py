@@ -84,6 +84,10 @@ class RiggedHead(Head):
 
     eyes: tuple[Eye, ...] = ()
 
+    @property
+    def linear(self) -> bool:
+        return not self.eyes
+
     def _moved(self, weights: Array) -> Array:
         moved = super()._moved(weights)
         clip = moved.reshape(-1, *self.vertices.shape)

@@ -65,11 +65,16 @@ class FlameHead(RiggedHead):
     def neck(self) -> tuple[Array, Array]:
         return self.joints[NECK], 1 - self.flame.weights[:, ROOT]
 
-    def _turned(self, vertices: Array, rotations: Array) -> Array:
-        """Turn vertices as FLAME's neck joint does, its corrections included."""
+    @property
+    def linear(self) -> bool:
+        return False
+
+    def _corrected(self, vertices: Array, rotations: Array) -> Array:
+        """Add the correctives of FLAME's neck."""
         change = (rotations - np.eye(3, dtype=np.float32)).reshape(*rotations.shape[:-2], 9)
         corrections = change @ self.flame.pose[:, :, :9].reshape(-1, 9).T
-        return super()._turned(vertices + corrections.reshape(vertices.shape), rotations)
+        corrected: Array = vertices + corrections.reshape(vertices.shape)
+        return corrected
 
 
 def flame_head(flame: Flame, transferred: Transfer, betas: Sequence[float] = ()) -> FlameHead:

@@ -1,13 +1,14 @@
 """A head and its motion as glTF: 52 named morph targets, a neck that turns, an animation.
 
 One primitive, whose vertex colours carry the looks, since Unity and Unreal are strict about morph
-targets over several. Displacements are sparse accessors, normals included. Eyes that turn and lids
-that slide, on heads that shapes were transferred to, are straight lines here.
+targets over several. Displacements are sparse accessors, normals included. Eyes that turn and
+lids that slide, on heads that shapes were transferred to, take corrective targets after the 52.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dtalk.heads.correctives import Corrective, correctives
 from dtalk.heads.head import Head, built_in
 from dtalk.heads.normals import VertexNormals
 from dtalk.motion.arkit import ARKIT_NAMES
@@ -25,10 +27,12 @@ from dtalk.utils.types import Array, Floats
 from dtalk.version import __version__
 
 SMALLEST_MOVE = 2e-6  # metres: displacements below it are left out
+SMALLEST_CORRECTION = 1e-7  # likewise: there may be hundreds
 SMALLEST_TURN = 2e-3  # of a normal of length 1, likewise
 _ROUGHNESS = 0.6  # of skin, teeth and eyes alike
 _SHARE = np.iinfo(np.uint16).max
 _FACE, _NECK, _HEAD = 0, 1, 2  # nodes
+_NOWHERE = np.zeros(1, dtype=np.intp), np.zeros((1, 3), dtype=np.float32)
 
 
 def write_glb(motion: Motion, path: Path, head: Head | None = None, name: str = "") -> None:
@@ -37,9 +41,15 @@ def write_glb(motion: Motion, path: Path, head: Head | None = None, name: str = 
     Raises:
         OSError: the place cannot be written.
     """
-    glb = copy.deepcopy(head_glb(built_in() if head is None else head))
-    targets = {_FACE: np.eye(len(ARKIT_NAMES), dtype=np.float32)}
-    add_animation(glb, motion, targets, name)
+    head = built_in() if head is None else head
+    glb = copy.deepcopy(head_glb(head))
+    lacking = correctives(head, motion)
+    _add_correctives(glb, lacking)
+    targets = {_FACE: np.eye(len(ARKIT_NAMES), len(ARKIT_NAMES) + len(lacking), dtype=np.float32)}
+    own = np.zeros((len(motion), len(ARKIT_NAMES) + len(lacking)), dtype=np.float32)
+    for number, one in enumerate(lacking, len(ARKIT_NAMES)):
+        own[:, number] = one.weights
+    add_animation(glb, motion, targets, name, {_FACE: own})
     glb.save(path)
 
 
@@ -100,6 +110,20 @@ def _sparse(glb: Glb, change: Array, smallest: float) -> int:
     rows = np.flatnonzero(np.abs(change).max(axis=1) >= smallest)
     rows = rows if len(rows) else np.zeros(1, dtype=np.intp)  # an accessor has at least one
     return glb.add_sparse(len(change), rows, change[rows])
+
+
+def _add_correctives(glb: Glb, lacking: Sequence[Corrective]) -> None:
+    """Append targets that are no shapes of the face; normals stay as the 52 have them."""
+    [mesh] = glb.objects("meshes")
+    [primitive] = mesh["primitives"]
+    count = glb.objects("accessors")[primitive["attributes"]["POSITION"]]["count"]
+    still = glb.add_sparse(count, *_NOWHERE) if lacking else 0
+    for number, one in enumerate(lacking, 1):
+        rows = np.abs(one.fields).max(axis=1) >= SMALLEST_CORRECTION
+        moved = glb.add_sparse(count, one.rows[rows], one.fields[rows])
+        primitive["targets"].append({"POSITION": moved, "NORMAL": still})
+        mesh["weights"].append(0.0)
+        mesh["extras"]["targetNames"].append(f"corrective{number}")
 
 
 def _skin(glb: Glb, head: Head, primitive: dict[str, Any]) -> Array:

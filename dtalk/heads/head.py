@@ -103,28 +103,54 @@ class Head:
         Raises:
             HeadError: the coefficients are not [52] or [T, 52], or the rotation does not fit them.
         """
+        weights, rotations = self._checked(coefficients, rotation)
+        deformed = self._moved(weights)
+        return deformed if rotations is None else self._turned(deformed, rotations)
+
+    def unturned(self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None) -> Array:
+        """Compute what a turn of the head turns: as `deform`, without the turn itself.
+
+        Only a head whose neck has correctives depends on ``rotation`` here.
+        """
+        weights, rotations = self._checked(coefficients, rotation)
+        deformed = self._moved(weights)
+        return deformed if rotations is None else self._corrected(deformed, rotations)
+
+    @property
+    def linear(self) -> bool:
+        """Whether `unturned` is linear in the coefficients, whatever the rotation."""
+        return True
+
+    def _checked(
+        self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None
+    ) -> tuple[Array, Array | None]:
+        """Convert coefficients [..., 52] and angles [..., 3] to weights and matrices."""
         weights = np.asarray(coefficients, dtype=np.float32)
         if weights.ndim not in (1, 2) or weights.shape[-1] != len(self.names):
             raise HeadError(f"coefficients must be [52] or [T, 52], got {list(weights.shape)}")
-        deformed = self._moved(weights)
         if rotation is None:
-            return deformed
+            return weights, None
         angles = np.asarray(rotation, dtype=np.float32)
         if angles.shape != (*weights.shape[:-1], 3):
             raise HeadError(f"rotation must be [3] or [T, 3] like coefficients, got {angles.shape}")
-        return self._turned(deformed, turns(angles))
+        return weights, turns(angles)
 
     def _moved(self, weights: Array) -> Array:
         """Compute the vertices before the head turns, [..., 52] -> [..., V, 3]."""
         moved: Array = (self.shapes @ weights.T).T
         return self.vertices + moved.reshape(*weights.shape[:-1], len(self.vertices), 3)
 
+    def _corrected(self, vertices: Array, rotations: Array) -> Array:
+        """Correct vertices [..., V, 3] for a turn to come, by rotations [..., 3, 3]."""
+        return vertices
+
     def _turned(self, vertices: Array, rotations: Array) -> Array:
         """Turn vertices [..., V, 3] about the neck's joint by rotations [..., 3, 3]."""
         joint, share = self.neck
-        apart = vertices - joint
+        corrected = self._corrected(vertices, rotations)
+        apart = corrected - joint
         turned: Array = apart @ np.swapaxes(rotations, -1, -2) - apart
-        return vertices + share[:, None] * turned
+        return corrected + share[:, None] * turned
 
     @cached_property
     def neck(self) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,16 @@ def missing_names(targets: Targets) -> list[str]:
     return [name for name, there in zip(ARKIT_NAMES, reached, strict=True) if not there]
 
 
-def add_animation(glb: Glb, motion: Motion, targets: Targets, name: str = "") -> None:
+def add_animation(
+    glb: Glb,
+    motion: Motion,
+    targets: Targets,
+    name: str = "",
+    besides: Mapping[int, Array] = MappingProxyType({}),
+) -> None:
     """Append an animation of the targets, of the head and, where meshes hang on them, of the eyes.
+
+    ``besides`` are weights [T, targets] of nodes, for targets that no curve moves.
 
     Raises:
         GlbError: the asset is damaged, or its buffer lies outside the file.
@@ -93,6 +102,7 @@ def add_animation(glb: Glb, motion: Motion, targets: Targets, name: str = "") ->
         weights = motion.coefficients @ table
         resting = ~table.any(axis=0)
         weights[:, resting] = _rest_weights(glb, node, table.shape[1])[resting]
+        weights += besides.get(node, np.float32(0))
         _channel(glb, animation, keys, node, "weights", weights.astype(np.float32).ravel())
     for node, rotations in _rotations(glb, motion, targets).items():
         _channel(glb, animation, keys, node, "rotation", rotations)

@@ -27,7 +27,9 @@ def main(folder: str, fps: str = "30", picture: str | None = None) -> None:
         thing for thing in bpy.data.objects if thing.type == "MESH" and thing.data.shape_keys
     )
     names = [key.name for key in face.data.shape_keys.key_blocks][1:]
-    print(f"{len(names)} shapes, named as they should be: {names == list(expected['names'])}")
+    shapes = [name for name in names if not name.startswith("corrective")]
+    print(f"{len(shapes)} shapes, named as they should be: {shapes == list(expected['names'])}")
+    print(f"{len(names) - len(shapes)} correctives")
     for time, vertices in zip(expected["times"], expected["vertices"]):
         frame = float(time) * scene.render.fps
         scene.frame_set(int(frame), subframe=frame - int(frame))

@@ -19,7 +19,9 @@ const gltf = await new GLTFLoader().parseAsync(buffer, "");
 let face;
 gltf.scene.traverse((thing) => { if (thing.morphTargetDictionary) face = thing; });
 const names = Object.keys(face.morphTargetDictionary);
-console.log(`three.js ${THREE.REVISION}: ${names.length} shapes, ${names[0]} ... ${names.at(-1)}`);
+const shapes = names.filter((name) => !name.startsWith("corrective"));
+console.log(`three.js ${THREE.REVISION}: ${shapes.length} shapes, ${shapes[0]} ... `
+  + `${shapes.at(-1)}, ${names.length - shapes.length} correctives`);
 
 const mixer = new THREE.AnimationMixer(gltf.scene);
 mixer.clipAction(gltf.animations[0]).play();

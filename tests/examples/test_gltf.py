@@ -40,10 +40,14 @@ def run(script: str, *arguments: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A clip as npz, csv and json, and what `expected.py` makes of it."""
+def _blender() -> None:
     if importlib.util.find_spec("bpy") is None:
         pytest.skip("no Blender: pip install bpy")
+
+
+@pytest.fixture(scope="module")
+def folder(_blender, tmp_path_factory) -> Path:
+    """A clip as npz, csv and json, and what `expected.py` makes of it."""
     path: Path = tmp_path_factory.mktemp("talk")
     turn = np.random.default_rng(0).uniform(-0.3, 0.3, (FRAMES, 3))
     motion = Motion(smooth_motion(FRAMES), head_rotation=turn)
@@ -53,15 +57,34 @@ def folder(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def flame_folder(_blender, flame_file, tmp_path_factory) -> Path:
+    """The same of a head in FLAME's format."""
+    path: Path = tmp_path_factory.mktemp("flame")
+    write_motion(Motion(smooth_motion(FRAMES)), path / "talk.npz")
+    run("expected.py", path / "talk.npz", path, flame_file)
+    return path
+
+
+def largest_difference(told: str) -> float:
+    """Of four times, mm."""
+    apart = [float(found) for found in re.findall(r"difference ([\d.]+) mm", told)]
+    assert len(apart) == 4
+    return max(apart)
+
+
 class TestBlender:
     @pytest.mark.parametrize("fps", [24, 25, 30, 60])
     def test_a_glb(self, folder, fps):
         told = run("blender.py", folder, fps)
         assert "52 shapes, named as they should be: True" in told
-        apart = [float(found) for found in re.findall(r"difference ([\d.]+) mm", told)]
-        assert len(apart) == 4
-        assert max(apart) < 0.01
+        assert largest_difference(told) < 0.01
         assert float(re.findall(r"([\d.]+) ms off", told)[0]) < 0.01
+
+    def test_a_head_of_flames_format(self, flame_folder):
+        told = run("blender.py", flame_folder)
+        assert "52 shapes, named as they should be: True" in told
+        assert largest_difference(told) < 0.01
 
     @pytest.mark.parametrize("kind", ["csv", "json"])
     def test_curves_on_a_character(self, folder, kind):

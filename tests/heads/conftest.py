@@ -1,4 +1,4 @@
-"""Fixtures of heads: a FLAME model in full size, made up."""
+"""Fixtures of heads: the FLAME model in full size, made up, by shorter names."""
 
 from __future__ import annotations
 
@@ -6,37 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flames import (
-    FullSize,
-    full_size,
-    with_chumpy,
-)
+from flames import FullSize
 
 from dtalk.heads.flame_head import FlameHead
-from dtalk.heads.load import load_head
 
 
 @pytest.fixture(scope="session")
-def full() -> FullSize:
-    return full_size()
+def place(flame_file: Path) -> Path:
+    return flame_file
 
 
 @pytest.fixture(scope="session")
-def place(full: FullSize, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The full-size file, with chumpy's classes."""
-    return with_chumpy(full.content, tmp_path_factory.mktemp("flame") / "FLAME.pkl")
+def cache(heads_cache: Path) -> Path:
+    return heads_cache
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="session")
-def head(place: Path, cache: Path) -> FlameHead:
-    found = load_head(place, cache=cache)
-    assert isinstance(found, FlameHead)
-    return found
+def head(flame_head: FlameHead) -> FlameHead:
+    return flame_head
 
 
 @pytest.fixture(scope="session")
