@@ -161,7 +161,9 @@ def _parts(
     if "mesh" not in entry:
         return
     mesh = glb.objects("meshes")[entry["mesh"]]
-    rest = entry.get("weights") or mesh.get("weights")
+    rest = np.asarray(entry.get("weights") or mesh.get("weights") or (), float)
+    if node in targets and len(rest):
+        rest = np.where(targets[node].any(axis=0), 0, rest)  # a motion replaces them
     for primitive in mesh["primitives"]:
         if primitive.get("mode", _TRIANGLES) != _TRIANGLES:
             continue
@@ -169,8 +171,8 @@ def _parts(
         places = data["POSITION"].astype(float)
         _check_size(len(places))
         moves = _moves(glb, primitive, len(places))
-        if rest is not None and len(moves):
-            places = places + np.tensordot(np.asarray(rest, float), moves, 1)
+        if len(rest) and len(moves):
+            places = places + np.tensordot(rest, moves, 1)
         fields = np.zeros((len(ARKIT_NAMES) if targets else 0, *places.shape))
         if node in targets and len(moves):
             fields = np.tensordot(targets[node].astype(float), moves, 1)

@@ -101,10 +101,14 @@ class TestPlaces:
         primitive_of(glb)["attributes"]["POSITION"] = glb.add("accessors", accessor)
         np.testing.assert_array_equal(read_surface(glb).vertices, 100 * PLACES)
 
-    def test_weights_at_rest_count(self):
+    @pytest.mark.parametrize(("name", "counts"), [("jawOpen", False), ("smile", True)])
+    @pytest.mark.parametrize("owner", ["meshes", "nodes"])
+    def test_weights_at_rest(self, name, counts, owner):
+        """They count but for the shapes that a motion sets."""
         glb = square()
-        glb.content["meshes"][0]["weights"] = [0.5]
-        assert read_surface(glb).vertices[3].tolist() == [1, 0.5, 1]
+        glb.content["meshes"][0]["extras"]["targetNames"] = [name]
+        glb.content[owner][0]["weights"] = [0.5]
+        assert read_surface(glb).vertices[3].tolist() == ([1, 0.5, 1] if counts else [1, 1, 0])
 
     def test_skins(self):
         """Joint 1 turns by a quarter about x; its vertices turn, those of joint 0 stay."""
