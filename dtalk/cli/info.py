@@ -59,9 +59,9 @@ def facts_of(path: Path) -> Facts:
 
 
 def _reader_of(path: Path) -> Callable[[Path], Facts]:
-    from dtalk.heads.export import is_glb
     from dtalk.motion.files import FORMATS
     from dtalk.speech.audio import AUDIO_SUFFIXES
+    from dtalk.utils.glb import READ_SUFFIXES
 
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
@@ -70,7 +70,7 @@ def _reader_of(path: Path) -> Callable[[Path], Facts]:
         return graph_facts
     if suffix in AUDIO_SUFFIXES:
         return sound_facts
-    if is_glb(path):
+    if suffix in READ_SUFFIXES:
         return glb_facts
     if suffix == ".npz":
         return _npz_facts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ from dtalk.errors import HeadError
 from dtalk.heads.gltf_mesh import read_surface
 from dtalk.heads.head import HeadWarning
 from dtalk.heads.transfer.surface import Points, facing_outwards
-from dtalk.utils.glb import SUFFIXES, WIDTHS, Glb, GlbError
+from dtalk.utils.glb import READ_SUFFIXES, Glb, GlbError
 from dtalk.utils.types import IntArray
 
 # trimesh would read archives too, of any size once they are unpacked.
-FORMATS = ("obj", "ply", "stl", "off", "gltf")
+FORMATS = ("obj", "ply", "stl", "off")
 FEWEST = 200  # vertices of anything that could be a face
 LARGEST = 1 << 29  # bytes of a file
-_MOST_NUMBERS = 1 << 25  # of all accessors of a gltf, which may be declared without any data
 
 
 def read_mesh(path: Path) -> tuple[Points, IntArray]:
@@ -58,27 +56,22 @@ def _check_indices(vertices: Points, faces: IntArray) -> None:
 
 def _triangles(path: Path) -> tuple[Points, IntArray]:
     kind = path.suffix.lower().removeprefix(".")
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in READ_SUFFIXES:
         surface = read_surface(Glb.load(path)).merged()
         return surface.vertices, surface.faces.astype(np.int64)
     if kind not in FORMATS:
-        raise HeadError(f".{kind} is neither pkl, npz, glb nor {', '.join(FORMATS)}")
-    if kind == "gltf":
-        _check_gltf(path)
+        raise HeadError(f".{kind} is neither pkl, npz, glb, gltf nor {', '.join(FORMATS)}")
     return _by_trimesh(path, kind)
 
 
 def _by_trimesh(path: Path, kind: str) -> tuple[Points, IntArray]:
     import trimesh
 
-    # Only a gltf needs other files; the resolver keeps to its folder.
-    resolver = trimesh.resolvers.FilePathResolver(str(path)) if kind == "gltf" else None
     try:
         with path.open("rb") as file:
             mesh: Any = trimesh.load(
                 file,
                 file_type=kind,
-                resolver=resolver,
                 force="mesh",
                 process=True,
                 skip_materials=True,
@@ -87,28 +80,3 @@ def _by_trimesh(path: Path, kind: str) -> tuple[Points, IntArray]:
         return np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64)
     except Exception as error:  # its readers raise whatever a damaged file leads to
         raise HeadError(f"damaged, or no {kind} mesh") from error
-
-
-def _check_gltf(path: Path) -> None:
-    """Refuse a gltf that declares more than fits, or compresses what trimesh cannot read."""
-    try:
-        content = json.loads(path.read_bytes())
-        accessors = content.get("accessors", ())
-        numbers = sum(_count(entry) * WIDTHS.get(entry["type"], 16) for entry in accessors)
-        required = {str(name) for name in content.get("extensionsRequired") or ()}
-    except (ValueError, RecursionError, TypeError, AttributeError, LookupError) as error:
-        raise HeadError("damaged, or no gltf mesh") from error
-    if numbers > _MOST_NUMBERS:
-        raise HeadError(f"it declares {numbers} numbers, more than a head has")
-    packed = [
-        word for word in ("Draco", "meshopt") if any(word.lower() in name for name in required)
-    ]
-    if packed:
-        raise HeadError(f"its mesh is compressed by {packed[0]}; save it as glb")
-
-
-def _count(accessor: dict[str, Any]) -> int:
-    count = accessor["count"]
-    if type(count) is not int or count < 0:
-        raise ValueError("no count")
-    return count

@@ -1,4 +1,4 @@
-"""Curves in glTF: animation for any GLB whose morph targets bear ARKit names, and back.
+"""Curves in glTF: animation for any asset whose morph targets bear ARKit names, and back.
 
 Weights are LINEAR keys at the frames' centres, (k + 0.5) / fps. The turn of the head is a rotation
 of the head's joint. Nothing else of the file is touched. In a VRM avatar expressions of those names
@@ -23,7 +23,7 @@ from dtalk.motion.columns import in_range
 from dtalk.motion.curves import FPS, Motion, provenance, read_provenance
 from dtalk.motion.gltf_joints import eye_nodes, head_node, to_angles, turned
 from dtalk.motion.names import channel_of
-from dtalk.utils.glb import SUFFIXES, Glb, GlbError
+from dtalk.utils.glb import READ_SUFFIXES, Glb, GlbError
 from dtalk.utils.types import Array
 
 FEWEST = 10  # ARKit targets: a model with fewer has no face that the curves could move
@@ -42,7 +42,7 @@ def find_targets(glb: Glb) -> Targets:
         GlbError: the asset's meshes or nodes are not as glTF has them.
     """
     try:
-        found = {node: _named(mesh) for node, mesh in _mesh_nodes(glb)}
+        found = {node: _named(glb, mesh) for node, mesh in _mesh_nodes(glb)}
         named = channels_of(found)
         for channel, (node, target, weight) in _binds(glb):
             if node in found and not named[channel]:
@@ -82,9 +82,10 @@ def add_animation(
     name: str = "",
     besides: Mapping[int, Array] = MappingProxyType({}),
 ) -> None:
-    """Append an animation of the targets, of the head and, where meshes hang on them, of the eyes.
+    """Add an animation of the targets, of the head and, where meshes hang on them, of the eyes.
 
-    ``besides`` are weights [T, targets] of nodes, for targets that no curve moves.
+    It becomes the first, which programs show when they open the file. ``besides`` are weights
+    [T, targets] of nodes, for targets that no curve moves.
 
     Raises:
         GlbError: the asset is damaged, or its buffer lies outside the file.
@@ -106,7 +107,7 @@ def add_animation(
         _channel(glb, animation, keys, node, "weights", weights.astype(np.float32).ravel())
     for node, rotations in _rotations(glb, motion, targets).items():
         _channel(glb, animation, keys, node, "rotation", rotations)
-    glb.add("animations", animation)
+    glb.content["animations"] = [animation, *glb.objects("animations")]
 
 
 def animate_avatar(source: Path, motion: Motion, path: Path, name: str = "") -> list[str]:
@@ -126,8 +127,8 @@ def animate_avatar(source: Path, motion: Motion, path: Path, name: str = "") -> 
 
 
 def is_avatar(path: Path) -> bool:
-    """Check whether a file is a GLB or VRM with enough targets of ARKit names."""
-    if path.suffix.lower() not in SUFFIXES:
+    """Check whether a file is a GLB, glTF or VRM with enough targets of ARKit names."""
+    if path.suffix.lower() not in READ_SUFFIXES:
         return False
     try:
         load_avatar(path)
@@ -137,7 +138,7 @@ def is_avatar(path: Path) -> bool:
 
 
 def load_avatar(path: Path) -> tuple[Glb, Targets]:
-    """Load a GLB or VRM and find its targets.
+    """Load a GLB, glTF or VRM and find its targets.
 
     Raises:
         HeadError: missing, damaged, or fewer than ten targets with ARKit names.
@@ -157,7 +158,7 @@ def load_avatar(path: Path) -> tuple[Glb, Targets]:
 
 
 def read_glb(path: Path) -> Motion:
-    """Read the curves of a GLB: of its animations the last that moves the most ARKit targets.
+    """Read the curves of a GLB: of its animations the first that moves the most ARKit targets.
 
     Keys elsewhere than at the centres of even frames are interpolated there.
 
@@ -169,7 +170,7 @@ def read_glb(path: Path) -> Motion:
         glb = Glb.load(path)
         targets = find_targets(glb)
         animation: dict[str, Any] = max(
-            reversed(glb.objects("animations")), key=lambda one: _reach(one, targets), default={}
+            glb.objects("animations"), key=lambda one: _reach(one, targets), default={}
         )
         if not _reach(animation, targets):
             raise MotionError("no animation in it moves a target with an ARKit name")
@@ -284,24 +285,32 @@ def _mesh_nodes(glb: Glb) -> Iterator[tuple[int, dict[str, Any]]]:
             yield index, meshes[node["mesh"]]
 
 
-def _named(mesh: Mapping[str, Any]) -> Array:
+def _named(glb: Glb, mesh: Mapping[str, Any]) -> Array:
     """Match the names of a mesh's targets with the channels, [52, targets]."""
     table = np.zeros((len(ARKIT_NAMES), len(mesh["primitives"][0]["targets"])), np.float32)
-    for target, name in enumerate(target_names(mesh)[: table.shape[1]]):
+    for target, name in enumerate(target_names(glb, mesh)[: table.shape[1]]):
         channel = channel_of(name)
         if channel is not None and not table[channel].any():
             table[channel, target] = 1
     return table
 
 
-def target_names(mesh: Mapping[str, Any]) -> list[str]:
-    """List the names of a mesh's targets; older exporters put them at its first primitive."""
+def target_names(glb: Glb, mesh: Mapping[str, Any]) -> list[str]:
+    """List the names of a mesh's targets.
+
+    Older exporters put them at its first primitive, at each target, or at the accessors.
+    """
     first = mesh["primitives"][0]
     for owner in (mesh, first):
         names = (owner.get("extras") or {}).get("targetNames")
         if isinstance(names, list):
             return [str(name) for name in names]
-    return []
+    return [_own_name(glb, target) for target in first["targets"]]
+
+
+def _own_name(glb: Glb, target: Mapping[str, Any]) -> str:
+    accessor = glb.objects("accessors")[target["POSITION"]] if "POSITION" in target else {}
+    return str((target.get("extras") or {}).get("name") or accessor.get("name") or "")
 
 
 Bind = tuple[int, int, float]

@@ -1,7 +1,8 @@
 """GLB files: the json of glTF 2.0 and its one binary buffer, read and written by hand.
 
-What is not understood is kept as it is, so that an avatar's compressed meshes, materials and
-extensions come through unchanged. Source: the glTF 2.0 specification, sections 3.6 and 4.
+A .gltf is read too, with the files that it names, as the GLB it would be. What is not understood
+is kept as it is, so that an avatar's compressed meshes, materials and extensions come through
+unchanged. Source: the glTF 2.0 specification, sections 3.6 and 4.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dtalk.utils.gltf_parts import LARGEST, PartError, take_in
+
 Array = npt.NDArray[Any]
 
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 SUFFIXES = (".glb", ".vrm")
+READ_SUFFIXES = (*SUFFIXES, ".gltf")
 
 _MAGIC, _VERSION, _JSON, _BIN = b"glTF", 2, b"JSON", b"BIN\0"
 _HEADER, _CHUNK = struct.Struct("<4sII"), struct.Struct("<I4s")
@@ -35,7 +39,6 @@ WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 ADVICE = "pip install 'dtalk[avatars]' to read it"
 _MESHOPT = {"EXT_meshopt_compression", "KHR_meshopt_compression"}
 MOST_VALUES = 1 << 26  # of one accessor: a file may declare more zeros than there is memory
-LARGEST = 1 << 30  # bytes of a file
 
 
 class GlbError(ValueError):
@@ -44,7 +47,7 @@ class GlbError(ValueError):
 
 @dataclass
 class Glb:
-    """A glTF asset whose first buffer is in memory.
+    """A glTF asset, whose first buffer is in memory.
 
     Attributes:
         content: the json object.
@@ -57,30 +60,32 @@ class Glb:
 
     @staticmethod
     def load(path: Path) -> Glb:
-        """Read a GLB; chunks that are neither json nor the buffer are dropped, as the format asks.
+        """Read a GLB or .gltf; parts in other files are taken into the buffer.
+
+        Chunks that are neither json nor the buffer are dropped, as the format asks.
 
         Raises:
-            GlbError: it is something else, or damaged.
+            GlbError: it is something else, damaged, or lacks a file that it names.
             OSError: it cannot be read.
         """
         if path.stat().st_size > LARGEST:
             raise GlbError(f"more than {LARGEST >> 20} MB")
         data = path.read_bytes()
-        if len(data) < _HEADER.size or data[:4] != _MAGIC:
-            raise GlbError("no GLB file")
-        _, version, length = _HEADER.unpack_from(data)
-        if version != _VERSION:
-            raise GlbError(f"glTF {version}, only glTF {_VERSION} is read")
-        if length > len(data):
-            raise GlbError("cut off")
-        chunks = _chunks(data[:length])
+        chunks = {_JSON: data} if path.suffix.lower() == ".gltf" else _chunks(data)
         try:
-            content = json.loads(chunks[_JSON].decode("utf-8"))
+            content = json.loads(chunks[_JSON].decode("utf-8-sig"))
         except (KeyError, ValueError, RecursionError) as error:
             raise GlbError("its json is missing or damaged") from error
         if not isinstance(content, dict) or not isinstance(content.get("asset"), dict):
             raise GlbError("its json is no glTF asset")
-        return Glb(content, bytearray(chunks.get(_BIN, b"")))
+        binary = bytearray(chunks.get(_BIN, b""))
+        try:
+            take_in(content, binary, path.parent)
+        except PartError as error:
+            raise GlbError(str(error)) from error
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise GlbError("its buffers are damaged") from error
+        return Glb(content, binary)
 
     def save(self, path: Path) -> None:
         """Write the file, json first, both chunks padded to four bytes.
@@ -264,7 +269,15 @@ class Glb:
 
 
 def _chunks(data: bytes) -> dict[bytes, bytes]:
-    """Split a file into chunks: the first of each kind."""
+    """Split a GLB into chunks: the first of each kind."""
+    if len(data) < _HEADER.size or data[:4] != _MAGIC:
+        raise GlbError("no GLB file")
+    _, version, length = _HEADER.unpack_from(data)
+    if version != _VERSION:
+        raise GlbError(f"glTF {version}, only glTF {_VERSION} is read")
+    if length > len(data):
+        raise GlbError("cut off")
+    data = data[:length]
     found: dict[bytes, bytes] = {}
     start = _HEADER.size
     while start + _CHUNK.size <= len(data):

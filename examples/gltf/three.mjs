@@ -31,7 +31,7 @@ console.log(`three.js ${THREE.REVISION}: ${shapes.length} shapes, ${shapes[0]} .
   + `${shapes.at(-1)}, ${names.length - shapes.length} correctives, ${faces.length} meshes`);
 
 const mixer = new THREE.AnimationMixer(gltf.scene);
-mixer.clipAction(gltf.animations.at(-1)).play();
+mixer.clipAction(gltf.animations[0]).play();
 const point = new THREE.Vector3();
 let start = 0;
 for (const time of times) {

@@ -71,9 +71,7 @@ def test_its_mesh_stays_and_curves_come_back(avatar, tmp_path):
     before, after = Glb.load(avatar), Glb.load(tmp_path / "talk.glb")
     assert after.binary[: len(before.binary)] == before.binary
     assert after.content["meshes"] == before.content["meshes"]
-    np.testing.assert_array_equal(
-        read_glb(tmp_path / "talk.glb").coefficients, motion.coefficients
-    )
+    np.testing.assert_array_equal(read_glb(tmp_path / "talk.glb").coefficients, motion.coefficients)
 
 
 @pytest.mark.filterwarnings("ignore:head .* compressed by KTX2")

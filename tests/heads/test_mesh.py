@@ -109,7 +109,7 @@ def test_meshes_that_are_no_head(tmp_path: Path) -> None:
     (tmp_path / "empty.obj").write_bytes(b"")
     refused(tmp_path / "empty.obj", "damaged|no mesh")
     (tmp_path / "head.txt").write_text("x")
-    refused(tmp_path / "head.txt", "neither pkl, npz, glb nor obj")
+    refused(tmp_path / "head.txt", "neither pkl, npz, glb, gltf nor obj")
     good = written(tmp_path / "good.obj", ball.vertices, ball.faces)
     with pytest.raises(HeadError, match="plain mesh"):
         load_head(good, (1.0,))

@@ -102,7 +102,7 @@ def gltf(path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "bz2", "xyz", "fbx", "txt"])
 def test_archives_and_other_files(tmp_path, kind):
     (tmp_path / f"a.{kind}").write_bytes(b"PK\x03\x04")
-    refused(tmp_path / f"a.{kind}", "is neither pkl, npz, glb nor obj, ply, stl, off, gltf")
+    refused(tmp_path / f"a.{kind}", "is neither pkl, npz, glb, gltf nor obj, ply, stl, off")
 
 
 def test_a_file_outside_the_folder_is_not_opened(tmp_path):
@@ -110,14 +110,14 @@ def test_a_file_outside_the_folder_is_not_opened(tmp_path):
     (tmp_path / "secret.bin").write_bytes(BALL.vertices.astype("<f4").tobytes())
     count = len(BALL.vertices)
     outside = [{"uri": "../secret.bin", "byteLength": 12 * count}]
-    refused(gltf(tmp_path / "in" / "a.gltf", buffers=outside), "damaged, or no gltf mesh")
+    refused(gltf(tmp_path / "in" / "a.gltf", buffers=outside), "secret.bin does not lie in")
 
 
 def test_declared_numbers_without_data(tmp_path):
     zeros = [{"componentType": 5126, "count": 10**9, "type": "VEC3"}]
-    refused(gltf(tmp_path / "a.gltf", accessors=zeros), "declares 3000000000 numbers")
-    (tmp_path / "b.gltf").write_text('{"accessors": [{"count": -1, "type": "VEC3"}]}')
-    refused(tmp_path / "b.gltf", "damaged, or no gltf mesh")
+    refused(gltf(tmp_path / "a.gltf", accessors=zeros), "1000000000 rows are too many")
+    less = [{"componentType": 5126, "count": -1, "type": "VEC3"}]
+    refused(gltf(tmp_path / "b.gltf", accessors=less), "-1 is no index or count")
     glb = Glb.load(written(tmp_path / "c.glb"))
     for accessor in glb.objects("accessors"):
         accessor["count"] = 10**9
@@ -134,14 +134,6 @@ def test_many_vertices(tmp_path, monkeypatch):
 def test_large_files(tmp_path, monkeypatch):
     monkeypatch.setattr(mesh_files, "LARGEST", 100)
     refused(written(tmp_path / "a.obj"), "more than 0 MB")
-
-
-@pytest.mark.parametrize(
-    ("extension", "word"),
-    [("KHR_draco_mesh_compression", "Draco"), ("EXT_meshopt_compression", "meshopt")],
-)
-def test_compressed_gltf_is_named(tmp_path, extension, word):
-    refused(gltf(tmp_path / "a.gltf", extensionsRequired=[extension]), f"compressed by {word}")
 
 
 @pytest.mark.parametrize("brows", [False, True])

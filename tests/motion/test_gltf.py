@@ -60,6 +60,38 @@ class TestTargets:
         mesh["primitives"][0]["extras"] = mesh.pop("extras")
         assert channels_of(find_targets(glb)).all()
 
+    @pytest.mark.parametrize("where", ["target", "accessor"])
+    def test_names_of_targets_themselves(self, where):
+        glb = avatar()
+        mesh = glb.content["meshes"][0]
+        del mesh["extras"]
+        for name, target in zip(ARKIT_NAMES, mesh["primitives"][0]["targets"], strict=True):
+            if where == "target":
+                target["extras"] = {"name": name}
+            else:
+                glb.content["accessors"][target["POSITION"]]["name"] = name
+        assert channels_of(find_targets(glb)).all()
+
+    def test_meshes_that_share_names_all_move(self):
+        """A face, and teeth that have the jaw's shapes alone."""
+        glb = avatar()
+        teeth = avatar(["jawOpen", "JawLeft"]).content["meshes"][0]
+        glb.add("nodes", {"mesh": glb.add("meshes", teeth)})
+        targets = find_targets(glb)
+        assert [table.shape[1] for table in targets.values()] == [52, 2]
+        add_animation(glb, motion(3), targets)
+        moved = {
+            channel["target"]["node"]: glb.read(sampler["output"]).reshape(3, -1)
+            for channel, sampler in zip(
+                glb.content["animations"][0]["channels"],
+                glb.content["animations"][0]["samplers"],
+                strict=True,
+            )
+        }
+        np.testing.assert_array_equal(moved[0], motion(3).coefficients)
+        chosen = [ARKIT_NAMES.index(name) for name in ("jawOpen", "jawLeft")]
+        np.testing.assert_array_equal(moved[1], motion(3).coefficients[:, chosen])
+
     def test_nameless_targets_and_meshes_without_any(self):
         glb = avatar()
         del glb.content["meshes"][0]["extras"]
@@ -132,16 +164,17 @@ class TestWriting:
             if key == "asset":
                 assert after.content[key].pop("extras")["dtalk"]["fps"] == 30
             kept = after.content[key]
+            assert key != "animations"
             if key not in ("asset", "buffers", "extensionsUsed", "scene"):
                 kept = kept[: len(value)]
             assert kept == value or key == "buffers"
 
-    def test_an_animation_that_was_there_stays_first(self, tmp_path):
+    def test_the_newest_animation_is_the_first(self, tmp_path):
         source = written(avatar(), tmp_path / "a.glb")
         animate_avatar(source, motion(3), tmp_path / "b.glb", "first")
         animate_avatar(tmp_path / "b.glb", motion(5), tmp_path / "c.glb", "second")
         names = [one["name"] for one in Glb.load(tmp_path / "c.glb").content["animations"]]
-        assert names == ["first", "second"]
+        assert names == ["second", "first"]
         assert len(read_glb(tmp_path / "c.glb")) == 5
 
     @pytest.mark.parametrize(

@@ -19,6 +19,10 @@ def spellings(name: str) -> dict[str, str]:
         "Meta": "A14_" + words.title(),
         "Audio2Face-3D": f"blendShapes.{name[0].upper()}{name[1:]}",
         "Maya": f"Head:blendShape1.{short}",
+        "Blender": short.replace("_", "."),
+        "Blender, a second one": f"{name}.001",
+        "with a prefix": f"ARKit_{name}",
+        "with another": f"Head - {name}",
         "shouted": name.upper(),
     }
 
@@ -29,7 +33,20 @@ def test_every_name_in_every_spelling(kind):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "_neutral", "blink", "aa", "viseme_aa", "mouthOpen", "mouthSmile", "jaw", "Joy"]
+    "name",
+    [
+        "",
+        "_neutral",
+        "blink",
+        "aa",
+        "viseme_aa",
+        "mouthOpen",
+        "mouthSmile",
+        "jaw",
+        "Joy",
+        "a.b",
+        "head",
+    ],
 )
 def test_other_names(name):
     assert channel_of(name) is None
