@@ -7,9 +7,11 @@ the second imports no torch.
 from __future__ import annotations
 
 import dataclasses
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,18 +22,21 @@ from dtalk.config import (
     DEFAULT_OPTIONS,
     AnimationOptions,
     EngineOptions,
-    ModelConfig,
     RuntimeOptions,
 )
 from dtalk.engine.graph import Graph
+from dtalk.engine.long_sound import animate_long
+from dtalk.engine.protocol import Engine, Talker
 from dtalk.engine.talker import GraphTalker
+from dtalk.engine.windows import LAYOUT
 from dtalk.errors import CheckpointError, DtalkError
 from dtalk.motion.animation import Animation
 from dtalk.motion.curves import Motion
-from dtalk.speech.audio import load_audio
+from dtalk.speech.audio import first_sample, speech_blocks
+from dtalk.speech.measures import Reader, measure
 from dtalk.utils.labels import NEUTRAL
 from dtalk.utils.settings import with_new_names
-from dtalk.utils.types import Array
+from dtalk.utils.types import Array, Progress
 
 if TYPE_CHECKING:
     from dtalk.model import DiffusionTalker
@@ -40,31 +45,6 @@ DEFAULT_WEIGHTS = "student.safetensors"
 GRAPH_SUFFIX = ".onnx"
 SHIPPED = ("student", "teacher")
 """Names that stand for the models in the weights folder."""
-
-
-class Talker(Protocol):
-    """A model that animates, on either engine."""
-
-    config: ModelConfig
-    name: str
-
-    def with_config(self, **changes: Any) -> Talker:
-        """A view of the same weights with other settings, which must not touch the network."""
-        ...
-
-    def animate(
-        self,
-        waveform: Array,
-        identity: str | None = None,
-        emotion: str | None = None,
-        seed: int = 0,
-        steps: int | None = None,
-        temperature: float = 1.0,
-        emotion_strength: float | None = None,
-        sampler: str = "ddim",
-    ) -> Animation:
-        """Coefficients for one clip; see :meth:`dtalk.model.DiffusionTalker.animate`."""
-        ...
 
 
 def load(
@@ -223,18 +203,58 @@ def animate_waveform(
 ) -> Motion:
     """Animate 16 kHz mono float32 samples ``[S]``; ``audio`` is the name to note in the motion.
 
-    An inferred emotion that is less probable than the options' threshold is neutral.
+    An inferred emotion that is less probable than the options' threshold is neutral. What is too
+    long to be animated at once is in windows: see :mod:`dtalk.engine.windows`.
 
     Raises:
         DataError: a label that the model does not know.
     """
+    return _animated(model, partial(_blocks, waveform), options, audio)
+
+
+def _blocks(waveform: Array) -> Iterator[Array]:
+    size = first_sample(LAYOUT.window)
+    return (waveform[at : at + size] for at in range(0, len(waveform), size))
+
+
+def animate_file(
+    model: Talker,
+    path: Path,
+    options: AnimationOptions = DEFAULT_OPTIONS,
+    progress: Progress | None = None,
+) -> Motion:
+    """Animate a speech file; a long one is read block by block, more than once.
+
+    ``progress`` is called for long ones, with the frames done and all of them.
+
+    Raises:
+        AudioError: the file cannot be read as sound.
+        DataError: a label that the model does not know.
+    """
+    return _animated(model, partial(speech_blocks, path, options), options, path.name, progress)
+
+
+def _animated(
+    model: Talker,
+    read: Reader,
+    options: AnimationOptions,
+    audio: str,
+    progress: Progress | None = None,
+) -> Motion:
+    """Animate a sound at once if it is short, or if no engine does windows of it."""
     if options.close_in_silence is not None:
         model = model.with_config(close_in_silence=options.close_in_silence)
-    made = _sampled(model, waveform, options)
-    doubt = "" if NEUTRAL not in model.config.emotions else _doubt(made, options.emotion_threshold)
-    if doubt:
-        calm = dataclasses.replace(options, emotion=NEUTRAL, emotion_strength=1.0)
-        made = _sampled(model, waveform, calm)
+    blocks, start = read(), []
+    count, long = 0, first_sample(LAYOUT.window + 1)
+    while count < long and (block := next(blocks, None)) is not None:
+        start.append(block)
+        count += len(block)
+    engine = engine_of(model, options.steps, options.sampler) if count >= long else None
+    if engine is None:
+        made, doubt = _animated_at_once(model, np.concatenate([*start, *blocks]), options)
+    else:
+        measures = measure(chain(start, blocks), options.seed)
+        made, doubt = animate_long(engine, model.config, read, measures, options, progress, LAYOUT)
     return Motion(
         made.coefficients,
         audio=audio,
@@ -248,6 +268,37 @@ def animate_waveform(
     )
 
 
+def engine_of(model: Talker, steps: int | None = None, sampler: str = "ddim") -> Engine | None:
+    """What animates windows of sound with a model; None where only whole clips can be animated.
+
+    Those are teachers, whose speech encoder has windows of its own, and ancestral samples.
+
+    Raises:
+        CheckpointError: other steps or another sampler than a graph's.
+    """
+    if isinstance(model, GraphTalker):
+        return model.graph_for(steps, sampler)
+    if sampler != "ddim" or model.config.uses_large_encoder:
+        return None
+
+    from dtalk.engine.torch_engine import TorchEngine
+    from dtalk.model import DiffusionTalker
+
+    assert isinstance(model, DiffusionTalker)
+    return TorchEngine(model, steps)
+
+
+def _animated_at_once(
+    model: Talker, waveform: Array, options: AnimationOptions
+) -> tuple[Animation, str]:
+    made = _sampled(model, waveform, options)
+    doubt = made.doubt(model.config.emotions, options.emotion_threshold)
+    if doubt:
+        calm = dataclasses.replace(options, emotion=NEUTRAL, emotion_strength=1.0)
+        made = _sampled(model, waveform, calm)
+    return made, doubt
+
+
 def _sampled(model: Talker, waveform: Array, options: AnimationOptions) -> Animation:
     return model.animate(
         waveform,
@@ -259,24 +310,6 @@ def _sampled(model: Talker, waveform: Array, options: AnimationOptions) -> Anima
         options.emotion_strength,
         options.sampler,
     )
-
-
-def _doubt(made: Animation, threshold: float) -> str:
-    """Say that an inferred emotion is too improbable; nothing if it is not."""
-    share = made.emotion_confidence
-    if share is None or share >= threshold or made.emotion == NEUTRAL:
-        return ""
-    return f"emotion neutral, for {made.emotion} is only {share:.0%} probable"
-
-
-def animate_file(model: Talker, path: Path, options: AnimationOptions = DEFAULT_OPTIONS) -> Motion:
-    """Animate a speech file.
-
-    Raises:
-        AudioError: the file cannot be read as sound.
-        DataError: a label that the model does not know.
-    """
-    return animate_waveform(model, load_audio(path, options), options, path.name)
 
 
 def animate(

@@ -18,10 +18,11 @@ import numpy as np
 from dtalk.config import EngineOptions
 from dtalk.data.clips import LoadedClip, load_clips, select
 from dtalk.data.index import read_index
+from dtalk.engine.protocol import Engine
 from dtalk.evaluation.scoring import Geometry, Scores, score
 from dtalk.heads.head import built_in
 from dtalk.inference import animate_waveform, load_talker
-from dtalk.live.engine import Engine, engine_of
+from dtalk.live.engine import live_engine_of
 from dtalk.live.session import animate_blocks
 from dtalk.live.window import SlidingWindow
 from dtalk.utils.types import Array
@@ -80,7 +81,7 @@ def main() -> None:
         Geometry(built_in()),
         load_talker(EngineOptions(weights=asked.weights, threads=1)),
     )
-    engine = engine_of(talker, None)
+    engine = live_engine_of(talker, None)
     motions = [clip.coefficients for clip in clips if clip.coefficients is not None]
     tracked = [geometry.measure(motion.astype(np.float32)) for motion in motions]
     rows: dict[str, list[float]] = {}

@@ -26,8 +26,9 @@ import numpy as np
 import soundfile
 
 from dtalk.config import EngineOptions
+from dtalk.engine.protocol import Talker
 from dtalk.engine.talker import GraphTalker
-from dtalk.inference import Talker, load_talker
+from dtalk.inference import load_talker
 from dtalk.live.window import CONTEXT, SlidingWindow
 from dtalk.motion.curves import FPS
 from dtalk.motion.noise import noise_seed, standard_normal
@@ -45,6 +46,15 @@ LOOK_AHEAD = 0.2  # seconds, of a streamed step
 def speech(seconds: float) -> np.ndarray:
     """That much of the example clip, again and again."""
     return np.resize(load_audio(CLIP), round(seconds * SAMPLE_RATE))
+
+
+def write_speech(path: Path, seconds: float) -> None:
+    """A file of that much speech, in little memory."""
+    clip, left = load_audio(CLIP), round(seconds * SAMPLE_RATE)
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
+        while left > 0:
+            file.write(clip[:left])
+            left -= len(clip)
 
 
 def median_ms(work: Callable[[], object], runs: int) -> float:
@@ -132,10 +142,10 @@ def parts(asked: argparse.Namespace) -> None:
 
 def streamed(asked: argparse.Namespace) -> None:
     """Print the processor time of a streamed step, a frame each."""
-    from dtalk.live.engine import engine_of
+    from dtalk.live.engine import live_engine_of
 
     for engine in asked.engines:
-        window = SlidingWindow(engine_of(loaded(asked, engine, 1), None), LOOK_AHEAD)
+        window = SlidingWindow(live_engine_of(loaded(asked, engine, 1), None), LOOK_AHEAD)
         window.warm_up()
         sound, step = speech(CONTEXT + LOOK_AHEAD + 2), round(SAMPLE_RATE / FPS)
         at = round((CONTEXT + LOOK_AHEAD) * SAMPLE_RATE)
@@ -155,7 +165,7 @@ def memory(asked: argparse.Namespace, folder: Path) -> None:
     """Print the peak memory and the time of a process by the length of the file."""
     for seconds in asked.lengths:
         path = folder / f"{seconds}.wav"
-        soundfile.write(path, speech(seconds), SAMPLE_RATE, subtype="PCM_16")
+        write_speech(path, seconds)
         for engine in asked.engines:
             started = time.perf_counter()
             process = subprocess.Popen(animating(asked, path, engine), stdout=subprocess.DEVNULL)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import EMOTIONS, IDENTITIES, JAW, one_line, speech, tiny_model
+from helpers import EMOTIONS, IDENTITIES, JAW, large_model, one_line, speech, tiny_model
 
 import dtalk
 from dtalk import inference
 from dtalk.config import AnimationOptions, RuntimeOptions
+from dtalk.engine.graph import Graph
+from dtalk.engine.talker import GraphTalker
+from dtalk.engine.windows import Layout
 from dtalk.errors import AudioError, CheckpointError, DataError, DtalkError
 from dtalk.inference import (
     DEFAULT_WEIGHTS,
@@ -334,3 +339,89 @@ class TestDoubtfulEmotions:
         found = self.heard(tiny_model(), emotion_threshold=1.0)
         assert found.emotion in EMOTIONS
         assert found.notes == ""
+
+
+class TestLongSounds:
+    """Sounds of several windows, which are made small here."""
+
+    SOUND = np.concatenate([speech(RATE * 9), np.zeros(RATE * 4, np.float32), speech(RATE * 2)])
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch):
+        layout = Layout(grid=48, window=168, step=96, takeover=24, fade=12)
+        monkeypatch.setattr(inference, "LAYOUT", layout)
+
+    @pytest.fixture
+    def long_wav(self, tmp_path):
+        path = tmp_path / "long.wav"
+        soundfile.write(path, self.SOUND, RATE, subtype="FLOAT")
+        return path
+
+    def test_files_samples_and_engines_agree(self, long_wav, exported):
+        options = AnimationOptions(seed=4, emotion_threshold=0)
+        talkers = [tiny_model(blinks=True), GraphTalker(Graph(exported, threads=1), "tiny")]
+        talkers[1] = talkers[1].with_config(blinks=True)
+        found = [animate_file(talker, long_wav, options) for talker in talkers]
+        found.append(animate_waveform(talkers[1], self.SOUND, options, "long.wav"))
+        one, other, samples = found
+        np.testing.assert_allclose(one.coefficients, other.coefficients, atol=1e-5)
+        np.testing.assert_array_equal(other.coefficients, samples.coefficients)
+        assert (one.identity, one.emotion) == (other.identity, other.emotion)
+        assert other.emotion_confidence == pytest.approx(one.emotion_confidence, abs=1e-5)
+        assert (one.audio, one.seed, len(one)) == ("long.wav", 4, 450)
+
+    def test_the_mouth_rests_and_lids_blink_as_in_the_whole_clip(self, long_wav):
+        options = AnimationOptions(identity="ann", emotion="sad", emotion_strength=1)
+        model = tiny_model(blinks=True)
+        found = animate_file(model, long_wav, options).coefficients
+        whole = model.animate(self.SOUND, "ann", "sad", emotion_strength=1).coefficients
+        # The last frame's noise is drawn in another way for a clip whose length is known.
+        np.testing.assert_allclose(found[:420], whole[:420], atol=1e-5)
+        assert found[330, JAW] == 0
+        awake = dataclasses.replace(options, close_in_silence=False)
+        assert animate_file(model, long_wav, awake).coefficients[330, JAW] > 0.1
+
+    @pytest.mark.parametrize("threshold", [0.0, 1.0])
+    def test_doubtful_emotions_are_neutral(self, threshold, long_wav):
+        model = tiny_model(emotions=("happy", "sad", "neutral"))
+        found = animate_file(model, long_wav, AnimationOptions(emotion_threshold=threshold))
+        neutral = animate_file(model, long_wav, AnimationOptions(emotion="neutral"))
+        same = np.array_equal(found.coefficients, neutral.coefficients)
+        assert same == (found.emotion_confidence is None) == (threshold == 1)
+        assert (
+            (found.emotion == "neutral") == found.notes.startswith("emotion neutral, for") == same
+        )
+
+    def test_progress(self, long_wav):
+        told = []
+        animate_file(tiny_model(), long_wav, progress=lambda *done: told.append(done))
+        assert told == [(0, 450), (96, 450), (192, 450), (288, 450), (450, 450)]
+
+    def test_short_ones_are_told_of_no_progress(self, wav):
+        animate_file(tiny_model(), wav, progress=lambda *_: pytest.fail("it is short"))
+
+    def test_damage_is_said_once_and_before_the_work(self, long_wav):
+        data = long_wav.read_bytes()
+        long_wav.write_bytes(data[: len(data) * 3 // 4])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            counts = []
+            animate_file(tiny_model(), long_wav, progress=lambda *_: counts.append(len(caught)))
+        [warning] = caught
+        assert "is damaged or cut off: 11.25 s of it are used" in str(warning.message)
+        assert set(counts) == {1}
+
+    def test_what_only_whole_clips_can_have(self, long_wav):
+        """A teacher's windows are its encoder's; ancestral noise is drawn for the whole clip."""
+        for model, options in (
+            (large_model(), AnimationOptions(emotion_threshold=0)),
+            (tiny_model(), AnimationOptions(emotion_threshold=0, sampler="ancestral", steps=3)),
+        ):
+            found = animate_file(model, long_wav, options).coefficients
+            whole = model.animate(self.SOUND, steps=options.steps, sampler=options.sampler)
+            np.testing.assert_array_equal(found, whole.coefficients)
+
+    def test_a_graph_refuses_steps_that_it_cannot_take(self, long_wav, exported):
+        talker = GraphTalker(Graph(exported, threads=1))
+        with pytest.raises(CheckpointError, match="takes 2 steps, which are fixed"):
+            animate_file(talker, long_wav, AnimationOptions(steps=3))

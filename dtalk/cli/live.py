@@ -91,11 +91,11 @@ def _window(
     """The model that the flags name, made to slide over sound."""
     from dtalk.cli.loading import checked_labels
     from dtalk.inference import load_talker
-    from dtalk.live.engine import engine_of
+    from dtalk.live.engine import live_engine_of
     from dtalk.live.window import SlidingWindow, look_ahead
 
     talker = checked_labels(load_talker(runtime, options), options)
-    window = SlidingWindow(engine_of(talker, options.steps), look_ahead(latency, fps), options)
+    window = SlidingWindow(live_engine_of(talker, options.steps), look_ahead(latency, fps), options)
     window.warm_up()
     return window
 

@@ -12,9 +12,9 @@ from dtalk.config import AUTO, AnimationOptions, RuntimeOptions, WorkOptions
 from dtalk.errors import DtalkError
 
 if TYPE_CHECKING:
+    from dtalk.engine.protocol import Talker
     from dtalk.heads.export import Exporter
     from dtalk.heads.head import Head
-    from dtalk.inference import Talker
     from dtalk.model import DiffusionTalker
     from dtalk.utils.jobs import Job
 from dtalk.cli.flags import Reporting, Settings, report_as

@@ -35,6 +35,8 @@ OUTPUTS = {
     "emotion_probability": "[N + 1] probabilities of the emotions, given the sound",
 }
 
+_LONG = 600  # frames; memory of a run is given back after longer ones, else kept for the next
+
 
 @dataclass(frozen=True)
 class Found:
@@ -81,6 +83,8 @@ class Graph:
             )
         except Exception as error:  # of classes of its own, and any that a parser may raise
             raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
+        self._thrifty = onnxruntime.RunOptions()
+        self._thrifty.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.description = self._described()
         self.config = config_of(self.description, self.path)
 
@@ -118,7 +122,8 @@ class Graph:
             "share": chosen.share,
             "temperature": np.array([temperature], np.float32),
         }
-        return Found(*self._session.run(list(OUTPUTS), feeds))
+        options = self._thrifty if len(noise) > _LONG else None
+        return Found(*self._session.run(list(OUTPUTS), feeds, options))
 
 
 @lru_cache(maxsize=2)

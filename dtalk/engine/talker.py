@@ -7,15 +7,14 @@ import dataclasses
 from typing import Any
 
 from dtalk.engine.graph import Graph
+from dtalk.engine.hearing import Heard
 from dtalk.engine.voice import chosen_voice
-from dtalk.engine.windows import run_in_windows
 from dtalk.errors import CheckpointError
 from dtalk.motion.animation import Animation
 from dtalk.motion.noise import noise_seed, standard_normal
 from dtalk.speech.audio import frame_count
 from dtalk.speech.finishing import finished
 from dtalk.speech.loudness import level
-from dtalk.utils.labels import label_of, probability_of
 from dtalk.utils.types import Array
 
 
@@ -54,24 +53,23 @@ class GraphTalker:
             CheckpointError: other steps or another sampler than the graph's.
             DataError: a label that is not in the library.
         """
-        if obstacle := self.obstacle(steps, sampler):
-            raise CheckpointError(f"{obstacle}; --engine torch can do it")
+        graph = self.graph_for(steps, sampler)
         config, frames = self.config, frame_count(len(waveform))
         noise = standard_normal(noise_seed(waveform, seed), frames)
         voice = chosen_voice(config, identity, emotion, emotion_strength)
-        found = run_in_windows(self.graph, level(waveform), noise, voice, temperature)
-        who, how = int(found.identity.argmax()), int(found.emotion.argmax())
-        return Animation(
-            finished(found.coefficients, waveform, seed, config),
-            label_of(config.identities, who) if identity is None else identity,
-            label_of(config.emotions, how) if emotion is None else emotion,
-            None
-            if identity
-            else probability_of(config.identities, found.identity_probability.tolist(), who),
-            None
-            if emotion
-            else probability_of(config.emotions, found.emotion_probability.tolist(), how),
-        )
+        found = graph.run(level(waveform), noise, voice, temperature)
+        curves = finished(found.coefficients, waveform, seed, config)
+        return Heard.of(found).animation(config, curves, identity, emotion)
+
+    def graph_for(self, steps: int | None, sampler: str) -> Graph:
+        """The graph, if it takes such steps.
+
+        Raises:
+            CheckpointError: other steps or another sampler than the graph's.
+        """
+        if obstacle := self.obstacle(steps, sampler):
+            raise CheckpointError(f"{obstacle}; --engine torch can do it")
+        return self.graph
 
     def obstacle(self, steps: int | None, sampler: str) -> str:
         """Why the graph cannot take such steps; empty if it can."""

@@ -25,6 +25,14 @@ class Voice:
     emotion: Array
     share: Array
 
+    def completed(self, identity: Array, emotion: Array) -> Voice:
+        """A voice that has these weights where it names nothing."""
+        return Voice(
+            self.identity if self.identity.any() else identity,
+            self.emotion if self.emotion.any() else emotion[None],
+            self.share,
+        )
+
 
 def as_found(config: ModelConfig) -> Voice:
     """Identity and emotion as they are found in the sound."""

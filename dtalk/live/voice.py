@@ -42,12 +42,7 @@ class RunningVoice:
     @property
     def now(self) -> Voice:
         """What to animate the next window with."""
-        chosen = self._chosen
-        return Voice(
-            chosen.identity if chosen.identity.any() else self._identity,
-            chosen.emotion if chosen.emotion.any() else self._emotion[None],
-            chosen.share,
-        )
+        return self._chosen.completed(self._identity, self._emotion)
 
 
 def voice_of(config: ModelConfig, options: AnimationOptions) -> Voice:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from dtalk.config import DEFAULT_OPTIONS, AnimationOptions
-from dtalk.live.engine import Engine
+from dtalk.engine.protocol import Engine
 from dtalk.live.finishing import Finishing
 from dtalk.live.loudness import RunningLoudness
 from dtalk.live.voice import RunningVoice, neutral_of, voice_of

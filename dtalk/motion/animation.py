@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dtalk.utils.labels import NEUTRAL
 from dtalk.utils.types import Array
 
 
@@ -22,3 +24,15 @@ class Animation:
     emotion: str
     identity_confidence: float | None = None
     emotion_confidence: float | None = None
+
+    def doubt(self, emotions: Sequence[str], threshold: float) -> str:
+        """Say that an inferred emotion is too improbable; nothing if it is not.
+
+        It is to be neutral, where that is among a model's ``emotions``.
+        """
+        share = self.emotion_confidence
+        if NEUTRAL not in emotions or share is None or share >= threshold:
+            return ""
+        if self.emotion == NEUTRAL:
+            return ""
+        return f"emotion neutral, for {self.emotion} is only {share:.0%} probable"

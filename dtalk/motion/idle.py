@@ -19,6 +19,7 @@ from dtalk.utils.types import Floats
 
 _PAUSE = (1.2, 5.5)  # seconds between blinks, least and most
 _CLOSING, _SHUT, _OPENING = 0.08, 0.04, 0.18  # seconds
+_BLINK = _CLOSING + _SHUT + _OPENING
 _DRIFT = np.deg2rad((2.4, 1.5, 1.0))  # yaw, pitch, roll: about the standard deviation
 _SLOWEST, _FASTEST, _WAVES = 0.08, 0.45, 6  # Hz, and how many waves make a drift
 
@@ -47,11 +48,12 @@ def idle_note(seed: int) -> str:
 
 
 def blinks(times: Floats, random: np.random.Generator) -> Floats:
-    """Compute how far the lids are shut at ``times`` [T], 0 to 1."""
+    """Compute how far the lids are shut at ``times`` [T], which ascend, 0 to 1."""
     shut = np.zeros_like(times)
     end = times[-1] if len(times) else -np.inf
     for start in takewhile(lambda start: start < end, blink_starts(random)):
-        shut = np.maximum(shut, blink(times - start))
+        first, last = np.searchsorted(times, (start, start + _BLINK))
+        shut[first:last] = np.maximum(shut[first:last], blink(times[first:last] - start))
     return shut
 
 
@@ -65,7 +67,7 @@ def blink_starts(random: np.random.Generator) -> Iterator[float]:
 
 def blink(since: Floats) -> Floats:
     """Compute how far the lids are shut so many seconds after a blink began, 0 to 1."""
-    closing, opening = since / _CLOSING, (_CLOSING + _SHUT + _OPENING - since) / _OPENING
+    closing, opening = since / _CLOSING, (_BLINK - since) / _OPENING
     return _smooth(np.minimum(closing, opening))
 
 

@@ -22,23 +22,38 @@ _GROUP = 16  # numbers that torch turns into normal ones together
 _FRAMES = 4  # whose 208 numbers are whole groups
 
 
-def noise_seed(waveform: Array, seed: int) -> int:
-    """The seed of a clip's noise, 56 bits, from the user's seed and 16 kHz samples ``[S]``.
+class SoundDigest:
+    """A digest of the user's seed and of 16 kHz samples, from which a clip's randomness comes.
 
     With the user's seed alone, all clips of a folder would move alike.
     """
-    return int.from_bytes(_digest(waveform, seed)[:7], "little")
+
+    def __init__(self, seed: int) -> None:
+        self._digest = hashlib.sha256((int(seed) % 2**64).to_bytes(8, "little"))
+
+    def feed(self, samples: Array) -> SoundDigest:
+        """Take in the next samples ``[S]``."""
+        self._digest.update(np.ascontiguousarray(samples, np.float32).data)
+        return self
+
+    @property
+    def noise_seed(self) -> int:
+        """The seed of a clip's noise, 56 bits."""
+        return int.from_bytes(self._digest.digest()[:7], "little")
+
+    def blink_generator(self) -> np.random.Generator:
+        """The source of a clip's blinks, from another part of the same digest."""
+        return np.random.default_rng(int.from_bytes(self._digest.digest()[7:14], "little"))
+
+
+def noise_seed(waveform: Array, seed: int) -> int:
+    """The seed of a clip's noise, 56 bits, from the user's seed and 16 kHz samples ``[S]``."""
+    return SoundDigest(seed).feed(waveform).noise_seed
 
 
 def blink_generator(waveform: Array, seed: int) -> np.random.Generator:
-    """The source of a clip's blinks, from another part of the same digest."""
-    return np.random.default_rng(int.from_bytes(_digest(waveform, seed)[7:14], "little"))
-
-
-def _digest(waveform: Array, seed: int) -> bytes:
-    digest = hashlib.sha256((int(seed) % 2**64).to_bytes(8, "little"))
-    digest.update(np.ascontiguousarray(waveform, np.float32).data)
-    return digest.digest()
+    """The source of a clip's blinks, from the user's seed and 16 kHz samples ``[S]``."""
+    return SoundDigest(seed).feed(waveform).blink_generator()
 
 
 def standard_normal(seed: int, frames: int) -> Array:

@@ -25,8 +25,13 @@ def finished(coefficients: Array, waveform: Array, seed: int, config: ModelConfi
 
 def with_blinks(coefficients: Array, waveform: Array, seed: int) -> Array:
     """Coefficients ``[T, 52]`` whose lids are open but for blinks, sampled from the seed."""
+    return blinking_by(coefficients, blink_generator(waveform, seed))
+
+
+def blinking_by(coefficients: Array, random: np.random.Generator) -> Array:
+    """Coefficients ``[T, 52]`` whose lids are open but for blinks, sampled from ``random``."""
     times = (np.arange(len(coefficients)) + 0.5) / FPS
-    shut = blinks(times, blink_generator(waveform, seed)).astype(np.float32)
+    shut = blinks(times, random).astype(np.float32)
     blinking = coefficients.copy()
     blinking[:, LIDS] = np.maximum(coefficients[:, LIDS].clip(max=OPEN_LIDS), shut[:, None])
     return blinking

@@ -25,7 +25,12 @@ def level(waveform: Array) -> Array:
 def gain(waveform: Array) -> float:
     """What :func:`level` multiplies with."""
     padded = np.pad(waveform, (0, -len(waveform) % FRAME)).reshape(-1, FRAME)
-    return gain_of(float(np.quantile(root_mean_square(padded), LOUD)))
+    return gain_of_frames(root_mean_square(padded))
+
+
+def gain_of_frames(rms: Array) -> float:
+    """The gain for a clip whose frames have this RMS."""
+    return gain_of(float(np.quantile(rms, LOUD)))
 
 
 def gain_of(loud: float) -> float:

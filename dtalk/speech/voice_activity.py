@@ -22,21 +22,32 @@ FADE = 10  # frames in which the mouth closes
 def close_in_silence(coefficients: Array, waveform: Array) -> Array:
     """Coefficients ``[..., T, 52]`` with lips that meet where nobody speaks.
 
-    What parts the lips fades out; a smile stays, since people smile while they listen, too.
-
     ``waveform`` is the whole clip's, 16 kHz ``[S]``.
     """
+    return with_presence(coefficients, presence(waveform, coefficients.shape[-2]))
+
+
+def with_presence(coefficients: Array, present: Array) -> Array:
+    """Coefficients ``[..., T, 52]`` with lips that meet where the presence ``[T]`` is 0.
+
+    What parts the lips fades out; a smile stays, since people smile while they listen, too.
+    """
     rested = coefficients.copy()
-    rested[..., PARTING_CHANNELS] *= presence(waveform, coefficients.shape[-2])[:, None]
+    rested[..., PARTING_CHANNELS] *= present[:, None]
     return rested
 
 
 def presence(waveform: Array, frames: int) -> Array:
     """Compute 1 near speech, 0 far from it, linear between: ``[frames]``."""
-    spoken = np.flatnonzero(speaking(waveform, frames))
+    return presence_around(speaking(waveform, frames))
+
+
+def presence_around(speech: npt.NDArray[np.bool_]) -> Array:
+    """The presence of frames ``[T]``, given those in which somebody speaks."""
+    spoken = np.flatnonzero(speech)
     if not len(spoken):
-        return np.zeros(frames, np.float32)
-    time = np.arange(frames)
+        return np.zeros(len(speech), np.float32)
+    time = np.arange(len(speech))
     right = np.searchsorted(spoken, time).clip(max=len(spoken) - 1)
     left = (right - 1).clip(min=0)
     distance = np.minimum(abs(spoken[right] - time), abs(spoken[left] - time))
@@ -54,9 +65,13 @@ def speaking(waveform: Array, frames: int) -> npt.NDArray[np.bool_]:
     bounds = np.arange(frames + 1) * len(levelled) // frames
     starts = bounds[:-1].clip(max=len(levelled) - 1)
     energy = np.add.reduceat(np.square(levelled), starts)
-    rms = np.sqrt(energy / np.diff(bounds).clip(min=1))
+    return spoken_frames(np.sqrt(energy / np.diff(bounds).clip(min=1)))
+
+
+def spoken_frames(rms: Array) -> npt.NDArray[np.bool_]:
+    """Detect sound in frames by their RMS ``[T]`` at the standard loudness."""
     loud = rms > SPEECH_LEVEL * 10 ** (QUIET_DB / 20)
-    return without_clicks(loud, min(SHORTEST, frames))
+    return without_clicks(loud, min(SHORTEST, len(rms)))
 
 
 def without_clicks(loud: npt.NDArray[np.bool_], shortest: int) -> npt.NDArray[np.bool_]:

@@ -8,11 +8,11 @@ from helpers import large_model, tiny_model
 from streams import quiet, syllables
 
 from dtalk.config import AnimationOptions
+from dtalk.engine.torch_engine import TorchEngine
 from dtalk.engine.voice import Voice
 from dtalk.errors import CheckpointError
 from dtalk.inference import animate_waveform
-from dtalk.live.engine import engine_of
-from dtalk.live.torch_engine import TorchEngine
+from dtalk.live.engine import live_engine_of
 from dtalk.live.voice import voice_of
 from dtalk.motion.noise import noise_seed, standard_normal
 from dtalk.speech.loudness import level
@@ -62,4 +62,4 @@ def test_loudness_is_the_callers() -> None:
 
 def test_a_model_with_a_large_encoder_is_refused() -> None:
     with pytest.raises(CheckpointError, match="large speech encoder"):
-        engine_of(large_model(), None)
+        live_engine_of(large_model(), None)

@@ -1,4 +1,4 @@
-"""The computation of a graph in torch, for models that have no graph."""
+"""The computation of a graph in torch: windows of live and of long sounds, without a graph."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class TorchEngine:
     """
 
     def __init__(self, model: DiffusionTalker, steps: int | None = None) -> None:
-        self.config = model.config
+        self.config, self._device = model.config, model.device
         self._graph = AnimationGraph(model, model.config.steps if steps is None else steps).eval()
 
     @torch.inference_mode()
     def run(self, levelled: Array, noise: Array, voice: Voice, temperature: float) -> Found:
-        """See :class:`dtalk.live.engine.Engine`."""
+        """See :class:`dtalk.engine.protocol.Engine`."""
         arrays = (levelled, noise, voice.identity, voice.emotion, voice.share)
-        tensors = (torch.from_numpy(array) for array in arrays)
-        found = self._graph(*tensors, torch.tensor([temperature]))
-        return Found(*(tensor.numpy() for tensor in found))
+        with self._device:  # where the computation makes tensors of its own
+            tensors = (torch.from_numpy(array).to(self._device) for array in arrays)
+            found = self._graph(*tensors, torch.tensor([temperature]))
+        return Found(*(tensor.cpu().numpy() for tensor in found))

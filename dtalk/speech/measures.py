@@ -1,0 +1,121 @@
+"""What is known of a whole sound before it is animated, measured block by block in little memory.
+
+Sounds of hours are read more than once rather than held: first to be measured, then to be animated.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dtalk.errors import AudioError
+from dtalk.motion.noise import SoundDigest
+from dtalk.speech.audio import AudioWarning, frame_count
+from dtalk.speech.channels import ChannelWarning
+from dtalk.speech.decode import TrackWarning
+from dtalk.speech.loudness import FRAME, gain_of_frames, root_mean_square
+from dtalk.speech.voice_activity import spoken_frames
+from dtalk.utils.types import Array
+
+Reader = Callable[[], Iterator[Array]]
+"""Reads a sound from its start: 16 kHz samples in blocks ``[S]``."""
+
+_UNIT = 1600  # samples: 3 frames of the motion, 4 of the loudness
+_FRAMES = np.array([0, 533, 1066])  # where the motion's begin in it
+_LENGTHS = np.array([533, 533, 534], np.float32)
+_BLOCK = 100 * _UNIT  # samples that are measured at a time
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Measures of a sound.
+
+    Attributes:
+        samples: how many there are, at 16 kHz.
+        gain: what brings them to the standard loudness.
+        rms: RMS of the frames of the motion ``[T]``, as recorded.
+        digest: of the samples and the user's seed.
+    """
+
+    samples: int
+    gain: float
+    rms: Array
+    digest: SoundDigest
+
+    @property
+    def frames(self) -> int:
+        """Number of the motion's frames, T."""
+        return len(self.rms)
+
+    @property
+    def spoken(self) -> npt.NDArray[np.bool_]:
+        """In which frames somebody speaks, ``[T]``."""
+        return spoken_frames(self.rms * np.float32(self.gain))
+
+
+def measure(blocks: Iterable[Array], seed: int) -> Measures:
+    """Measure a sound ``[S]``, S >= 1, that comes in blocks of any size."""
+    digest, samples = SoundDigest(seed), 0
+    loud: list[Array] = []
+    frames: list[Array] = []
+    for block in _resized(blocks, _BLOCK):
+        digest.feed(block)
+        samples += len(block)
+        units = np.pad(block, (0, -len(block) % _UNIT)).reshape(-1, _UNIT)
+        loud.append(root_mean_square(units.reshape(-1, FRAME)))
+        energy = np.add.reduceat(np.square(units), _FRAMES, axis=1)
+        frames.append(np.sqrt(energy / _LENGTHS).ravel())
+    rms = np.concatenate(frames)[: frame_count(samples)]
+    gain = gain_of_frames(np.concatenate(loud)[: -(-samples // FRAME)])
+    return Measures(samples, gain, rms, digest)
+
+
+def _resized(blocks: Iterable[Array], size: int) -> Iterator[Array]:
+    """The same samples in blocks of ``size``; the last may be shorter."""
+    parts: list[Array] = []
+    count = 0
+    for block in blocks:
+        parts.append(block)
+        count += len(block)
+        if count >= size:
+            joined = np.concatenate(parts)
+            whole = count // size * size
+            yield from joined[:whole].reshape(-1, size)
+            parts, count = [joined[whole:]], count - whole
+    if count:
+        yield np.concatenate(parts)
+
+
+def cut(blocks: Iterable[Array], spans: Sequence[tuple[int, int]]) -> Iterator[Array]:
+    """The samples from ``begin`` to ``end`` of each span, which begin and end in ascending order.
+
+    Raises:
+        AudioError: the sound ends before.
+    """
+    stream = iter(blocks)
+    parts: list[Array] = [np.zeros(0, np.float32)]
+    read = 0
+    for begin, end in spans:
+        while read < end and (block := next(stream, None)) is not None:
+            parts = [block] if read <= begin else [*parts, block]
+            read += len(block)
+        if read < end:
+            raise AudioError("the sound was changed while it was read; try again")
+        held = np.concatenate(parts)
+        held = held[max(0, begin - (read - len(held))) :]
+        parts = [held]
+        yield held[: end - begin]
+
+
+@contextmanager
+def reading_again() -> Iterator[None]:
+    """Read a sound again: what is odd about it was said the first time."""
+    with warnings.catch_warnings():
+        for kind in (AudioWarning, TrackWarning, ChannelWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
