@@ -7,6 +7,7 @@ import csv
 import io
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ WIDTHS: dict[str, Any] = {
     "dropout": 0.0,
     "steps": 2,
 }
+
+
+def refusal(read: Callable[[Path], object], error: type[DtalkError], path: Path) -> str:
+    """What ``read`` says of a file that it refuses: one line that names it."""
+    with pytest.raises(error) as caught:
+        read(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert path.name in text
+    return text
 
 
 def tiny_config(**changes: Any) -> ModelConfig:

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
-import pytest
+from helpers import refusal
 
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
@@ -35,12 +35,7 @@ def provenanced() -> Motion:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(MotionError) as error:
-        read_motion(path)
-    text = str(error.value)
-    assert "\n" not in text
-    assert path.name in text
-    return text
+    return refusal(read_motion, MotionError, path)
 
 
 def write_rows(path: Path, header: list[str], rows: list[list[object]]) -> Path:

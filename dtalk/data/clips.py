@@ -96,10 +96,7 @@ def select(
         DataError: a set that no clip belongs to.
     """
     clips = list(clips)
-    known = {clip.set for clip in clips}
-    unknown = [name for name in (*sets, *without) if name not in known]
-    if unknown:
-        raise DataError(f"no such set: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    check_sets(clips, (*sets, *without))
     return [
         clip
         for clip in clips
@@ -108,6 +105,18 @@ def select(
         and clip.set not in without
         and (motion is None or (clip.motion is not None) == motion)
     ]
+
+
+def check_sets(clips: Iterable[Clip], names: Sequence[str], what: str = "") -> None:
+    """Refuse names of sets that no clip belongs to, for ``what``.
+
+    Raises:
+        DataError: there is one.
+    """
+    known = {clip.set for clip in clips}
+    if unknown := [name for name in names if name not in known]:
+        there = ", ".join(sorted(known)) or "none"
+        raise DataError(f"{what}no such set: {', '.join(unknown)}; there are {there}")
 
 
 def load_clip(clip: Clip) -> LoadedClip:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dtalk.checkpoint import load_model, save_model
 from dtalk.config import ModelConfig
-from dtalk.data.clips import LoadedClip, few, in_pieces, labels_of, load_clips, select
+from dtalk.data.clips import LoadedClip, check_sets, few, in_pieces, labels_of, load_clips, select
 from dtalk.data.index import read_index
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation.evaluate import without_nan
@@ -42,7 +42,6 @@ from dtalk.training.validation import validation_tables
 from dtalk.utils.claims import claimed
 from dtalk.utils.files import atomic_path
 from dtalk.utils.settings import with_new_names
-from dtalk.utils.types import Progress
 
 MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
@@ -358,13 +357,13 @@ def load_data(config: TrainingConfig, observer: Observer) -> Data:
     """Load training and validation clips; those that cannot be read are named and left out.
 
     Raises:
-        DataError: no clip with motion to train on.
+        DataError: no clip with motion to train on, or none in the set of an expert.
     """
     index = read_index(config.data, observer.note)
     chosen = select(index, sets=config.sets, without=config.without_sets)
+    check_sets(select(chosen, "train", motion=True), config.model.get("experts", ()), "--experts: ")
     wanted = [clip for clip in chosen if clip.split in ("train", "val")]
-    progress: Progress = observer.loading
-    loaded, failures = load_clips(wanted, progress)
+    loaded, failures = load_clips(wanted, observer.loading)
     for line in few(failures):
         observer.note(f"left out: {line}")
     train = [piece for clip in loaded if clip.clip.split == "train" for piece in in_pieces(clip)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,12 +63,7 @@ def saved(path: Path, samples: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(AudioError) as error:
-        load_audio(path)
-    text = str(error.value)
-    assert "\n" not in text
-    assert path.name in text
-    return text
+    return refusal(load_audio, AudioError, path)
 
 
 def level(samples: np.ndarray, hertz: float) -> float:

@@ -650,6 +650,17 @@ def test_load_data_without_motion_to_learn_from(data, tmp_path):
         load_data(training_config(data, tmp_path, sets=("x",)), Recorder())
 
 
+@pytest.mark.parametrize(("name", "there"), [("c", "a, b"), ("x", "a, b")])
+def test_an_expert_of_no_set_with_motion_is_refused_before_clips_are_read(
+    data, tmp_path, name, there
+):
+    observer = Recorder()
+    config = training_config(data, tmp_path, model={**WIDTHS, "experts": ("a", name)})
+    with pytest.raises(DataError, match=f"^--experts: no such set: {name}; there are {there}$"):
+        load_data(config, observer)
+    assert observer.loads == []
+
+
 @pytest.mark.parametrize(
     ("settings", "kept"),
     [
