@@ -11,6 +11,9 @@ MAXIMUM_GAIN = 30.0  # so that silence and faint noise stay faint
 
 FRAME = 400  # samples, 25 ms
 LOUD = 0.95  # quantile of the frames' RMS
+TENTH = 1600  # samples, 100 ms: as long as noise needs to be even
+STEADY = 1.5  # times the soft tenths' RMS (5th percentile), 3.5 dB: beyond, something stands out
+LONG = 10  # tenths; a shorter sound may be part of a vowel
 
 
 def level(waveform: Array) -> Array:
@@ -31,6 +34,16 @@ def gain(waveform: Array) -> float:
 def gain_of_frames(rms: Array) -> float:
     """The gain for a clip whose frames have this RMS."""
     return gain_of(float(np.quantile(rms, LOUD)))
+
+
+def is_steady(waveform: Array) -> bool:
+    """Tell whether nothing stands out in a waveform ``[S]``: digital silence, a hum, even noise."""
+    count = len(waveform) // TENTH
+    if count < LONG:
+        return not waveform.any()
+    levels = root_mean_square(waveform[: count * TENTH].reshape(-1, TENTH))
+    soft, loud = np.quantile(levels, (1 - LOUD, LOUD))
+    return bool(loud <= STEADY * soft)
 
 
 def gain_of(loud: float) -> float:

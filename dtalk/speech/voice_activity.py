@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtalk.motion.arkit import PARTING_CHANNELS
-from dtalk.speech.loudness import SPEECH_LEVEL, level
+from dtalk.speech.loudness import SPEECH_LEVEL, is_steady, level
 from dtalk.utils.types import Array
 
 QUIET_DB = -20.0  # below the loud frames; between grid's pauses (-27) and its faintest speech
@@ -60,7 +60,9 @@ def presence_at(distance: npt.ArrayLike) -> Array:
 
 
 def speaking(waveform: Array, frames: int) -> npt.NDArray[np.bool_]:
-    """Detect sound in each frame of the motion: ``[frames]``."""
+    """Detect sound that may be speech in each frame of the motion: ``[frames]``."""
+    if is_steady(waveform):
+        return np.zeros(frames, np.bool_)
     levelled = level(waveform)
     bounds = np.arange(frames + 1) * len(levelled) // frames
     starts = bounds[:-1].clip(max=len(levelled) - 1)

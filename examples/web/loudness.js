@@ -4,6 +4,9 @@ const SPEECH_LEVEL = 0.1; // of the loud frames after levelling
 const MAXIMUM_GAIN = 30;
 const FRAME = 400; // samples, 25 ms
 const LOUD = 0.95; // quantile of the frames' levels
+const TENTH = 1600; // samples, 100 ms
+const STEADY = 1.5; // times the soft tenths' level: beyond, something stands out
+const LONG = 10; // tenths; a shorter sound may be part of a vowel
 const QUIET_DB = -20; // below the loud frames
 const SHORTEST = 3; // frames; a shorter sound is a click
 const HOLD = 4; // frames around speech in which the mouth is free
@@ -16,13 +19,26 @@ export function levelled(samples) {
 }
 
 function gainOf(samples) {
-  const levels = [];
-  for (let start = 0; start < samples.length; start += FRAME) {
+  const loud = quantile(levels(samples, FRAME), LOUD);
+  return SPEECH_LEVEL / Math.max(loud, SPEECH_LEVEL / MAXIMUM_GAIN);
+}
+
+function levels(samples, size) {
+  const found = [];
+  for (let start = 0; start < samples.length; start += size) {
     let energy = 0;
-    for (let i = start; i < Math.min(start + FRAME, samples.length); i++) energy += samples[i] ** 2;
-    levels.push(Math.sqrt(energy / FRAME));
+    for (let i = start; i < Math.min(start + size, samples.length); i++) energy += samples[i] ** 2;
+    found.push(Math.sqrt(energy / size));
   }
-  return SPEECH_LEVEL / Math.max(quantile(levels, LOUD), SPEECH_LEVEL / MAXIMUM_GAIN);
+  return found;
+}
+
+/** Whether nothing stands out: digital silence, a hum, even noise. */
+export function isSteady(samples) {
+  const count = Math.floor(samples.length / TENTH);
+  if (count < LONG) return samples.every((value) => value === 0);
+  const found = levels(samples.subarray(0, count * TENTH), TENTH);
+  return quantile(found, LOUD) <= STEADY * quantile(found, 1 - LOUD);
 }
 
 function quantile(values, share) {
@@ -44,6 +60,7 @@ export function presence(samples, frames) {
 
 /** Whether there is sound in each frame. */
 function speaking(samples, frames) {
+  if (isSteady(samples)) return new Array(frames).fill(false);
   const values = levelled(samples);
   const bound = (frame) => Math.floor((frame * values.length) / frames);
   const loud = Array.from({ length: frames }, (_, frame) => {

@@ -2,7 +2,7 @@
 
 import * as ort from "./onnxruntime/ort.wasm.bundle.min.mjs";
 import { blinks } from "./blinks.js";
-import { levelled, presence } from "./loudness.js";
+import { isSteady, levelled, presence } from "./loudness.js";
 import { clipSeeds, standardNormal } from "./noise.js";
 import { SAMPLE_RATE } from "./sound.js";
 
@@ -43,7 +43,7 @@ export class Talker {
       temperature: tensor([1], [1]),
     });
     const curves = Float32Array.from(found.coefficients.data);
-    if (about.close_in_silence) this.#closeInSilence(curves, samples, frames);
+    if (about.close_in_silence || isSteady(samples)) this.#closeInSilence(curves, samples, frames);
     if (about.blinks) this.#blink(curves, seeds.blinks, frames);
     const how = emotion || labelOf(about.emotions, found.found_emotion.data);
     const probability = found.emotion_probability.data[about.emotions.indexOf(how)];

@@ -41,3 +41,23 @@ def test_only_what_the_configuration_says(closes, blinks):
     assert (found[-1, PARTING_CHANNELS] == (0 if closes else 0.5)).all()
     assert ((found[:, LIDS] == FACE[:, LIDS]).all()) == (not blinks)
     assert (FACE == 0.5).all()
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("decibels", [-200, -80, -20])
+def test_the_mouth_rests_in_silence_and_steady_noise(closes, decibels):
+    """The rest of the face does as it did."""
+    noise = np.random.default_rng(0).standard_normal(160000) * 10 ** (decibels / 20)
+    config = dataclasses.replace(tiny_config(), close_in_silence=closes, blinks=False)
+    found = finished(FACE, noise.astype(np.float32), 0, config)
+    assert not found[:, PARTING_CHANNELS].any()
+    others = np.delete(np.arange(52), PARTING_CHANNELS)
+    np.testing.assert_array_equal(found[:, others], FACE[:, others])
+
+
+def test_a_voice_over_steady_noise_moves_the_mouth():
+    """Three seconds of voice in ten of noise, as loud as it: what stands out is heard."""
+    sound = 0.1 * np.random.default_rng(0).standard_normal(160000).astype(np.float32)
+    sound[80000:128000] += speech(48000)
+    config = dataclasses.replace(tiny_config(), close_in_silence=False, blinks=False)
+    np.testing.assert_array_equal(finished(FACE, sound, 0, config), FACE)

@@ -10,7 +10,7 @@ from helpers import speech
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.speech.loudness import MAXIMUM_GAIN, SPEECH_LEVEL, gain, level
+from dtalk.speech.loudness import MAXIMUM_GAIN, SPEECH_LEVEL, TENTH, gain, is_steady, level
 
 
 def sine(samples: int = 16000, amplitude: float = 1.0) -> np.ndarray:
@@ -56,3 +56,28 @@ def test_it_keeps_the_length(samples):
     found = level(np.ones(samples, np.float32))
     assert found.shape == (samples,)
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize(
+    ("levels", "steady"),
+    [
+        ([0.0] * 3, True),
+        ([0.1] * 9, False),
+        ([0.1] * 10, True),
+        ([0.1] * 18 + [0.149] * 2, True),
+        ([0.1] * 18 + [0.151] * 2, False),
+        ([0.1] * 39 + [0.9], True),
+        ([0.0] * 2 + [0.1] * 18, False),
+    ],
+    ids=["nothing", "a short hum", "a hum", "swells", "stands out", "a click", "begins"],
+)
+def test_what_is_steady(levels, steady):
+    """A second and more of which the loud tenths are at most half as loud again as the soft."""
+    tenths = np.repeat(np.float32(levels), TENTH)
+    assert is_steady(np.append(tenths, np.zeros(99, np.float32))) is steady
+
+
+def test_speech_is_not_steady_and_noise_is_at_any_level():
+    noise = np.random.default_rng(0).standard_normal(32000).astype(np.float32)
+    assert [is_steady(noise * np.float32(gain)) for gain in (1e-6, 1e-2, 1.0)] == [True] * 3
+    assert not is_steady(speech(32000))
