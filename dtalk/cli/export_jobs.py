@@ -51,6 +51,7 @@ class ConvertJob:
         from dtalk.motion.files import read_motion
         from dtalk.video.inputs import find_audio
 
-        motion = changed(read_motion(job.source), self.curves, self.seed)
+        read = read_motion(job.source, fps=self.curves.fps)
+        motion = changed(read, self.curves, self.seed)
         sound = find_audio(job.source, motion)
         return made_of(motion, self.exporter.write_all(motion, job.outputs, sound))

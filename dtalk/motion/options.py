@@ -12,7 +12,10 @@ class CurveOptions:
     """Changes of the curves before they are written or rendered."""
 
     fps: float | None = setting(
-        None, "frames per second [the motion's own; speech: 30]", least=1, most=1000
+        None,
+        "frames per second, also of a file that names none [the motion's own; speech: 30]",
+        least=1,
+        most=1000,
     )
     idle_motion: bool = setting(
         False, "add blinks and small head motion, sampled from --seed", was=("life", "idle")

@@ -68,16 +68,21 @@ def is_motion(path: Path) -> bool:
 
 
 def read_input(
-    source: Path, audio: Path | None, animate_file: Callable[[Path], Motion]
+    source: Path,
+    audio: Path | None,
+    animate_file: Callable[[Path], Motion],
+    fps: float | None = None,
 ) -> MotionWithAudio:
     """Read a motion file and find its sound, or animate a speech file.
+
+    ``fps`` is the frame rate of motion files that name none.
 
     Raises:
         DtalkError: the source cannot be read or animated.
     """
     if not is_motion(source):
         return MotionWithAudio(_animated(source, animate_file), audio or source)
-    motion = read_motion(source)
+    motion = read_motion(source, fps=fps)
     found = audio or find_audio(source, motion)
     if found is None:
         warnings.warn(f"no sound found for {source}: silent; name it with --audio", SoundWarning, 2)
@@ -95,16 +100,21 @@ def _animated(source: Path, animate_file: Callable[[Path], Motion]) -> Motion:
 
 
 def read_inputs(
-    sources: Sequence[Path], audio: Path | None, animate_file: Callable[[Path], Motion]
+    sources: Sequence[Path],
+    audio: Path | None,
+    animate_file: Callable[[Path], Motion],
+    fps: float | None = None,
 ) -> tuple[list[Motion], Path | None]:
     """Read motions of one clip, and its sound: ``audio``, or the first that an input has.
+
+    ``fps`` as for :func:`read_input`.
 
     Raises:
         DtalkError: a source cannot be read or animated.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SoundWarning)  # one sound is enough for all
-        all_ = [read_input(source, audio, animate_file) for source in sources]
+        all_ = [read_input(source, audio, animate_file, fps) for source in sources]
     found = audio or next((one.audio for one in all_ if one.audio is not None), None)
     if found is None:
         warnings.warn("no sound found: silent; name it with --audio", SoundWarning, 2)

@@ -167,8 +167,8 @@ class RenderJob:
         """Read or make the motions, and find the sound."""
         if self.together:
             sources = [path for _, path in self.together]
-            return read_inputs(sources, self.audio, self._animated)
-        found = read_input(job.source, self.audio, self._animated)
+            return read_inputs(sources, self.audio, self._animated, self.curves.fps)
+        found = read_input(job.source, self.audio, self._animated, self.curves.fps)
         return [found.motion], found.audio
 
     def _timed(self, motions: list[Motion], track: Soundtrack | None) -> list[Motion]:

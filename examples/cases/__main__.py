@@ -24,7 +24,8 @@ def run(case: Case, cases: Path) -> Verdict | None:
     """The verdict of a case; none where this machine cannot try it."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return case.check(Kit(Path(folder), cases))
+            verdict = case.check(Kit(Path(folder), cases))
+            return Verdict(bool(verdict.good), verdict.seen)
         except NotTried:
             return None
         except Exception as error:

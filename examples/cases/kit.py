@@ -140,6 +140,11 @@ class Kit:
         place = self.work / f"{source.stem}-{len(os.listdir(self.work))}.mp4"
         return place, self.dtalk("render", source, "-o", place, "--size", SIZE, *flags)
 
+    def drawn(self, source: Path, *flags: object) -> Result:
+        """How a still of the source went."""
+        place = self.work / f"{source.stem}-{len(os.listdir(self.work))}.png"
+        return self.dtalk("render", source, "-o", place, "--size", SIZE, "--still", 0, *flags)
+
     def lag(self, video: Path) -> tuple[float, float]:
         """Frames by which the mouth of a video is late for the voice in it, and how alike they are.
 

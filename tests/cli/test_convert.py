@@ -74,6 +74,18 @@ class TestConvert:
         np.testing.assert_array_equal(found.coefficients, motion().coefficients)
         assert (found.fps, found.emotion) == (25, "sad")
 
+    def test_the_frame_rate_of_a_file_that_names_none(self, call):
+        """Its rows are frames at the rate asked for; without it 30 a second are assumed."""
+        rows = "".join(f"{k / 100}\n" for k in range(50))
+        Path("a.csv").write_text(f"jawOpen\n{rows}")
+        assert call("convert", "a.csv", "-o", "b.npz", "--fps", "50").status == 0
+        found = read_motion("b.npz")
+        assert (found.fps, len(found)) == (50, 50)
+        jaw = found.coefficients[:, ARKIT_NAMES.index("jawOpen")]
+        np.testing.assert_array_equal(jaw, np.arange(50, dtype=np.float32) / 100)
+        assert call("convert", "a.csv", "-o", "c.npz").status == 0
+        assert read_motion("c.npz").fps == 30
+
     @pytest.mark.parametrize("fps", [24, 50, 60])
     def test_another_frame_rate(self, call, fps):
         write_motion(motion(), "a.npz")

@@ -13,7 +13,14 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from dtalk.errors import AudioError, MotionError
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
-from dtalk.video.inputs import SoundWarning, find_audio, is_motion, read_input, without_own_audio
+from dtalk.video.inputs import (
+    SoundWarning,
+    find_audio,
+    is_motion,
+    read_input,
+    read_inputs,
+    without_own_audio,
+)
 
 STILL = Motion(np.zeros((3, 52), np.float32))
 
@@ -193,3 +200,11 @@ def test_a_folder_is_no_sound(tmp_path: Path) -> None:
 def test_odd_names(tmp_path: Path, stem: str) -> None:
     touch(tmp_path / f"{stem}.flac")
     assert find_audio(tmp_path / f"{stem}.csv", moving()) == tmp_path / f"{stem}.flac"
+
+
+def test_the_frame_rate_of_motions_that_name_none(tmp_path):
+    (tmp_path / "a.csv").write_text("jawOpen\n" + "0.5\n" * 50)
+    (tmp_path / "a.wav").touch()
+    assert read_input(tmp_path / "a.csv", None, never, 50).motion.duration == 1
+    [motion], _ = read_inputs([tmp_path / "a.csv"], None, never, 25)
+    assert motion.duration == 2
