@@ -55,6 +55,7 @@ IMPORTERS: dict[str, Callable[[Rows], list[float]]] = {
     "Unreal, Epic's older importer": _on_a_clock(60.0),
     "Unreal, Epic's newer importer": unreal_newer,
     "Blender, Faceit": _on_a_clock(60.0),
+    "Unity, AvaturnFacePlayback": _on_a_clock(60.0),  # in single precision
     "Maya, Live-Link-CSV-Import": maya,
     "MotionBuilder, LiveLinkFace-CSV-Retarget": motionbuilder,
 }

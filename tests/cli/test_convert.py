@@ -13,6 +13,7 @@ import soundfile
 from avatars import as_vrm0, as_vrm1, avatar, with_skeleton
 from helpers import Result, smooth_motion, speech
 
+from dtalk.heads.flame_head import FlameHead
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import read_motion, write_motion
@@ -42,6 +43,16 @@ def motion(frames: int = 30, **fields: Any) -> Motion:
     return Motion(smooth_motion(frames), **fields)
 
 
+@pytest.fixture(scope="module")
+def flame_motion(flame_head: FlameHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three frames with FLAME's parameters."""
+    from dtalk.heads.export import Exporter
+
+    path = tmp_path_factory.mktemp("flame") / "a.flame.npz"
+    Exporter(flame_head).write(motion(3), path)
+    return path
+
+
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
@@ -52,7 +63,8 @@ class TestConvert:
     def test_every_format_to_every_other(self, call, old, new):
         from dtalk.heads.export import Exporter
 
-        wanted = motion(fps=25, audio="a.wav", emotion="sad")
+        turn = np.random.default_rng(0).uniform(-0.4, 0.4, (30, 3))
+        wanted = motion(fps=25, audio="a.wav", emotion="sad", head_rotation=turn)
         Exporter().write(wanted, Path(f"a.{old}"))
         result = call("convert", f"a.{old}", "-o", f"out/b.{new}")
         assert (result.status, result.err) == (0, "")
@@ -60,9 +72,28 @@ class TestConvert:
         off = PRECISION[old] + PRECISION[new]
         np.testing.assert_allclose(found.coefficients, wanted.coefficients, rtol=0, atol=off)
         assert found.fps == 25
+        if "json" not in (old, new):
+            assert found.head_rotation is not None
+            np.testing.assert_allclose(found.head_rotation, turn, rtol=0, atol=1e-6)
         if "csv" not in (old, new):
             assert (found.audio, found.emotion) == ("a.wav", "sad")
         assert result.out.startswith(f"{Path('out', f'b.{new}')}: 30 frames, 1.2 s")
+
+    @pytest.mark.parametrize("new", PRECISION)
+    def test_from_flames_parameters(self, call, flame_motion, new):
+        call("convert", flame_motion, "-o", f"b.{new}")
+        found, wanted = read_motion(f"b.{new}"), read_motion(flame_motion)
+        off = PRECISION[new]
+        np.testing.assert_allclose(found.coefficients, wanted.coefficients, rtol=0, atol=off)
+
+    @pytest.mark.usefixtures("flame_head")  # whose shapes lie in the cache
+    def test_to_flames_parameters(self, call, flame_file, heads_cache, monkeypatch):
+        monkeypatch.setattr("dtalk.heads.load.default_folder", lambda: heads_cache)
+        write_motion(motion(3), "a.csv")
+        assert call("convert", "a.csv", "--head", flame_file, "-o", "b.flame.npz").status == 0
+        found = read_motion("b.flame.npz").coefficients
+        np.testing.assert_allclose(found, motion(3).coefficients, rtol=0, atol=PRECISION["csv"])
+        assert np.load("b.flame.npz")["expression"].shape == (3, 100)
 
     @pytest.mark.parametrize("wrapped", [as_vrm0, as_vrm1])
     def test_through_a_vrm_and_back(self, call, wrapped):

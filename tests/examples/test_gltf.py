@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -94,6 +96,42 @@ class TestBlender:
         assert list(shown["names"]) == list(ARKIT_NAMES)
         np.testing.assert_allclose(shown["times"], (np.arange(FRAMES) + 0.5) / 30, atol=1e-5)
         np.testing.assert_allclose(shown["values"], smooth_motion(FRAMES), atol=1e-5)
+
+
+PRESET = """[preset.0]
+name="check"
+platform="Linux/X11"
+runnable=true
+export_filter="all_resources"
+[preset.0.options]
+"""
+
+
+class TestGodot:
+    @pytest.fixture
+    def project(self, tmp_path) -> Path:
+        write_glb(Motion(smooth_motion(FRAMES)), tmp_path / "talk.glb")
+        shutil.copy(GUIDES / "godot.gd", tmp_path)
+        (tmp_path / "project.godot").write_text("config_version=4\n")
+        (tmp_path / "export_presets.cfg").write_text(PRESET)
+        return tmp_path
+
+    def test_shapes_and_keys(self, project, monkeypatch):
+        program = shutil.which("godot3-server")
+        if program is None:
+            pytest.skip("no Godot 3 without a window: apt-get install godot3-server")
+        monkeypatch.setenv("HOME", str(project))  # where its editor keeps settings
+        for task in (["--export-pack", "check", "out.pck"], ["-s", "godot.gd"]):
+            subprocess.run(
+                [program, "--path", str(project), *task], capture_output=True, check=True
+            )
+        shown = json.loads((project / "shown.json").read_text())
+        assert shown["names"] == list(ARKIT_NAMES)
+        assert sorted(shown["times"]) == sorted(ARKIT_NAMES)
+        for name, values in zip(ARKIT_NAMES, smooth_motion(FRAMES).T, strict=True):
+            wanted = (np.arange(FRAMES) + 0.5) / 30
+            np.testing.assert_allclose(shown["times"][name], wanted, atol=1e-5)
+            np.testing.assert_allclose(shown["weights"][name], values, atol=1e-5)
 
 
 class TestThree:
