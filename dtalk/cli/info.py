@@ -146,9 +146,9 @@ def motion_facts(path: Path) -> Facts:
 
 def sound_facts(path: Path) -> Facts:
     """Describe a sound: its length as it is animated."""
-    from dtalk.speech.audio import SAMPLE_RATE, frame_count, load_audio
+    from dtalk.speech.audio import SAMPLE_RATE, frame_count, speech_blocks
 
-    samples = len(load_audio(path))
+    samples = sum(map(len, speech_blocks(path)))
     return {
         "file": str(path),
         "kind": "sound",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -50,14 +51,17 @@ def is_piped(job: Job) -> bool:
 def deliver(job: Job) -> None:
     """Write the outputs of a job that are meant for standard output."""
     for path in job.outputs if is_piped(job) else ():
-        sys.stdout.buffer.write(path.read_bytes())
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
 
 
 def _received() -> Path:
-    data = sys.stdin.buffer.read()
-    path = _folder() / f"-{_suffix(data)}"
-    path.write_bytes(data)
+    start = sys.stdin.buffer.read(_MOST_START)
+    path = _folder() / f"-{_suffix(start)}"
+    with path.open("wb") as file:
+        file.write(start)
+        shutil.copyfileobj(sys.stdin.buffer, file)
     return path
 
 
@@ -66,7 +70,7 @@ def _suffix(data: bytes) -> str:
     for start, suffix in _STARTS.items():
         if data.lstrip(b"\xef\xbb\xbf \r\n").startswith(start):
             return suffix
-    return ".csv" if _is_text(data[:_MOST_START]) else ""
+    return ".csv" if _is_text(data) else ""
 
 
 def _is_text(data: bytes) -> bool:

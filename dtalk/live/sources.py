@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 from threading import Condition, Thread
 from typing import BinaryIO, Protocol
@@ -17,7 +18,8 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from dtalk.errors import AudioError
-from dtalk.speech.audio import SAMPLE_RATE, load_audio
+from dtalk.speech.audio import SAMPLE_RATE, speech_blocks
+from dtalk.speech.measures import resized
 from dtalk.utils.types import Array
 
 BLOCK = 160  # samples, 10 ms
@@ -145,13 +147,13 @@ def standard_input() -> BinaryIO:
 
 
 def file_blocks(path: Path) -> Iterator[Array]:
-    """A sound file in blocks ``[S]``.
+    """A sound file in blocks ``[S]``, read as they are taken; what is no sound is refused at once.
 
     Raises:
-        AudioError: see :func:`dtalk.audio.load_audio`.
+        AudioError: see :func:`dtalk.speech.audio.speech_blocks`.
     """
-    waveform = load_audio(path)
-    return (waveform[at : at + BLOCK] for at in range(0, len(waveform), BLOCK))
+    blocks = speech_blocks(path)
+    return resized(chain([next(blocks)], blocks), BLOCK)
 
 
 def paced(blocks: Iterable[Array]) -> Iterator[Array]:

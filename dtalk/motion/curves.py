@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
-from dtalk.utils.types import Array
+from dtalk.utils.types import Array, Floats
 
 FPS = 30.0
 SLOWEST, FASTEST = 1.0, 1000.0  # frames per second that a motion may have
@@ -123,6 +123,11 @@ def _checked(values: npt.ArrayLike, width: int, what: str) -> Array:
         frame = int(np.argwhere(~np.isfinite(array))[0, 0])
         raise MotionError(f"{what}: frame {frame} holds a value that is not finite")
     return array
+
+
+def in_pieces(rows: Floats, size: int = 1000) -> Iterator[tuple[int, Floats]]:
+    """Pieces of an array ``[T, ...]``, each with its first row's number: texts are large."""
+    return ((first, rows[first : first + size]) for first in range(0, len(rows), size))
 
 
 def with_length(motion: Motion, frames: int) -> Motion:

@@ -27,6 +27,7 @@ from dtalk.motion.curves import (
     PROVENANCE,
     SLOWEST,
     Motion,
+    in_pieces,
     provenance,
     read_provenance,
 )
@@ -168,7 +169,6 @@ def _texts(names: npt.NDArray[Any]) -> list[str]:
 
 
 def _write_json(motion: Motion, path: Path) -> None:
-    weights = np.round(motion.coefficients.astype(np.float64), _DECIMALS)
     content = {
         # Some readers take nothing but an integer here.
         "exportFps": int(motion.fps) if motion.fps.is_integer() else motion.fps,
@@ -176,13 +176,17 @@ def _write_json(motion: Motion, path: Path) -> None:
         "numPoses": len(ARKIT_NAMES),
         "numFrames": len(motion),
         "facsNames": ARKIT_NAMES,
-        "weightMat": weights.tolist(),
     }
     origin = provenance(motion)
     origin.pop("audio", None)
-    if origin:
-        content["dtalk"] = origin  # readers of the format look for the six keys above
-    path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+    # Readers of the format look for six keys; ours is not among them.
+    more = {"dtalk": origin} if origin else {}
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content)[:-1] + ', "weightMat": [')
+        for first, rows in in_pieces(motion.coefficients):
+            weights = np.round(rows.astype(np.float64), _DECIMALS).tolist()
+            file.write(", " * bool(first) + json.dumps(weights, allow_nan=False)[1:-1])
+        file.write("]" + "".join(f', "{key}": {json.dumps(more[key])}' for key in more) + "}")
 
 
 def _read_json(path: Path, fps: float | None = None) -> Motion:

@@ -104,7 +104,9 @@ def add_animation(
         resting = ~table.any(axis=0)
         weights[:, resting] = _rest_weights(glb, node, table.shape[1])[resting]
         weights += besides.get(node, np.float32(0))
-        _channel(glb, animation, keys, node, "weights", weights.astype(np.float32).ravel())
+        _channel(
+            glb, animation, keys, node, "weights", np.ravel(weights.astype(np.float32, copy=False))
+        )
     for node, rotations in _rotations(glb, motion, targets).items():
         _channel(glb, animation, keys, node, "rotation", rotations)
     glb.content["animations"] = [animation, *glb.objects("animations")]

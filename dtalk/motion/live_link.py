@@ -17,7 +17,7 @@ import numpy as np
 from dtalk.errors import MotionError
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.columns import arranged, sources, warn
-from dtalk.motion.curves import FPS, Motion
+from dtalk.motion.curves import FPS, Motion, in_pieces
 from dtalk.motion.gaze import eye_angles
 from dtalk.motion.tables import Table, read_table
 from dtalk.motion.timecodes import Layout, lay_out, read_times
@@ -45,13 +45,15 @@ def write_csv(motion: Motion, path: Path) -> None:
     """Write the app's 63 columns; eye angles, which the eyeLook curves tell too, are 0."""
     rotation = motion.head_rotation
     head = np.zeros((len(motion), len(_HEAD)), np.float32) if rotation is None else rotation
-    table = np.hstack([motion.coefficients, head, _eye_columns(motion.coefficients)])
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEADER)
-        for frame, values in enumerate(table):
-            cells = (f"{value:.{_DECIMALS}f}" for value in values)
-            writer.writerow([_timecode(frame, motion.fps), table.shape[1], *cells])
+        for first, curves in in_pieces(motion.coefficients):
+            turns = head[first : first + len(curves)]
+            table = np.hstack([curves, turns, _eye_columns(curves)])
+            for frame, values in enumerate(table, start=first):
+                cells = (f"{value:.{_DECIMALS}f}" for value in values)
+                writer.writerow([_timecode(frame, motion.fps), table.shape[1], *cells])
 
 
 def _eye_columns(coefficients: Array) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dtalk.motion.curves import Motion
+from dtalk.motion.curves import Motion, in_pieces
 from dtalk.utils.types import Array, Floats
 
 LOBES = 3  # of the sinc, on each side
@@ -41,6 +41,13 @@ def resample_motion(motion: Motion, fps: float) -> Motion:
 
 def _filtered(values: Array, places: Floats, stretch: float) -> Array:
     """Average rows [T, C] around fractional row numbers [T'] by the stretched kernel."""
+    smooth = np.empty((len(places), values.shape[1]), np.float32)
+    for first, some in in_pieces(places):
+        smooth[first : first + len(some)] = _averaged(values, some, stretch)
+    return smooth
+
+
+def _averaged(values: Array, places: Floats, stretch: float) -> Floats:
     reach = int(np.ceil(LOBES * stretch))
     nearest = np.round(places).astype(int)
     total = np.zeros((len(places), values.shape[1]))
@@ -50,5 +57,5 @@ def _filtered(values: Array, places: Floats, stretch: float) -> Array:
         weight = np.where(np.abs(away) < LOBES, np.sinc(away) * np.sinc(away / LOBES), 0.0)
         total += weight * values[np.clip(nearest + offset, 0, len(values) - 1)]
         weights += weight
-    smooth: Array = (total / weights).astype(np.float32)
+    smooth: Floats = total / weights
     return smooth

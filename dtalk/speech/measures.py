@@ -63,7 +63,7 @@ def measure(blocks: Iterable[Array], seed: int) -> Measures:
     digest, samples = SoundDigest(seed), 0
     loud: list[Array] = []
     frames: list[Array] = []
-    for block in _resized(blocks, _BLOCK):
+    for block in resized(blocks, _BLOCK):
         digest.feed(block)
         samples += len(block)
         units = np.pad(block, (0, -len(block) % _UNIT)).reshape(-1, _UNIT)
@@ -75,7 +75,7 @@ def measure(blocks: Iterable[Array], seed: int) -> Measures:
     return Measures(samples, gain, rms, digest)
 
 
-def _resized(blocks: Iterable[Array], size: int) -> Iterator[Array]:
+def resized(blocks: Iterable[Array], size: int) -> Iterator[Array]:
     """The same samples in blocks of ``size``; the last may be shorter."""
     parts: list[Array] = []
     count = 0

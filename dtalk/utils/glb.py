@@ -97,10 +97,16 @@ class Glb:
         if self.binary:
             self._buffer()["byteLength"] = len(self.binary)
         text = json.dumps(self.content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-        chunks = [(_JSON, _padded(text.encode(), b" ")), (_BIN, _padded(self.binary, b"\0"))]
-        body = b"".join(_CHUNK.pack(len(data), kind) + data for kind, data in chunks if data)
+        content = text.encode() + b" " * (-len(text.encode()) % 4)
+        self.binary += bytes(-len(self.binary) % 4)
+        both: list[tuple[bytes, bytes | bytearray]] = [(_JSON, content), (_BIN, self.binary)]
+        chunks = [(kind, data) for kind, data in both if data]
+        length = _HEADER.size + sum(_CHUNK.size + len(data) for _, data in chunks)
         with path.open("wb") as file:
-            file.write(_HEADER.pack(_MAGIC, _VERSION, _HEADER.size + len(body)) + body)
+            file.write(_HEADER.pack(_MAGIC, _VERSION, length))
+            for kind, data in chunks:  # without a copy: hours of motion are large
+                file.write(_CHUNK.pack(len(data), kind))
+                file.write(data)
 
     def objects(self, name: str) -> list[dict[str, Any]]:
         """Look up a list of the asset, such as ``nodes``; empty if it is missing.
@@ -124,7 +130,7 @@ class Glb:
         buffer = self._buffer()
         self.binary.extend(bytes(-len(self.binary) % 4))
         view = {"buffer": 0, "byteOffset": len(self.binary), "byteLength": array.nbytes}
-        self.binary.extend(np.ascontiguousarray(array).tobytes())
+        self.binary += np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         buffer["byteLength"] = len(self.binary)
         return self.add("bufferViews", view if target is None else {**view, "target": target})
 
@@ -288,10 +294,6 @@ def _chunks(data: bytes) -> dict[bytes, bytes]:
         found.setdefault(kind, data[start : start + length])
         start += length
     return found
-
-
-def _padded(data: bytes | bytearray, filler: bytes) -> bytes:
-    return bytes(data) + filler * (-len(data) % 4)
 
 
 def _describe(array: Array, count: int) -> dict[str, Any]:

@@ -298,3 +298,12 @@ def test_names_that_are_numbers(tmp_path):
     np.savez(tmp_path / "a.npz", coefficients=np.zeros((3, 1)), names=np.arange(1))
     with pytest.raises(MotionError, match="`names` are no texts"):
         read_motion(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_texts_are_written_piece_by_piece(suffix, tmp_path):
+    """A piece is 1000 frames: three of them join without a seam."""
+    curves = np.random.default_rng(0).uniform(0, 1, (2001, 52)).astype(np.float32)
+    path = tmp_path / f"long.{suffix}"
+    write_motion(Motion(curves), path)
+    np.testing.assert_allclose(read_motion(path).coefficients, curves, atol=1e-8)

@@ -100,3 +100,12 @@ class TestResample:
         other = resample_motion(Motion(values, fps=30), 60).coefficients
         assert -1 <= other.min() < 0
         assert 1 < other.max() <= 2
+
+
+def test_long_motions_are_resampled_as_short_ones() -> None:
+    """Rows are made 1000 at a time; a cut far from both ends changes nothing."""
+    curves = np.random.default_rng(0).uniform(0, 1, (900, 52)).astype(np.float32)
+    whole = resample_motion(Motion(curves), 60.0).coefficients
+    part = resample_motion(Motion(curves[400:700]), 60.0).coefficients
+    assert len(whole) == 1800
+    np.testing.assert_allclose(part[20:-20], whole[820:1380], atol=1e-6)
