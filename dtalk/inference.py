@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WEIGHTS = "student.safetensors"
 GRAPH_SUFFIX = ".onnx"
-SHIPPED = ("student", "teacher")
+SHIPPED = ("student", "open", "teacher")
 """Names that stand for the models in the weights folder."""
 
 
@@ -56,7 +56,7 @@ def load(
     """Load a model of the caller's own, ready to animate; if ``weights`` is None the shipped one.
 
     Args:
-        weights: model file, or ``student`` or ``teacher`` for one that ships.
+        weights: model file, or the name of one that ships, see :data:`SHIPPED`.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         encoder: the large speech encoder of a teacher, folder or hub id; others need none.
         cache: folder for its features; the user's cache folder if None.

@@ -48,10 +48,11 @@ def channel(motion: np.ndarray, stem: str) -> float:
 
 
 def emotions(model: DiffusionTalker, clips: list[LoadedClip]) -> None:
-    """What each named emotion adds to the neutral version of the same clips."""
+    """What each named emotion that the model knows adds to the neutral version of the clips."""
     print("\nnamed emotions at strength 1, less neutral, mean over", len(clips), "clips")
     plain = [said(model, clip, "neutral") for clip in clips]
-    for name, wanted in WANTED.items():
+    for name in filter(model.config.emotions.__contains__, WANTED):
+        wanted = WANTED[name]
         shown = [said(model, clip, name) for clip in clips]
         added = {
             stem: np.mean([channel(a, stem) - channel(b, stem) for a, b in zip(shown, plain)])

@@ -260,11 +260,13 @@ print(heavy())
 
 
 @pytest.mark.skipif(not SHIPPED.is_file(), reason=f"no weights/{DEFAULT_WEIGHTS} in this checkout")
-def test_the_shipped_model_speaks() -> None:
+@pytest.mark.parametrize("name", ["student", "open"])
+def test_a_shipped_model_speaks(name: str) -> None:
     """The mouth of the example opens and closes, more while there is speech than in silence."""
-    motion = dtalk.animate(EXAMPLE)
+    motion = dtalk.animate(EXAMPLE, weights=name)
     assert motion.coefficients.shape == (330, 52)
-    silence = dtalk.animate(np.zeros(2 * RATE, np.float32))
+    assert motion.model == name
+    silence = dtalk.animate(np.zeros(2 * RATE, np.float32), weights=name)
     assert motion.coefficients[:, JAW].std() > 2 * silence.coefficients[:, JAW].std()
     assert np.ptp(motion.coefficients[:, JAW]) > 0.1
 

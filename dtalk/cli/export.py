@@ -12,7 +12,7 @@ from dtalk.config import MOST_STEPS
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="model file, or student for the one that ships")],
+    model: Annotated[Path, typer.Argument(help="model file, or student or open, which ship")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="the graph [beside the model, .onnx]")
     ] = None,

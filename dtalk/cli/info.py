@@ -48,9 +48,9 @@ def facts_of(path: Path) -> Facts:
     Raises:
         DtalkError: missing, or of no kind that is known.
     """
-    if not path.exists() and path.suffix == "" and str(path) in ("student", "teacher"):
-        from dtalk.inference import model_path
+    from dtalk.inference import SHIPPED, model_path
 
+    if not path.exists() and str(path) in SHIPPED:
         path = model_path(path)
     if not path.is_file():
         what = "is a folder; name a file in it" if path.is_dir() else "does not exist"

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dtalk.checkpoint import save_model
+from dtalk.checkpoint import load_model, save_model
 from dtalk.config import ModelConfig
 from dtalk.errors import CheckpointError, DataError
 from dtalk.evaluation.benchmark import cost
@@ -131,7 +131,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     elif isinstance(student.encoder, CompressedEncoder):
         fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
-        load_compatible(student, read_model(config.init, config.device))
+        load_compatible(student, load_model(config.init, teacher.device))
         students = students[-1:]  # whose teacher then is the first, in twice as many steps
     if config.linear_start:
         refit_prior(student, course.data.train, course.observer)

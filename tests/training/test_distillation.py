@@ -569,6 +569,14 @@ def test_a_student_can_be_gone_on_with(finished, data, teacher, tmp_path):
     assert folders == ["2-steps"]
 
 
+def test_a_student_can_begin_with_the_last_round(data, teacher, tmp_path):
+    """From its teacher, whose large encoder it does not need."""
+    config = settings(data, teacher, tmp_path / "run", init=teacher, updates=1, encoder_updates=0)
+    student = distil(config, Recorder())
+    assert student.config.steps == 2
+    assert [path.name for path in config.out.iterdir() if path.is_dir()] == ["2-steps"]
+
+
 # Parts that are left out -------------------------------------------------------------------------
 
 
