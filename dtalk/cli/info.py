@@ -159,7 +159,7 @@ def sound_facts(path: Path) -> Facts:
 
 
 def glb_facts(path: Path) -> Facts:
-    """Describe an avatar: its ARKit shapes, and its animation if it has one of them."""
+    """Describe an avatar: its ARKit shapes, meshes with some, and its animation."""
     from dtalk.motion.arkit import ARKIT_NAMES
     from dtalk.motion.gltf import channels_of, find_targets
     from dtalk.motion.gltf_joints import head_node
@@ -167,14 +167,17 @@ def glb_facts(path: Path) -> Facts:
 
     try:
         glb = Glb.load(path)
-        reached = channels_of(find_targets(glb))
+        targets = find_targets(glb)
         joint = head_node(glb)
     except GlbError as error:
         raise HeadError(f"cannot use head {path}: {error}") from error
+    reached = channels_of(targets)
     facts: Facts = {
         "file": str(path),
         "kind": "head",
         "shapes": int(reached.sum()),
+        "other_targets": sum(int((~table.any(axis=0)).sum()) for table in targets.values()),
+        "meshes": len(targets),
         "missing": [name for name, there in zip(ARKIT_NAMES, reached, strict=True) if not there],
         "turns_its_head": joint is not None,
         "extensions": list(glb.content.get("extensionsUsed", ())),
@@ -184,7 +187,7 @@ def glb_facts(path: Path) -> Facts:
         motion = motion_facts(path)
     except MotionError:
         return facts
-    return {**facts, **{key: motion[key] for key in ("frames", "fps", "seconds")}}
+    return {**motion, **facts}
 
 
 def _npz_facts(path: Path) -> Facts:

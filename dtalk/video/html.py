@@ -119,9 +119,9 @@ def _notes(motions: Sequence[Motion], comment: str) -> str:
     """What is known of the motions, in one line."""
     first = motions[0]
     known = [f"{first.duration:.1f} s at {first.fps:g} frames/s"]
-    for label in ("emotion", "identity", "model"):
-        found = {getattr(motion, label) for motion in motions} - {""}
-        known += [f"{label} {', '.join(sorted(found))}"] if found else []
+    for label, words in {"emotion": "emotion", "identity": "voice like", "model": "model"}.items():
+        found = dict.fromkeys(filter(None, (getattr(motion, label) for motion in motions)))
+        known += [f"{words} {', '.join(found)}"] if found else []
     return "; ".join([*known, *filter(None, [comment])])
 
 

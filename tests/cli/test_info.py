@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
+import trimesh
 from avatars import avatar, with_skeleton
+from flames import small, with_chumpy
 from helpers import smooth_motion, speech
 
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
-from dtalk.motion.files import write_motion
+from dtalk.motion.files import npz_arrays, write_motion
 
 RATE = 16000
 
@@ -21,6 +24,14 @@ RATE = 16000
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def flame_motion(tmp_path: Path) -> Path:
+    """A motion with FLAME's parameters beside it."""
+    arrays = npz_arrays(motion())
+    np.savez(tmp_path / "a.flame.npz", **arrays, expression=np.zeros((30, 100), np.float32))
+    return tmp_path / "a.flame.npz"
 
 
 def motion(**fields: Any) -> Motion:
@@ -75,10 +86,51 @@ def test_an_avatar(call):
 
 
 def test_an_animated_avatar(call):
-    write_motion(motion(), "a.npz")
+    write_motion(motion(emotion="sad"), "a.npz")
     call("convert", "a.npz", "-o", "a.glb")
     facts = json.loads(call("info", "a.glb", "--json").out)
-    assert (facts["shapes"], facts["animations"], facts["frames"]) == (52, 1, 30)
+    assert (facts["kind"], facts["shapes"], facts["animations"]) == ("head", 52, 1)
+    assert (facts["meshes"], facts["other_targets"]) == (1, 0)
+    assert (facts["frames"], facts["emotion"]) == (30, "sad")
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "flame.npz"])
+def test_motion_of_every_kind(call, kind, flame_motion):
+    name = flame_motion if kind == "flame.npz" else f"a.{kind}"
+    if kind != "flame.npz":
+        write_motion(motion(), name)
+    facts = json.loads(call("info", name, "--json").out)
+    assert (facts["kind"], facts["fps"]) == ("motion", 30)
+    assert facts.get("flame_parameters", False) == (kind == "flame.npz")
+
+
+@pytest.mark.parametrize("kind", ["obj", "ply", "stl", "off", "gltf", "glb"])
+def test_a_head_of_every_kind(call, kind):
+    ball = trimesh.creation.icosphere(3)
+    ball.export(f"a.{kind}")
+    facts = json.loads(call("info", f"a.{kind}", "--json").out)
+    assert facts["kind"] == "head"
+    if kind in ("gltf", "glb"):
+        assert (facts["shapes"], len(facts["missing"])) == (0, 52)
+    else:
+        assert (facts["vertices"], facts["triangles"]) == (len(ball.vertices), len(ball.faces))
+
+
+@pytest.mark.parametrize("as_npz", [False, True])
+def test_a_flame_model(call, as_npz):
+    if as_npz:
+        np.savez("a.npz", **{**small(), "J_regressor": small()["J_regressor"].toarray()})
+    else:
+        with_chumpy(small(), Path("a.pkl"))
+    facts = json.loads(call("info", "a.npz" if as_npz else "a.pkl", "--json").out)
+    assert (facts["kind"], facts["model"], facts["vertices"]) == ("head", "FLAME", 40)
+
+
+@pytest.mark.parametrize("kind", ["flac", "ogg", "mp3"])
+def test_sound_of_every_kind(call, kind):
+    soundfile.write(f"a.{kind}", speech(RATE), RATE)
+    facts = json.loads(call("info", f"a.{kind}", "--json").out)
+    assert (facts["kind"], facts["frames"]) == ("sound", pytest.approx(30, abs=2))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 FRAMES = 45
+FIRST_CURVES = ["jawOpen", "mouthFunnel", "mouthSmileLeft", "browInnerUp", "eyeBlinkLeft"]
 SHOWN = '#viewer[data-frame="{}"]'
 
 
@@ -341,12 +343,13 @@ def test_curves_are_switched_on_and_off(browser, tmp_path, sound):
     write_page([talk()], [], path, sound, turning_flame())
     with opened(browser, path) as page:
         plot = page.locator(".plot canvas")
-        assert plot.get_attribute("aria-label") == (
-            "Over time: jawOpen, mouthFunnel, mouthSmileLeft, browInnerUp, eyeBlinkLeft"
-        )
+        legend = page.locator(".legend")
+        assert plot.get_attribute("aria-label") == f"Over time: {', '.join(FIRST_CURVES)}"
+        assert legend.locator("li").all_text_contents() == FIRST_CURVES
         assert page.get_by_role("checkbox").count() == 52 + 3
         page.get_by_role("button", name="Hide all").click()
         assert plot.is_hidden()
+        assert legend.locator("li").count() == 0
         box = page.get_by_role("checkbox", name="tongueOut")
         box.press("Space")  # must not play
         assert box.is_checked()
@@ -355,12 +358,29 @@ def test_curves_are_switched_on_and_off(browser, tmp_path, sound):
         assert page.get_by_role("button", name="Play").is_visible()
 
 
+@pytest.mark.parametrize("size", [(390, 844), (844, 390), (1280, 800), (760, 600)])
+def test_nothing_lies_on_something_else(browser, tmp_path, size):
+    """A telephone held either way, and a desk."""
+    path = tmp_path / "talk.html"
+    write_page([talk()], [], path, head=turning_flame())
+    viewport = dict(zip(("width", "height"), size))
+    with opened(browser, path, viewport=viewport) as page:
+        parts = [".stage", ".plot", ".legend", ".scrub", ".buttons", ".keys"]
+        boxes = [page.locator(part).bounding_box() for part in parts]
+        width = page.evaluate("document.documentElement.scrollWidth")
+    for above, below in pairwise(boxes):
+        assert above["y"] + above["height"] <= below["y"] + 0.5
+    assert width <= size[0]
+
+
 def test_two_motions_side_by_side(browser, tmp_path):
     path, names = tmp_path / "two.html", ["</script><b>one</b>", "two"]
     write_page([talk(), talk(1)], names, path, head=turning_flame())
     with opened(browser, path, color_scheme="dark") as page:
         assert page.locator(".labels li").all_text_contents() == names
         assert re.fullmatch(r"[\d.]+ [\d.]+", page.locator(".curves output").first.inner_text())
+        legend = page.locator(".legend li").all_text_contents()
+        assert legend == [*FIRST_CURVES, *names]
         assert page.get_by_role("checkbox", name="Mute").is_disabled()
         dark = "getComputedStyle(document.body).backgroundColor"
         assert page.evaluate(dark) == "rgb(21, 24, 28)"

@@ -10,6 +10,18 @@ export function colorOf(place) {
   return COLORS[place % COLORS.length];
 }
 
+/** An item of a legend: a line as it is drawn, of a colour and the n-th motion's pattern, and a name. */
+export function legendItem(name, color, motion = 0) {
+  const item = document.createElement("li");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  line.setAttribute("viewBox", "0 0 26 4");
+  line.setAttribute("aria-hidden", "true");
+  line.innerHTML = `<path d="M0 2H26" stroke="${color}" stroke-width="2.5"
+    stroke-dasharray="${DASHES[motion % DASHES.length].join(" ")}"/>`;
+  item.append(line, Object.assign(document.createElement("span"), { textContent: name }));
+  return item;
+}
+
 /** Draw `chosen` channels of all motions, `{curves, width}` with [T, width] values. */
 export function drawPlot(canvas, motions, chosen) {
   const ratio = window.devicePixelRatio || 1;

@@ -2,7 +2,7 @@
 
 import { Orbit } from "./orbit.js";
 import { Player } from "./player.js";
-import { colorOf, drawPlot } from "./plot.js";
+import { colorOf, drawPlot, legendItem } from "./plot.js";
 import { Renderer } from "./renderer.js";
 
 const FIRST_CURVES = ["jawOpen", "mouthFunnel", "mouthSmileLeft", "browInnerUp", "eyeBlinkLeft"];
@@ -21,6 +21,7 @@ const MARKUP = `
 </section>
 <section class="transport" aria-label="Playback">
   <div class="plot"><canvas role="img"></canvas><div class="playhead"></div></div>
+  <ul class="legend" aria-label="Curves that are shown"></ul>
   <input class="scrub" type="range" min="0" value="0" step="1" aria-label="Time">
   <div class="buttons">
     <button type="button" class="play">Play</button>
@@ -110,7 +111,7 @@ export class Viewer {
       if (box.checked) this.chosen.push(channel);
       this.#drawCurves();
     });
-    label.append(box, Object.assign(document.createElement("span"), { textContent: name }));
+    label.append(box, Object.assign(document.createElement("span"), { textContent: name, title: name }));
     label.append(document.createElement("output"));
     return label;
   }
@@ -205,10 +206,21 @@ export class Viewer {
     this.#find(".plot").hidden = !this.chosen.length;
     canvas.setAttribute("aria-label", `Over time: ${this.chosen.map((k) => names[k]).join(", ")}`);
     drawPlot(canvas, this.motions, this.chosen);
+    this.#find(".legend").replaceChildren(...this.#legend());
     this.values.forEach((output, channel) => {
       const place = this.chosen.indexOf(channel);
       output.parentElement.style.setProperty("--color", place < 0 ? "" : colorOf(place));
     });
+  }
+
+  /** Colours tell curves apart, patterns of the line motions. */
+  #legend() {
+    const { names } = this.head.settings;
+    const curves = this.chosen.map((channel, place) => legendItem(names[channel], colorOf(place)));
+    if (this.motions.length === 1 || !this.chosen.length) return curves;
+    const lines = this.motions.map(({ name }, index) =>
+      legendItem(name || `${index + 1}`, "currentColor", index));
+    return [...curves, ...lines];
   }
 
   /** Draw with the next picture of the screen, and go on as long as the sound plays. */
