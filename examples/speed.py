@@ -1,7 +1,7 @@
 """How fast the model animates, on both engines, and what it takes.
 
     python examples/speed.py [--weights MODEL] [--encoder ENCODER] [--threads 1 2] [--runs 20]
-    python examples/speed.py --only memory --lengths 10 600 3600
+    python examples/speed.py --only memory --lengths 10 600 3600 14400 --formats npz csv json glb
 
 Warm: waveform in memory to coefficients on the CPU, batch 1, speech encoder included; three runs to
 warm up, then the median. Cold: `dtalk animate` from the start of the process, beside `python -c
@@ -78,6 +78,7 @@ def loaded(asked: argparse.Namespace, engine: str, threads: int) -> Talker:
 def animating(asked: argparse.Namespace, speech_file: Path, engine: str) -> list[str]:
     """The command that animates a file."""
     command = [sys.executable, "-m", "dtalk", "animate", str(speech_file), "--force"]
+    command += [f"--format={name}" for name in asked.formats]
     command += ["--engine", engine, "--threads", str(asked.threads[0])]
     for flag in ("weights", "encoder"):
         value = getattr(asked, flag)
@@ -174,7 +175,9 @@ def memory(asked: argparse.Namespace, folder: Path) -> None:
                 sys.exit(f"dtalk animate failed on {seconds} s")
             taken = time.perf_counter() - started
             print(
-                f"memory   {engine:6} {seconds:6} s: {used.ru_maxrss / 1024:6.0f} MB, {taken:.1f} s"
+                f"memory   {engine:6} {seconds:6} s: {used.ru_maxrss / 1024:6.0f} MB, "
+                f"{taken:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of processor time",
+                flush=True,
             )
         path.unlink()
 
@@ -189,6 +192,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--lengths", type=int, nargs="+", default=[10, 60, 600], help="seconds")
+    parser.add_argument("--formats", nargs="+", default=["npz"], help="that animate writes")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

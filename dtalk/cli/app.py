@@ -149,7 +149,7 @@ def animate(
     animate_job = AnimateJob(runtime, exporter, options, CurveOptions(**curve_flags))
 
     def work(job: Job, report: Report) -> Made:
-        return animate_job.make(job)
+        return animate_job.make(job, partial(report.frame_done, job.source.name))
 
     run_batch("animate", jobs, work, force, reporting, animate_job.make, who)
 

@@ -73,7 +73,7 @@ def _here(
         report.started(job)
         return work(job, report)
 
-    for outcome in run(jobs, reported, force):
+    for outcome in run(jobs, reported, force, report.warned):
         if not outcome.error:
             deliver(outcome.job)
         yield outcome
@@ -91,7 +91,7 @@ def _together(
     from dtalk.utils.open_workers import open_workers
 
     with open_workers(who.jobs, who.cluster) as workers:
-        yield from run(jobs, lambda job: split(job, report, workers), force)
+        yield from run(jobs, lambda job: split(job, report, workers), force, report.warned)
 
 
 def _elsewhere(

@@ -101,6 +101,8 @@ class Bars:
 
     def frame_done(self, name: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` frames of the file ``name`` are made."""
+        if done < self._bar.tasks[self._current].completed:  # the next stage
+            self._bar.reset(self._current)
         rate = _rate(self._bar, self._current, done, "frames")
         self._bar.update(
             self._current,

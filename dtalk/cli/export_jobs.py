@@ -9,6 +9,7 @@ from dtalk.heads.export import Exporter
 from dtalk.motion.changes import changed, made_of
 from dtalk.motion.options import CurveOptions
 from dtalk.utils.jobs import Job, Made
+from dtalk.utils.types import Progress
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,10 @@ class AnimateJob:
     options: AnimationOptions = DEFAULT_OPTIONS
     curves: CurveOptions = field(default_factory=CurveOptions)
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job, progress: Progress | None = None) -> Made:
         """Animate a job's speech, write its outputs, and return what was made.
+
+        ``progress`` is called for long sounds, with the frames done and all of them.
 
         Raises:
             DtalkError: the speech cannot be animated, or nothing can be written.
@@ -29,7 +32,7 @@ class AnimateJob:
         from dtalk.inference import animate_file, load_talker
 
         talker = load_talker(self.runtime, self.options)  # kept from one file to the next
-        made = animate_file(talker, job.source, self.options)
+        made = animate_file(talker, job.source, self.options, progress)
         motion = changed(made, self.curves, self.options.seed)
         return made_of(motion, self.exporter.write_all(motion, job.outputs, job.source))
 

@@ -1,7 +1,8 @@
 """Reports of a batch: bars and lines for people, or json for programs.
 
 Programs get a line of json a file on standard output, and on standard error lines of json with a
-``type``: ``start``, ``progress`` (``value`` from 0 to 1), ``success`` and ``failure`` (``reason``).
+``type``: ``start``, ``warning`` (``reason``), ``progress`` (``value`` from 0 to 1), ``success`` and
+``failure`` (``reason``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Report:
 
     def __init__(self, bars: console.Bars | None) -> None:
         self._bars = bars
+        self._told: list[str] = []
         self.outcomes: list[Outcome] = []
 
     def started(self, job: Job) -> None:
@@ -37,10 +39,16 @@ class Report:
         if self._bars is not None:
             self._bars.frame_done(name, done, total)
 
+    def warned(self, line: str) -> None:
+        """Print a warning when it comes, which may be hours before the job's end."""
+        self._told.append(line)
+        console.warn(line)
+
     def finished(self, outcome: Outcome) -> None:
-        """Print the warnings, the notes and the error of a job."""
+        """Print the warnings that were not told yet, the notes and the error of a job."""
         self.outcomes.append(outcome)
-        for line in outcome.warnings:
+        told, self._told = self._told, []
+        for line in outcome.warnings[len(told) :]:
             console.warn(line)
         for line in outcome.made.notes:
             console.err.print(console.printable(line), markup=False, highlight=False)
@@ -67,6 +75,9 @@ class Report:
 class QuietReport(Report):
     """A report of errors alone."""
 
+    def warned(self, line: str) -> None:
+        """Leave it out."""
+
     def finished(self, outcome: Outcome) -> None:
         """Print the error of a job."""
         self.outcomes.append(outcome)
@@ -84,15 +95,22 @@ class JsonReport(QuietReport):
     def __init__(self) -> None:
         super().__init__(None)
         self._source = ""
-        self._step = 0
+        self._step = self._done = 0
 
     def started(self, job: Job) -> None:
         """Write that a job begins."""
-        self._source, self._step = str(job.source), 0
+        self._source, self._step, self._done = str(job.source), 0, 0
         console.write_event("start", input=self._source)
 
+    def warned(self, line: str) -> None:
+        """Write that something is odd about a file."""
+        console.write_event("warning", input=self._source, reason=line)
+
     def frame_done(self, name: str, done: int, total: int) -> None:
-        """Write the progress of a file, in steps of a twentieth."""
+        """Write the progress of a file, in steps of a twentieth; anew for its next stage."""
+        if done < self._done:
+            self._step = 0
+        self._done = done
         step = STEPS * done // max(total, 1)
         if step > self._step:
             self._step = step

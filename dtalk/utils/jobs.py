@@ -8,6 +8,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -135,27 +136,48 @@ def _collision(job: Job, place: Path, writers: Sequence[Job]) -> str:
     return f"{job.source} would write {named}, as would {others}; rename one, or run them apart"
 
 
-def run(jobs: Sequence[Job], work: Callable[[Job], Made], force: bool = False) -> Iterator[Outcome]:
+def run(
+    jobs: Sequence[Job],
+    work: Callable[[Job], Made],
+    force: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Outcome]:
     """Do the jobs one after another; failures are reported, not raised.
 
     Whatever a file makes a library raise is that file's failure, and names the place.
 
     ``work`` writes a job's outputs and returns what it made. Existing outputs are left
-    alone and make the job fail, unless ``force``.
+    alone and make the job fail, unless ``force``. Warnings are told when they come: before a long
+    job's work, for most.
     """
     for job in jobs:
         started = time.perf_counter()
         error, made = None, Made(0)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with _kept_warnings(tell) as warned:
             try:
                 made = _do(job, work, force)
             except DtalkError as problem:
                 error = str(problem)
             except Exception as problem:
                 error = unexpected(job.source, problem)
-        warned = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-        yield Outcome(job, error, made, time.perf_counter() - started, warned)
+        yield Outcome(job, error, made, time.perf_counter() - started, tuple(warned))
+
+
+@contextmanager
+def _kept_warnings(tell: Callable[[str], None] | None) -> Iterator[list[str]]:
+    """Collect the warnings that are meant for users, each time they occur, and tell them."""
+    kept: list[str] = []
+
+    def keep(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, UserWarning):
+            kept.append(str(message))
+            if tell is not None:
+                tell(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = keep
+        yield kept
 
 
 def _do(job: Job, work: Callable[[Job], Made], force: bool) -> Made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from dtalk.config import (
@@ -97,7 +98,8 @@ class RenderJob:
     ) -> Made:
         """Write a job's outputs and return what was made.
 
-        ``progress`` is called after every frame of a video with the frames done and all of them.
+        ``progress`` is called after every frame of a video with the frames done and all of them,
+        and before that so for the curves of a long sound.
         ``workers`` share the frames of a long video out among them.
 
         Raises:
@@ -106,7 +108,7 @@ class RenderJob:
         with warnings.catch_warnings():
             if self.moments:
                 warnings.simplefilter("ignore", SoundWarning)
-            motions, audio = self._read(job)
+            motions, audio = self._read(job, progress)
         if self.moments:  # stills are silent
             audio = None
         target = job.outputs[0]
@@ -163,12 +165,13 @@ class RenderJob:
         frames = self._frames(segment.motions)
         write_video(frames, segment.path, segment.motions[0].fps)
 
-    def _read(self, job: Job) -> tuple[list[Motion], Path | None]:
+    def _read(self, job: Job, progress: Progress | None) -> tuple[list[Motion], Path | None]:
         """Read or make the motions, and find the sound."""
+        animated = partial(self._animated, progress=progress)
         if self.together:
             sources = [path for _, path in self.together]
-            return read_inputs(sources, self.audio, self._animated, self.curves.fps)
-        found = read_input(job.source, self.audio, self._animated, self.curves.fps)
+            return read_inputs(sources, self.audio, animated, self.curves.fps)
+        found = read_input(job.source, self.audio, animated, self.curves.fps)
         return [found.motion], found.audio
 
     def _timed(self, motions: list[Motion], track: Soundtrack | None) -> list[Motion]:
@@ -179,11 +182,12 @@ class RenderJob:
             motions = [matched(motion, track) for motion in motions]
         return [changed(motion, self.curves, self.options.seed) for motion in motions]
 
-    def _animated(self, path: Path) -> Motion:
+    def _animated(self, path: Path, progress: Progress | None) -> Motion:
         from dtalk.inference import animate_file, load_talker
 
         # Kept from one file to the next; this may be another process than the command line's.
-        return animate_file(load_talker(self.runtime, self.options), path, self.options)
+        talker = load_talker(self.runtime, self.options)
+        return animate_file(talker, path, self.options, progress)
 
     def _frames(self, motions: Sequence[Motion]) -> Iterator[Frame]:
         names = [name for name, _ in self.together]

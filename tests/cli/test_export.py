@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ from gl import needs_gl
 from helpers import run_dtalk, speech, tiny_model
 
 from dtalk.checkpoint import save_model
-from dtalk.motion.files import read_motion
+from dtalk.motion.curves import Motion
+from dtalk.motion.files import read_motion, write_motion
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -159,6 +161,29 @@ def test_live_works_where_torch_is_absent():
     done = without_torch("live", "hello.wav", "--weights", "model.safetensors")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 15
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "glb"])
+def test_convert_works_where_torch_is_absent(suffix):
+    write_motion(Motion(np.full((5, 52), 0.5, np.float32)), "face.npz")
+    done = without_torch("convert", "face.npz", "-o", f"face.{suffix}")
+    assert (done.returncode, done.stderr) == (0, "")
+    np.testing.assert_allclose(read_motion(f"face.{suffix}").coefficients, 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["hello.wav", "model.safetensors", "model.onnx"])
+def test_info_works_where_torch_is_absent(name):
+    done = without_torch("info", name, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["file"] == name
+
+
+def test_long_sounds_work_where_torch_is_absent():
+    """At once they would fill the memory; the graph's windows need no torch either."""
+    soundfile.write("long.wav", speech(16000 * 80), 16000)
+    done = without_torch("animate", "long.wav", "--weights", "model.safetensors")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(read_motion("long.npz")) == 2400
 
 
 def test_a_graph_alone_is_a_model(monkeypatch):

@@ -107,6 +107,27 @@ class TestPeople:
             "error: broken",
         ]
 
+    def test_warnings_are_told_when_they_come_and_once(self, capsys):
+        with open_report("animate", 2, Reporting()) as found:
+            found.warned("cut off")
+            assert capsys.readouterr().err.splitlines() == ["warning: cut off"]
+            found.finished(Outcome(job("a"), None, Made(3), 0.5, ("cut off", "odd")))
+            assert capsys.readouterr().err.splitlines() == ["warning: odd"]
+            found.finished(Outcome(job("b"), None, Made(3), 0.5, ("cut off",)))
+        assert capsys.readouterr().err.splitlines() == ["warning: cut off"]
+
+
+def test_the_bar_of_a_second_stage_begins_anew():
+    bar = console.progress()
+    bars = console.Bars(bar, "render", 1)
+    for done in (0, 100, 200, 1):
+        bars.frame_done("a.wav", done, 200)
+    [_, current] = bar.tasks
+    assert (current.completed, current.total, current.visible) == (1, 200, True)
+    started = current.start_time
+    bars.frame_done("a.wav", 2, 200)
+    assert current.start_time == started
+
 
 def test_quiet_prints_errors_alone(capsys, wide):
     flags.report_as(Reporting(quiet=True))
@@ -115,6 +136,7 @@ def test_quiet_prints_errors_alone(capsys, wide):
             assert isinstance(found, QuietReport)
             found.started(job("a"))
             found.frame_done("a", 1, 2)
+            found.warned("odd")
             made = Made(3, notes=("note",))
             found.finished(Outcome(job("a"), None, made, 0.5, ("odd",)))
             assert found.summarise(Path("/base")) == 0
@@ -185,6 +207,17 @@ class TestPrograms:
             {"type": "failure", "reason": "no such file"},
             {"type": "warning", "reason": "odd"},
         ]
+
+    def test_warnings_come_before_the_end_and_stages_follow_each_other(self, capsys):
+        found = JsonReport()
+        found.started(job("a"))
+        found.warned("cut off")
+        for done in (0, 100, 200, 1, 100):
+            found.frame_done("a", done, 200)
+        _, warning, *values = self.events(capsys.readouterr().err)
+        source = str(Path("/base/a.wav"))
+        assert warning == {"type": "warning", "input": source, "reason": "cut off"}
+        assert [event["value"] for event in values] == [0.5, 1.0, 0.5]
 
 
 def np_steps() -> list[float]:

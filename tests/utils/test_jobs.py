@@ -185,6 +185,19 @@ def test_warnings_belong_to_their_file(tmp_path: Path) -> None:
     assert [outcome.warnings for outcome in outcomes] == [(), ("odd, but usable",), ()]
 
 
+def test_warnings_are_told_when_they_come(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def work(job: Job) -> Made:
+        warnings.warn("of no interest to a user", DeprecationWarning, stacklevel=1)
+        warnings.warn("cut off", UserWarning, stacklevel=1)
+        assert told == ["cut off"]
+        return Made(1)
+
+    [outcome] = run(jobs_in(tmp_path, "a"), work, tell=told.append)
+    assert (outcome.error, outcome.warnings) == (None, ("cut off",))
+
+
 def test_the_same_warning_is_told_for_every_file(tmp_path: Path) -> None:
     def work(job: Job) -> Made:
         warnings.warn("again", UserWarning, stacklevel=1)
