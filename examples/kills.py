@@ -9,6 +9,7 @@ any.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,7 +29,8 @@ from safetensors import safe_open
 import dtalk
 
 MARK = "DTALK_KILLED_RUN"
-PATIENCE = 20.0  # seconds in which processes have to be gone
+LAST = 60.0  # seconds that a run may take to end
+PATIENCE = 20.0  # seconds in which its processes have to be gone
 LONGEST = {"animate": 15.0, "render": 25.0, "train": 30.0, "distill": 40.0}  # s before the end
 WIDTHS = (
     *("encoder-width", "feature-width", "token-width", "contrast-width"),
@@ -131,7 +133,8 @@ def end_one(arguments: list[str], out: Path, how: signal.Signals, after: float) 
     time.sleep(after)
     early = process.poll() is None
     process.send_signal(how)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(LAST)
     left = PATIENCE
     while (strays := alive(mark)) and left > 0:
         time.sleep(0.2)
@@ -141,6 +144,7 @@ def end_one(arguments: list[str], out: Path, how: signal.Signals, after: float) 
     outputs = [path for path in files if path not in temporaries]
     for stray in strays:
         os.kill(stray, signal.SIGKILL)
+    process.wait()
     return Counter(
         {
             "ended while running": int(early),
@@ -156,8 +160,9 @@ def main() -> int:
     """Run, and print a line a command and signal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", nargs="?", type=int, default=60)
-    count = parser.parse_args().count
-    generator = np.random.default_rng(0)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    asked = parser.parse_args()
+    count, generator = asked.count, np.random.default_rng(asked.seed)
     tallies: dict[tuple[str, str], Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -169,6 +174,7 @@ def main() -> int:
             after = float(generator.uniform(0.3, LONGEST[name]))
             tally = tallies.setdefault((name, how.name), Counter())
             tally.update({"runs": 1, **end_one(kinds[name](out), out, how, after)})
+            print(f"{number + 1:4} {name} {how.name} after {after:.1f} s", flush=True)
     total: Counter[str] = Counter()
     for (name, how_name), tally in tallies.items():
         total += tally

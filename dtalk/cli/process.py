@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import TextIO
 
 _ENDED_BY = 128  # plus the number of the signal: the exit status of a process that one ended
+PATIENCE = 2.0  # seconds until an interrupt that has had no effect is raised again
 
 
 _stack = ExitStack()
@@ -44,10 +46,20 @@ def _terminable() -> Iterator[None]:
         yield  # only the main thread may handle signals
         return
     ended: list[int] = []
+    left = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
+        if not ended:
+            threading.Thread(target=remind, daemon=True).start()
         ended.append(number)
-        signal.raise_signal(signal.SIGINT)
+        if not _is_ending(sys.exc_info()[1]):
+            signal.raise_signal(signal.SIGINT)
+
+    def remind() -> None:
+        """Ask again: an import, or what the garbage collector calls, may swallow an interrupt."""
+        while not left.wait(PATIENCE):
+            if signal.getsignal(signal.SIGTERM) is end:  # nobody else has taken that on
+                _thread.interrupt_main(signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -57,7 +69,15 @@ def _terminable() -> Iterator[None]:
             sys.exit(_ENDED_BY + ended[0])
         raise
     finally:
+        left.set()
         signal.signal(signal.SIGTERM, before)
+
+
+def _is_ending(handled: BaseException | None) -> bool:
+    """Whether an exception that is handled comes of an interrupt: things are cleaned up."""
+    while handled is not None and not isinstance(handled, KeyboardInterrupt):
+        handled = handled.__context__
+    return handled is not None
 
 
 def _show(

@@ -15,6 +15,7 @@ from dtalk.motion.names import channel_of
 from dtalk.utils.types import Array
 
 LOWEST, HIGHEST = -0.1, 1.5  # of a blend shape: trackers go so far beyond 0 and 1
+MOST_FRAMES = 1_000_000  # nine hours at 30 a second; tables of 52 numbers each have to fit
 _PERCENT = 100.0
 _ACTIVE, _SHARE = 0.1, 0.5  # of the frames that show more than this, those beyond 1.5 in percent
 # Columns that other programs write besides; MediaPipe's first score is that of a face at rest.
@@ -32,8 +33,9 @@ def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> Array:
     Values that count from 0 to 100 are divided by 100, with a ``MotionWarning``.
 
     Raises:
-        MotionError: as ``sources``, where names and values do not fit together, or a value is no
-            blend shape's: below :data:`LOWEST` or above :data:`HIGHEST`.
+        MotionError: as ``sources``, where names and values do not fit together, there are more
+            than :data:`MOST_FRAMES`, or a value is no blend shape's: below :data:`LOWEST` or above
+            :data:`HIGHEST`.
     """
     try:
         with np.errstate(over="ignore"):  # becomes infinite, which Motion refuses
@@ -42,6 +44,8 @@ def arranged(path: Path, names: Sequence[str], values: npt.ArrayLike) -> Array:
         raise MotionError("the coefficients are not a table of numbers") from error
     if columns.ndim != 2 or columns.shape[1] != len(names):
         raise MotionError(f"{len(names)} names for coefficients of shape {list(columns.shape)}")
+    if len(columns) > MOST_FRAMES:
+        raise MotionError(f"{len(columns)} frames are too many; {MOST_FRAMES} are read")
     found = sources(path, names)
     table = np.zeros((len(columns), len(ARKIT_NAMES)), np.float32)
     table[:, list(found)] = in_range(path, columns[:, list(found.values())], list(found))

@@ -134,11 +134,12 @@ def _write_npz(motion: Motion, path: Path) -> None:
 
 
 _NPZ_NAMES = ("coefficients", "names", "fps", "head_rotation", *PROVENANCE)
+_LARGEST = 1 << 29  # bytes: five hours at 60 frames a second, in 64 bits
 
 
 def _read_npz(path: Path, fps: float | None = None) -> Motion:
     try:
-        arrays = read_npz(path, _NPZ_NAMES)
+        arrays = read_npz(path, _NPZ_NAMES, _LARGEST)
     except ArrayFileError as error:
         raise MotionError(f"not an npz motion file: {error}") from error
     if "coefficients" not in arrays or "names" not in arrays:

@@ -21,6 +21,7 @@ NUMPY_DAMAGE = (
     *(LookupError, ArithmeticError, RuntimeError, AssertionError, MemoryError),
 )
 LARGEST = 1 << 30  # bytes of arrays in memory that a file may ask for
+LONGEST_TEXT = 1 << 22  # bytes of an array of texts: each takes far more as an object of Python
 
 
 class ArrayFileError(ValueError):
@@ -56,6 +57,10 @@ def _member(archive: Any, name: str) -> npt.NDArray[Any]:
         array = archive[name]
         if not isinstance(array, np.ndarray):  # numpy gives the bytes of a member that is none
             raise ArrayFileError(f"{name} is no array")
+        if array.dtype.kind in "SU" and array.nbytes > LONGEST_TEXT:
+            raise ArrayFileError(f"{name} holds more than {LONGEST_TEXT >> 20} MB of text")
+        if not _is_text(array):
+            raise ArrayFileError(f"{name} holds characters that are none")
         return array
     except ArrayFileError:
         raise
@@ -64,6 +69,15 @@ def _member(archive: Any, name: str) -> npt.NDArray[Any]:
             message = f"{name} is a pickled object; save it as a plain array"
             raise ArrayFileError(message) from error
         raise
+
+
+def _is_text(array: npt.NDArray[Any]) -> bool:
+    """Whether an array's characters are Unicode's; numpy checks them no sooner than in use."""
+    if array.dtype.kind != "U" or not array.nbytes:
+        return True
+    native = array.astype(array.dtype.newbyteorder("="), order="C").reshape(-1)
+    codes = native.view(np.uint32)
+    return not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any()
 
 
 def read_npy(path: Path, most: int = LARGEST) -> npt.NDArray[Any]:

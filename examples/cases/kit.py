@@ -40,10 +40,14 @@ class NotTried(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a case went as users want, and what was seen."""
+    """Whether a case went as users want, None where it was not tried, and what was seen."""
 
-    good: bool
+    good: bool | None
     seen: str
+
+    def __post_init__(self) -> None:
+        """Numpy's truths are no json."""
+        object.__setattr__(self, "good", None if self.good is None else bool(self.good))
 
 
 @dataclass(frozen=True)

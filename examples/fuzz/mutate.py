@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
+import zipfile
 
 import numpy as np
 
@@ -22,6 +24,19 @@ def mutate(data: bytes, other: bytes, generator: np.random.Generator) -> bytes:
         way = _WAYS[int(generator.integers(len(_WAYS)))]
         damaged = bytearray(way(damaged, other, generator))
     return bytes(damaged)
+
+
+def mutate_member(data: bytes, generator: np.random.Generator) -> bytes:
+    """Damage a member of a zip file and pack it anew: its checksums are right."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = list(members)[int(generator.integers(len(members)))]
+    members[name] = mutate(members[name], members[name], generator)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(zipfile.ZipInfo(member), content)
+    return packed.getvalue()
 
 
 def _place(data: bytearray, generator: np.random.Generator) -> int:

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from dtalk.errors import DtalkError
-from fuzz.mutate import mutate
+from fuzz.mutate import mutate, mutate_member
 from fuzz.readers import Reader, readers
 
 SECONDS, MEMORY = 10.0, 1 << 30  # that a file may take
+INSIDE = 0.5  # share of zipped files that are damaged behind their checksums
 
 
 @dataclass
@@ -46,7 +47,10 @@ def fuzz(reader: Reader, count: int, seed: int, folder: Path) -> Tally:
         generator = np.random.default_rng((seed, number))
         place, other = generator.integers(0, len(good), 2)
         path = folder / f"bad{good[place].suffix}"
-        path.write_bytes(mutate(contents[place], contents[other], generator))
+        if path.suffix == ".npz" and generator.random() < INSIDE:
+            path.write_bytes(mutate_member(contents[place], generator))
+        else:
+            path.write_bytes(mutate(contents[place], contents[other], generator))
         fault = _read(reader.read, path, tally)
         if _memory() - start > MEMORY:
             fault, start = "more than 1 GB", _memory()

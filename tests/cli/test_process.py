@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import time
 import warnings
 
 import pytest
@@ -13,6 +15,12 @@ from dtalk.cli.process import at_end, ready
 from dtalk.motion.columns import MotionWarning
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+
+
+def waited(milliseconds: int) -> None:
+    """Wait in steps, between which signals are seen."""
+    for _ in range(milliseconds):
+        time.sleep(0.001)
 
 
 @posix
@@ -32,6 +40,53 @@ def test_termination_is_an_interrupt_with_its_own_status():
         work()
     assert (ended.value.code, cleaned) == (143, [True])
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@posix
+def test_termination_that_was_swallowed_comes_again(monkeypatch):
+    """As some libraries swallow whatever is raised while they are imported."""
+    monkeypatch.setattr("dtalk.cli.process.PATIENCE", 0.01)
+    swallowed = []
+
+    def work() -> None:
+        with ready():
+            while len(swallowed) < 3:
+                try:
+                    if not swallowed:
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    waited(10_000)
+                except KeyboardInterrupt:
+                    swallowed.append(True)
+            waited(10_000)
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert (ended.value.code, len(swallowed)) == (143, 3)
+
+
+@posix
+def test_what_is_cleaned_up_is_not_interrupted_again(monkeypatch):
+    """Neither where an interrupt is handled nor where an error that came of it is."""
+    monkeypatch.setattr("dtalk.cli.process.PATIENCE", 0.001)
+    cleaned = []
+
+    def work() -> None:
+        with ready():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            finally:
+                waited(100)
+                with contextlib.suppress(OSError):
+                    try:
+                        raise OSError
+                    finally:
+                        waited(100)
+                cleaned.append(True)
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert (ended.value.code, cleaned) == (143, [True])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit(3), ValueError])

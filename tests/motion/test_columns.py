@@ -197,3 +197,10 @@ class TestRange:
     def test_channels_that_are_ignored_may_have_any_range(self):
         with pytest.warns(MotionWarning, match="ignored"):
             arranged(PATH, ["HeadYawDegrees", "jawOpen"], curves(180.0, 1.0))
+
+
+def test_more_frames_than_fit_are_refused(tmp_path):
+    """A few kilobytes in a file can be millions of frames."""
+    path = tmp_path / "long.npz"
+    np.savez_compressed(path, coefficients=np.zeros((1_000_001, 1), np.uint8), names=["jawOpen"])
+    assert "1000001 frames are too many; 1000000 are read" in refused(path)

@@ -32,6 +32,26 @@ def test_a_member_that_is_not_asked_for_is_not_unpacked(npz):
         read_npz(npz, ["a", "bomb"], most=1 << 16)
 
 
+@pytest.mark.parametrize("code", [0xD800, 0xDFFF, 0x110000, 0xFFFFFFFF])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_characters_that_are_none_are_refused(tmp_path, code, order):
+    """numpy reads them, and Python then ends in a SystemError, or cannot write them."""
+    names = np.array([["jaw", "Open"]], f"{order}U4")
+    names.view(f"{order}u4")[0, 5] = code
+    np.savez(tmp_path / "a.npz", names=names, text=np.array("\U0010ffff\ud7ff\ue000", f"{order}U3"))
+    with pytest.raises(ArrayFileError, match="names holds characters that are none"):
+        read_npz(tmp_path / "a.npz", ["names"])
+    assert read_npz(tmp_path / "a.npz", ["text"])["text"] == "\U0010ffff\ud7ff\ue000"
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_texts_are_bounded(tmp_path, kind):
+    """A few kilobytes in a file can be millions of empty names."""
+    np.savez_compressed(tmp_path / "a.npz", names=np.zeros((1 << 22) + 1, f"{kind}1"))
+    with pytest.raises(ArrayFileError, match="names holds more than 4 MB of text"):
+        read_npz(tmp_path / "a.npz", ["names"])
+
+
 def test_objects_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.array([{}], dtype=object))
     with pytest.raises(ArrayFileError, match="a is a pickled object"):
