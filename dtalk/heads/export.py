@@ -125,10 +125,8 @@ class Exporter:
                 return []
             from dtalk.motion.gltf import animate_avatar
 
-            missing = animate_avatar(self.avatar, motion, temporary, path.stem)
-        if not missing:
-            return []
-        return [f"{path}: {self.avatar} lacks {len(missing)} shapes: {', '.join(missing)}"]
+            notes = animate_avatar(self.avatar, motion, temporary, path.stem)
+        return [f"{path}: {self.avatar} {note}" for note in notes]
 
 
 def copy_sound(sound: Path, path: Path) -> None:

@@ -113,19 +113,22 @@ def add_animation(
 
 
 def animate_avatar(source: Path, motion: Motion, path: Path, name: str = "") -> list[str]:
-    """Write an avatar with an animation appended, and list the ARKit names that it lacks.
+    """Write an avatar with an animation added, and say what of the motion it cannot show.
 
     Raises:
         HeadError: no GLB, damaged, or fewer than ten targets with ARKit names.
     """
     glb, targets = load_avatar(source)
     lacking = missing_names(targets)
+    notes = [f"lacks {len(lacking)} shapes: {', '.join(lacking)}"] if lacking else []
     try:
+        if motion.head_rotation is not None and head_node(glb) is None:
+            notes.append("has no joint called head, so its head does not turn")
         add_animation(glb, motion, targets, name)
         glb.save(path)
     except GlbError as error:
         raise HeadError(f"cannot use head {source}: {error}") from error
-    return lacking
+    return notes
 
 
 def is_avatar(path: Path) -> bool:

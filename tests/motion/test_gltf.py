@@ -156,9 +156,9 @@ class TestWriting:
         glb = with_skeleton(avatar())
         glb.content["extensionsUsed"] = ["FOO_bar"]
         source = written(glb, tmp_path / "a.glb")
-        lacking = animate_avatar(source, rotated(), tmp_path / "b.glb", "talk")
+        notes = animate_avatar(source, rotated(), tmp_path / "b.glb", "talk")
         before, after = Glb.load(source), Glb.load(tmp_path / "b.glb")
-        assert lacking == []
+        assert notes == []
         assert after.binary[: len(before.binary)] == before.binary
         for key, value in before.content.items():
             if key == "asset":
@@ -168,6 +168,13 @@ class TestWriting:
             if key not in ("asset", "buffers", "extensionsUsed", "scene"):
                 kept = kept[: len(value)]
             assert kept == value or key == "buffers"
+
+    @pytest.mark.parametrize("turns", [False, True])
+    def test_what_it_cannot_show_is_said(self, tmp_path, turns):
+        source = written(avatar(ARKIT_NAMES[2:]), tmp_path / "a.glb")
+        notes = animate_avatar(source, rotated() if turns else motion(), tmp_path / "b.glb")
+        head = ["has no joint called head, so its head does not turn"]
+        assert notes == ["lacks 2 shapes: eyeBlinkLeft, eyeLookDownLeft"] + turns * head
 
     def test_the_newest_animation_is_the_first(self, tmp_path):
         source = written(avatar(), tmp_path / "a.glb")
