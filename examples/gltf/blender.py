@@ -71,7 +71,9 @@ def _curves(action: Any) -> list[Any]:
 def _draw(scene: Any, face: Any, picture: str) -> None:
     camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
     scene.collection.objects.link(camera)
-    camera.location, camera.rotation_euler = (0, -0.75, 0.72), (np.pi / 2, 0, 0)
+    places = _vertices(face)
+    x, y, z = (places.min(axis=0) + places.max(axis=0)) / 2
+    camera.location, camera.rotation_euler = (x, -z - 0.75, y), (np.pi / 2, 0, 0)
     camera.data.lens = 70
     scene.camera = camera
     light = bpy.data.objects.new("Light", bpy.data.lights.new("Light", "SUN"))
