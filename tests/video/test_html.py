@@ -366,8 +366,10 @@ def test_nothing_lies_on_something_else(browser, tmp_path, size):
     viewport = dict(zip(("width", "height"), size))
     with opened(browser, path, viewport=viewport) as page:
         parts = [".stage", ".plot", ".legend", ".scrub", ".buttons", ".keys"]
-        boxes = [page.locator(part).bounding_box() for part in parts]
+        found = [page.locator(part).bounding_box() for part in parts]
         width = page.evaluate("document.documentElement.scrollWidth")
+    boxes = [box for box in found if box is not None]
+    assert len(boxes) == len(parts)
     for above, below in pairwise(boxes):
         assert above["y"] + above["height"] <= below["y"] + 0.5
     assert width <= size[0]
