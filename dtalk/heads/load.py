@@ -36,7 +36,7 @@ def parse_shape(text: str) -> tuple[float, ...]:
 
 
 def load_head(
-    path: Path | None = None,
+    path: Path | str | None = None,
     shape: Sequence[float] = (),
     masks: Path | None = None,
     progress: Progress = lambda done, total: None,
@@ -59,6 +59,7 @@ def load_head(
         if len(shape) or masks is not None:
             raise HeadError("--shape and --masks are for a FLAME model; name it with --head")
         return built_in()
+    path = Path(path)
     folder = default_folder() if cache is None else cache
     if path.suffix.lower() not in FLAME_SUFFIXES:
         if len(shape) or masks is not None:

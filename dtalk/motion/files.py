@@ -146,7 +146,7 @@ def _read_npz(path: Path, fps: float | None = None) -> Motion:
         raise MotionError("not a motion file: it lacks `coefficients` or `names`")
     names = _texts(arrays["names"])
     try:
-        fps = float(arrays.get("fps", fps or FPS))
+        fps = float(np.asarray(arrays.get("fps", fps or FPS)).item())  # also of one in a list
     except (TypeError, ValueError) as error:
         raise MotionError("its `fps` is not a number") from error
     return Motion(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dtalk.config import EngineOptions
+from dtalk.data.clips import load_clips, select
+from dtalk.data.index import read_index
 from dtalk.evaluation.onsets import AROUND, SILENCE, about_onsets, onsets, opening_curve
+from dtalk.evaluation.scoring import Geometry
+from dtalk.heads.head import built_in
+from dtalk.inference import animate_waveform, load_talker
+from dtalk.speech.voice_activity import speaking
 
 
 def spoken(*runs: tuple[int, bool]) -> np.ndarray:
@@ -56,3 +63,20 @@ def test_clips_without_an_onset_do_not_count():
     both = opening_curve([np.full(40, 9, np.float32), np.ones(40, np.float32)], [mute, talking])
     assert both.tolist() == alone.tolist() == [1.0] * 31
     assert np.isnan(opening_curve([np.ones(40, np.float32)], [mute])).all()
+
+
+def test_the_student_opens_its_mouth_when_people_do(shared):
+    """On every 60th clip: no sooner on average, and never by a quarter of its opening later."""
+    chosen = select(read_index(shared / "data"), "train", motion=True)[::60]
+    clips = [c for c in load_clips(chosen)[0] if onsets(speaking(c.waveform, c.frames))]
+    talker, geometry = load_talker(EngineOptions(threads=1)), Geometry(built_in())
+    spoken = [speaking(clip.waveform, clip.frames) for clip in clips]
+    made = [animate_waveform(talker, c.waveform).coefficients[: c.frames] for c in clips]
+    seen = [c.coefficients.astype(np.float32) for c in clips if c.coefficients is not None]
+    student, tracked = (
+        opening_curve([geometry.opening(face) for face in faces], spoken) for faces in (made, seen)
+    )
+    assert len(spoken) > 20
+    sooner = (student - tracked)[AROUND - 12 : AROUND + 1]
+    assert sooner.mean() < 0.05
+    assert abs(sooner).max() < 0.25

@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, changes: dict[str, Any], wha
 def test_files_that_are_no_flame_model(tmp_path: Path) -> None:
     def refused(path: Path, what: str) -> None:
         with pytest.raises(HeadError, match=what) as caught:
-            load_head(path)
+            load_head(str(path))
         assert str(path) in str(caught.value)
 
     refused(tmp_path / "none.pkl", "no such file")

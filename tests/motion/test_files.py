@@ -194,6 +194,11 @@ class TestNpz:
         np.savez(tmp_path / "a.npz", names=np.array(ARKIT_NAMES), coefficients=values)
         assert "52 names" in refused(tmp_path / "a.npz")
 
+    def test_a_rate_in_a_list_of_one(self, tmp_path):
+        arrays = {"coefficients": coefficients(), "names": ARKIT_NAMES, "fps": np.array([24])}
+        np.savez(tmp_path / "a.npz", **arrays)
+        assert read_motion(tmp_path / "a.npz").fps == 24
+
     @pytest.mark.parametrize("fps", ["thirty", np.nan, 0.0])
     def test_fps(self, tmp_path, fps):
         names = np.array(ARKIT_NAMES)
