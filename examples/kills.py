@@ -161,6 +161,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", nargs="?", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--stretch", type=float, default=1.0, help="times as late: a slow machine")
     asked = parser.parse_args()
     count, generator = asked.count, np.random.default_rng(asked.seed)
     tallies: dict[tuple[str, str], Counter[str]] = {}
@@ -171,7 +172,7 @@ def main() -> int:
             name = list(kinds)[number % len(kinds)]
             how = (signal.SIGTERM, signal.SIGKILL)[number // len(kinds) % 2]
             out = work / f"out{os.getpid()}-{number}"
-            after = float(generator.uniform(0.3, LONGEST[name]))
+            after = float(generator.uniform(0.3, asked.stretch * LONGEST[name]))
             tally = tallies.setdefault((name, how.name), Counter())
             tally.update({"runs": 1, **end_one(kinds[name](out), out, how, after)})
             print(f"{number + 1:4} {name} {how.name} after {after:.1f} s", flush=True)
