@@ -17,11 +17,12 @@ import numpy as np
 from dtalk.config import EngineOptions
 from dtalk.data.clips import LoadedClip, load_clips, select
 from dtalk.data.index import read_index
+from dtalk.engine.protocol import Talker
 from dtalk.evaluation.onsets import AROUND, onsets, opening_curve
 from dtalk.evaluation.scoring import Geometry
 from dtalk.heads.head import built_in
-from dtalk.inference import Talker, animate_waveform, load_talker
-from dtalk.live.engine import engine_of
+from dtalk.inference import animate_waveform, load_talker
+from dtalk.live.engine import live_engine_of
 from dtalk.live.session import animate_blocks
 from dtalk.live.window import SlidingWindow
 from dtalk.speech.voice_activity import speaking
@@ -43,7 +44,7 @@ def faces(talker: Talker, milliseconds: int | None) -> Iterator[tuple[str, Face]
     yield "tracked", tracked
     yield talker.name, lambda clip: animate_waveform(talker, clip.waveform).coefficients
     if milliseconds is not None:
-        engine = engine_of(talker, None)
+        engine = live_engine_of(talker, None)
 
         def live(clip: LoadedClip) -> Array:
             window = SlidingWindow(engine, milliseconds / 1000)

@@ -23,6 +23,7 @@ def test_help(path, monkeypatch, capsys):
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # where dataclasses look for types
     spec.loader.exec_module(module)
     monkeypatch.setattr(sys, "argv", [path.name, "--help"])
     with pytest.raises(SystemExit) as stop:
