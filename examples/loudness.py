@@ -68,11 +68,11 @@ def music() -> Array:
 
 def no_speech() -> Iterator[Variant]:
     """Sounds in which the mouth is to rest, 5 s each."""
-    noise = np.random.default_rng(0).standard_normal(5 * SAMPLE_RATE)
+    noise = np.random.default_rng(0).standard_normal(5 * SAMPLE_RATE).astype(np.float32)
     yield Variant("digital silence", np.zeros(len(noise), np.float32))
     for decibels in (-20, -40, -60, -80):
         yield Variant(f"steady noise at {decibels} dB", at(noise, decibels))
-    hum = np.sin(2 * np.pi * 50 * np.arange(len(noise)) / SAMPLE_RATE)
+    hum = np.sin(2 * np.pi * 50 * np.arange(len(noise)) / SAMPLE_RATE).astype(np.float32)
     yield Variant("hum at -40 dB", at(hum, -40))
 
 

@@ -46,7 +46,7 @@ def test_termination_is_an_interrupt_with_its_own_status():
 def test_termination_that_was_swallowed_comes_again(monkeypatch):
     """As some libraries swallow whatever is raised while they are imported."""
     monkeypatch.setattr("dtalk.cli.process.PATIENCE", 0.01)
-    swallowed = []
+    swallowed: list[bool] = []
 
     def work() -> None:
         with ready():
