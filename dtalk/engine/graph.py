@@ -5,9 +5,11 @@ The graph takes a clip of any length, S samples and T frames, T = round(30 S / 1
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -63,12 +65,7 @@ class Graph:
 
     def __init__(self, path: Path, threads: int | None = None, spinning: bool = True) -> None:
         self.path = Path(path)
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise CheckpointError(
-                "graphs need the package onnxruntime; or --engine torch"
-            ) from error
+        onnxruntime = _onnxruntime()
         if not self.path.is_file():
             what = "is a folder" if self.path.is_dir() else "does not exist"
             raise CheckpointError(f"cannot load {path}: it {what}; name an .onnx file")
@@ -124,6 +121,21 @@ class Graph:
         }
         options = self._thrifty if len(noise) > _LONG else None
         return Found(*self._session.run(list(OUTPUTS), feeds, options))
+
+
+def _onnxruntime() -> ModuleType:
+    """Import ONNX Runtime, told not to report: since 1.29 it sends its use to its makers.
+
+    Raises:
+        CheckpointError: it is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, when it is loaded
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise CheckpointError("graphs need the package onnxruntime; or --engine torch") from error
+    onnxruntime.disable_telemetry_events()  # Windows knows no such variable
+    return onnxruntime
 
 
 @lru_cache(maxsize=2)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -130,6 +133,17 @@ def test_a_graph_with_other_inputs_is_refused(exported, tmp_path):
     onnx.save(loaded, tmp_path / "other.onnx")
     with pytest.raises(CheckpointError, match="not a graph that dtalk exported"):
         Graph(tmp_path / "other.onnx")
+
+
+def test_the_runtime_keeps_no_account_of_its_use(exported, tmp_path):
+    """Since 1.29 it sends its use to its makers, and begins with an id in two places."""
+    code = "import sys; from dtalk.engine.graph import Graph; Graph(sys.argv[1])"
+    places = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "TEMP", "XDG_CACHE_HOME")}
+    environment = {**os.environ, **places, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    command = [sys.executable, "-c", code, str(exported)]
+    subprocess.run(command, env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_without_onnxruntime_it_says_what_to_do(exported, monkeypatch):
