@@ -50,8 +50,8 @@ LIGHT = (
     *("motion.names", "motion.noise", "motion.tables", "motion.timecodes"),
     *("speech.audio", "speech.channels", "speech.container", "speech.decode", "speech.finishing"),
     *("speech.loudness", "speech.measures", "speech.ogg", "speech.voice_activity"),
-    *("utils.arrays", "utils.ffmpeg", "utils.files", "utils.glb", "utils.labels"),
-    *("utils.settings", "utils.types"),
+    *("utils.arrays", "utils.ffmpeg", "utils.files", "utils.glb", "utils.gltf_parts"),
+    *("utils.labels", "utils.settings", "utils.types"),
 )
 
 

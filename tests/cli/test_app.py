@@ -528,10 +528,10 @@ def test_interrupted(animate: Callable[..., Result], monkeypatch: pytest.MonkeyP
     write_speech("b.wav")
     real = inference.animate_file
 
-    def interrupted(model: object, path: Path, manner: object) -> Motion:
+    def interrupted(model: object, path: Path, *others: object) -> Motion:
         if path.name == "b.wav":
             raise KeyboardInterrupt
-        return real(model, path, manner)
+        return real(model, path, *others)
 
     monkeypatch.setattr(inference, "animate_file", interrupted)
     result = animate("a.wav", "b.wav")

@@ -149,7 +149,7 @@ def test_animate_writes_flames_parameters(dtalk: Callable[..., Any], place: Path
         (["--format", "flame"], "--format flame needs a FLAME model"),
         (["--head", "PLACE"], "need --format glb or flame"),
         (["--format", "flame", "--head", "none.pkl"], "no such file: none.pkl"),
-        (["--format", "flame", "--head", "a.wav"], "neither pkl, npz, glb nor obj"),
+        (["--format", "flame", "--head", "a.wav"], "neither pkl, npz, glb, gltf nor obj"),
         (["--format", "flame", "--head", "PLACE", "--shape", "x"], "cannot read --shape 'x'"),
         (["--format", "flame", "--head", "PLACE", "--masks", "a.wav"], "cannot use a.wav"),
         (["--format", "flame", "-o", "a.csv"], "-o a.csv is a csv file"),
