@@ -383,6 +383,13 @@ class TestLongSounds:
         awake = dataclasses.replace(options, close_in_silence=False)
         assert animate_file(model, long_wav, awake).coefficients[330, JAW] > 0.1
 
+    @pytest.mark.parametrize("level", [0.0, 0.01])
+    def test_the_mouth_rests_in_steady_sound_as_in_a_short_one(self, level):
+        """Also where it may move in silence."""
+        noise = level * np.random.default_rng(0).standard_normal(RATE * 9).astype(np.float32)
+        options = AnimationOptions(close_in_silence=False)
+        assert not animate_waveform(tiny_model(), noise, options).coefficients[:, JAW].any()
+
     @pytest.mark.parametrize("threshold", [0.0, 1.0])
     def test_doubtful_emotions_are_neutral(self, threshold, long_wav):
         model = tiny_model(emotions=("happy", "sad", "neutral"))

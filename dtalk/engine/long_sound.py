@@ -64,6 +64,6 @@ def animate_long(
 
 def _finished(curves: Array, measures: Measures, config: ModelConfig) -> Array:
     """As :func:`dtalk.speech.finishing.finished`, from what was measured."""
-    if config.close_in_silence:
+    if config.close_in_silence or measures.steady:
         curves = with_presence(curves, presence_around(measures.spoken))
     return blinking_by(curves, measures.digest.blink_generator()) if config.blinks else curves

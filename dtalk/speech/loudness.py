@@ -38,10 +38,14 @@ def gain_of_frames(rms: Array) -> float:
 
 def is_steady(waveform: Array) -> bool:
     """Tell whether nothing stands out in a waveform ``[S]``: digital silence, a hum, even noise."""
-    count = len(waveform) // TENTH
-    if count < LONG:
-        return not waveform.any()
-    levels = root_mean_square(waveform[: count * TENTH].reshape(-1, TENTH))
+    tenths = waveform[: len(waveform) // TENTH * TENTH].reshape(-1, TENTH)
+    return not waveform.any() or is_even(root_mean_square(tenths))
+
+
+def is_even(levels: Array) -> bool:
+    """Tell whether nothing stands out in a sound whose whole tenths of a second have this RMS."""
+    if len(levels) < LONG:
+        return False
     soft, loud = np.quantile(levels, (1 - LOUD, LOUD))
     return bool(loud <= STEADY * soft)
 

@@ -18,14 +18,14 @@ from dtalk.motion.noise import SoundDigest
 from dtalk.speech.audio import AudioWarning, frame_count
 from dtalk.speech.channels import ChannelWarning
 from dtalk.speech.decode import TrackWarning
-from dtalk.speech.loudness import FRAME, gain_of_frames, root_mean_square
+from dtalk.speech.loudness import FRAME, TENTH, gain_of_frames, is_even, root_mean_square
 from dtalk.speech.voice_activity import spoken_frames
 from dtalk.utils.types import Array
 
 Reader = Callable[[], Iterator[Array]]
 """Reads a sound from its start: 16 kHz samples in blocks ``[S]``."""
 
-_UNIT = 1600  # samples: 3 frames of the motion, 4 of the loudness
+_UNIT = TENTH  # samples: 3 frames of the motion, 4 of the loudness
 _FRAMES = np.array([0, 533, 1066])  # where the motion's begin in it
 _LENGTHS = np.array([533, 533, 534], np.float32)
 _BLOCK = 100 * _UNIT  # samples that are measured at a time
@@ -39,12 +39,14 @@ class Measures:
         samples: how many there are, at 16 kHz.
         gain: what brings them to the standard loudness.
         rms: RMS of the frames of the motion ``[T]``, as recorded.
+        steady: whether nothing stands out in them, see :func:`dtalk.speech.loudness.is_steady`.
         digest: of the samples and the user's seed.
     """
 
     samples: int
     gain: float
     rms: Array
+    steady: bool
     digest: SoundDigest
 
     @property
@@ -55,6 +57,8 @@ class Measures:
     @property
     def spoken(self) -> npt.NDArray[np.bool_]:
         """In which frames somebody speaks, ``[T]``."""
+        if self.steady:
+            return np.zeros(self.frames, np.bool_)
         return spoken_frames(self.rms * np.float32(self.gain))
 
 
@@ -62,17 +66,20 @@ def measure(blocks: Iterable[Array], seed: int) -> Measures:
     """Measure a sound ``[S]``, S >= 1, that comes in blocks of any size."""
     digest, samples = SoundDigest(seed), 0
     loud: list[Array] = []
+    tenths: list[Array] = []
     frames: list[Array] = []
     for block in resized(blocks, _BLOCK):
         digest.feed(block)
         samples += len(block)
         units = np.pad(block, (0, -len(block) % _UNIT)).reshape(-1, _UNIT)
         loud.append(root_mean_square(units.reshape(-1, FRAME)))
+        tenths.append(root_mean_square(units[: len(block) // _UNIT]))
         energy = np.add.reduceat(np.square(units), _FRAMES, axis=1)
         frames.append(np.sqrt(energy / _LENGTHS).ravel())
     rms = np.concatenate(frames)[: frame_count(samples)]
     gain = gain_of_frames(np.concatenate(loud)[: -(-samples // FRAME)])
-    return Measures(samples, gain, rms, digest)
+    steady = not rms.any() or is_even(np.concatenate(tenths))
+    return Measures(samples, gain, rms, steady, digest)
 
 
 def resized(blocks: Iterable[Array], size: int) -> Iterator[Array]:

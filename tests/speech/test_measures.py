@@ -14,7 +14,7 @@ from dtalk.errors import AudioError
 from dtalk.motion.noise import noise_seed
 from dtalk.speech.audio import AudioWarning, frame_count
 from dtalk.speech.channels import ChannelWarning
-from dtalk.speech.loudness import gain
+from dtalk.speech.loudness import gain, is_steady
 from dtalk.speech.measures import cut, measure, reading_again
 from dtalk.speech.voice_activity import speaking
 
@@ -28,6 +28,21 @@ def test_measures_are_those_of_the_whole_sound(samples: int, size: int) -> None:
     assert found.frames == frame_count(samples)
     assert found.gain == pytest.approx(gain(sound), rel=1e-5)
     assert found.digest.noise_seed == noise_seed(sound, 7)
+    assert found.steady == is_steady(sound)
+
+
+NOISE = np.random.default_rng(0).standard_normal(48_123).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("sound", "steady"),
+    [(0 * NOISE, True), (0 * NOISE[:5000], True), (0.01 * NOISE, True), (speech(48_123), False)],
+    ids=["silence", "short silence", "noise", "speech"],
+)
+def test_in_what_is_steady_nobody_speaks(sound: np.ndarray, steady: bool) -> None:
+    found = measure([sound[:30_000], sound[30_000:]], 0)
+    assert found.steady == is_steady(sound) == steady
+    assert found.spoken.any() != steady
 
 
 def test_more_sound_than_is_measured_at_a_time() -> None:
