@@ -33,9 +33,11 @@ def about_onsets(opening: Array, spoken: Spoken) -> Array:
     Not a number where the clip has no frame, or one from before the silence.
     """
     padded = np.pad(opening.astype(np.float32), AROUND, constant_values=np.nan)
-    rows = [padded[frame : frame + 2 * AROUND + 1].copy() for frame, _ in onsets(spoken)]
-    for row, (_, silence) in zip(rows, onsets(spoken)):
+    rows = []
+    for frame, silence in onsets(spoken):
+        row = padded[frame : frame + 2 * AROUND + 1].copy()
         row[: max(0, AROUND - silence)] = np.nan
+        rows.append(row)
     return np.array(rows, np.float32).reshape(-1, 2 * AROUND + 1)
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable
 
 import pytest
 
@@ -23,9 +24,8 @@ def waited(milliseconds: int) -> None:
         time.sleep(0.001)
 
 
-@posix
-def test_termination_is_an_interrupt_with_its_own_status():
-    cleaned = []
+def terminated(clean: Callable[[], None]) -> object:
+    """Be terminated while a command works, ``clean`` up, and return the exit status."""
 
     def work() -> None:
         with ready():
@@ -33,12 +33,19 @@ def test_termination_is_an_interrupt_with_its_own_status():
                 os.kill(os.getpid(), signal.SIGTERM)
                 signal.pause()
             finally:
-                cleaned.append(True)
+                clean()
 
-    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
         work()
-    assert (ended.value.code, cleaned) == (143, [True])
+    return ended.value.code
+
+
+@posix
+def test_termination_is_an_interrupt_with_its_own_status():
+    cleaned = []
+    before = signal.getsignal(signal.SIGTERM)
+    assert terminated(lambda: cleaned.append(True)) == 143
+    assert cleaned == [True]
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -70,23 +77,17 @@ def test_what_is_cleaned_up_is_not_interrupted_again(monkeypatch):
     monkeypatch.setattr("dtalk.cli.process.PATIENCE", 0.001)
     cleaned = []
 
-    def work() -> None:
-        with ready():
+    def clean() -> None:
+        waited(100)
+        with contextlib.suppress(OSError):
             try:
-                os.kill(os.getpid(), signal.SIGTERM)
-                signal.pause()
+                raise OSError
             finally:
                 waited(100)
-                with contextlib.suppress(OSError):
-                    try:
-                        raise OSError
-                    finally:
-                        waited(100)
-                cleaned.append(True)
+        cleaned.append(True)
 
-    with pytest.raises(SystemExit) as ended:
-        work()
-    assert (ended.value.code, cleaned) == (143, [True])
+    assert terminated(clean) == 143
+    assert cleaned == [True]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit(3), ValueError])
