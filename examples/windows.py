@@ -40,7 +40,7 @@ def main() -> None:
     heard = hear(engine, lambda: iter([sound]), measures)
     voice = as_found(engine.config).completed(heard.identity, heard.emotion)
     noise = standard_normal(measures.digest.noise_seed, measures.frames)
-    whole = engine.run(sound * np.float32(measures.gain), noise, voice, 1.0).coefficients
+    whole = engine.run(measures.levels.levelled(sound), noise, voice, 1.0).coefficients
     found = predict_in_windows(engine, lambda: iter([sound]), measures, voice)
     off = np.abs(found - whole)
     print(f"largest {off.max():.4f}, mean {off.mean():.5f}, by window:")

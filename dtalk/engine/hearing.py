@@ -13,6 +13,7 @@ from dtalk.engine.voice import as_found
 from dtalk.engine.windows import LAYOUT, Layout, Spans, samples_of
 from dtalk.motion.animation import Animation
 from dtalk.motion.noise import WIDTH
+from dtalk.speech.audio import first_sample
 from dtalk.speech.measures import Measures, Reader, cut
 from dtalk.utils.labels import label_of, probability_of
 from dtalk.utils.types import Array
@@ -65,7 +66,7 @@ def hear(
     found = []
     for (begin, end), sound in zip(spans, cut(read(), samples_of(spans, measures))):
         noise = np.zeros((end - begin, WIDTH), np.float32)
-        levelled = sound * np.float32(measures.gain)
+        levelled = measures.levels.levelled(sound, first_sample(begin))
         found.append(Heard.of(engine.run(levelled, noise, as_found(engine.config), 0.0)))
     spoken = measures.spoken
     weights = [max(1, int(spoken[begin:end].sum())) for begin, end in spans]

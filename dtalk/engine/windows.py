@@ -117,7 +117,7 @@ def _windows(
     noises = cut(normal_blocks(measures.digest.noise_seed, layout.grid), bounds)
     held = np.zeros((0, WIDTH), np.float32)
     for (begin, _), end, sound, noise in zip(bounds, upto, sounds, noises):
-        levelled = sound * np.float32(measures.gain)
+        levelled = measures.levels.levelled(sound, first_sample(begin))
         made = engine.run(levelled, noise, voice, temperature).coefficients
         made = layout.faded(held, made)
         held = made[end - begin :]

@@ -12,6 +12,7 @@ from dtalk.live.loudness import RunningLoudness, RunningPresence
 from dtalk.motion.arkit import LIDS, OPEN_LIDS, PARTING_CHANNELS
 from dtalk.motion.curves import FPS
 from dtalk.motion.idle import blink, blink_starts
+from dtalk.speech.voice_activity import FADE
 from dtalk.utils.types import Array
 
 
@@ -31,6 +32,8 @@ class Finishing:
         self._presence = RunningPresence(look_ahead)
         self._blinks = RunningBlinks(seed)
         self._frame = 0
+        self._steady = True
+        self._free: float | None = None
 
     @property
     def spoken(self) -> bool:
@@ -39,18 +42,28 @@ class Finishing:
     def feed(self, samples: Array, loudness: RunningLoudness) -> None:
         """Take in the next samples ``[S]``, which ``loudness`` has taken in already."""
         self._presence.feed(samples, loudness)
+        self._steady = loudness.steady
 
     def finish(self, frames: Array) -> Array:
         """Finish the next frames ``[N, 52]``."""
         finished = frames.copy()
         for face in finished:
             present, shut = self._presence.at(self._frame), self._blinks.at(self._frame)
-            if self._config.close_in_silence:
-                face[PARTING_CHANNELS] *= present
+            face[PARTING_CHANNELS] *= self._freedom(present)
             if self._config.blinks:
                 face[LIDS] = np.maximum(face[LIDS].clip(max=OPEN_LIDS), shut)
             self._frame += 1
         return finished
+
+    def _freedom(self, present: float) -> float:
+        """How far the next frame's mouth may open: not at all where nothing stands out of late.
+
+        It follows what sound there is, at the pace of the presence.
+        """
+        wanted = present if self._config.close_in_silence or self._steady else 1.0
+        last = wanted if self._free is None else self._free
+        self._free = min(max(wanted, last - 1 / FADE), last + self._presence.rise)
+        return self._free
 
 
 class RunningBlinks:

@@ -12,7 +12,21 @@ from collections import deque
 import numpy as np
 
 from dtalk.speech.audio import SAMPLE_RATE, first_sample
-from dtalk.speech.loudness import FRAME, LOUD, gain_of, root_mean_square
+from dtalk.speech.levels import (
+    FRAME,
+    LOUD,
+    PER_TENTH,
+    TENTH,
+    UNEVEN,
+    WINDOW,
+    deviation,
+    gain_of,
+    hold_speech,
+    offset_of,
+    tenths_of,
+    voiced_tenths,
+)
+from dtalk.speech.loudness import LONG, is_even
 from dtalk.speech.voice_activity import (
     FADE,
     QUIET_DB,
@@ -24,47 +38,69 @@ from dtalk.utils.types import Array
 
 MEMORY = 8.0  # seconds that are measured
 USUAL_LEVEL = 0.05  # RMS of the loud frames of speech, before any was measured: -26 dB
-SOUNDING = 3.0  # times the floor, 9.5 dB
-ENOUGH = 0.25  # share of sounding frames from which on there is speech to measure
 ABOVE_FLOOR = 2.0  # times the floor, 6 dB: the least that counts as spoken
 QUIET_FLOOR, SETTLING = 0.003, 40  # in the first 40 frames (1 s) the floor is at most -50 dB
 _PAST = 60  # frames of the face that are remembered; what is farther has no effect
 
 
 class RunningLoudness:
-    """The level of loud frames, and of the quietest, over the last :data:`MEMORY` seconds.
+    """The level of speech, and of the quietest sound, over the last :data:`MEMORY` seconds.
+
+    As :class:`dtalk.speech.levels.Levels`, with the last seconds for the whole clip.
 
     Attributes:
         loud: RMS of the loud frames (95th percentile) when there last was speech.
-        floor: RMS of the quietest sound (5th percentile).
+        floor: RMS of the quietest sound (5th percentile); where it is steady, of the last seconds.
+        steady: whether nothing stands out of late: silence for a second, or even sound for four.
     """
 
     def __init__(self) -> None:
         self.loud, self.floor = USUAL_LEVEL, 0.0
-        self._rms: deque[float] = deque(maxlen=round(MEMORY * SAMPLE_RATE / FRAME))
+        self.steady = True
+        self._usual = self._local = USUAL_LEVEL
+        tenths = round(MEMORY * SAMPLE_RATE / TENTH)
+        self._frames: deque[float] = deque(maxlen=PER_TENTH * tenths)
+        self._voiced: deque[bool] = deque(maxlen=tenths)
         self._rest = np.zeros(0, np.float32)
 
     @property
     def gain(self) -> float:
         """What brings speech to the standard level; limited, so that silence stays silent."""
-        return gain_of(self.loud)
+        return float(gain_of(self.loud))
 
     def feed(self, samples: Array) -> None:
         """Take in the next samples ``[S]``."""
         samples = np.concatenate([self._rest, samples])
-        whole = len(samples) // FRAME * FRAME
+        whole = len(samples) // TENTH * TENTH
         self._rest = samples[whole:]
         if whole:
-            self._rms.extend(root_mean_square(samples[:whole].reshape(-1, FRAME)))
+            self._frames.extend(deviation(samples[:whole].reshape(-1, FRAME)))
+            self._voiced.extend(voiced_tenths(samples[:whole].reshape(-1, TENTH)))
             self._measure()
 
+    def levelled(self, samples: Array) -> Array:
+        """The last samples ``[S]`` at the standard loudness, without their offset."""
+        offset = offset_of(float(samples.mean(dtype=np.float64)), self.loud)
+        return (samples - np.float32(offset)) * np.float32(self.gain)
+
     def _measure(self) -> None:
-        recent = np.array(self._rms)
-        self.floor = float(np.quantile(recent, 0.05))
-        if len(recent) <= SETTLING:
+        frames = np.array(self._frames)
+        tenths = tenths_of(frames)
+        self.steady = not tenths[-LONG:].any() or is_even(tenths[-WINDOW:])
+        memory = PER_TENTH * WINDOW if self.steady else len(frames)
+        self.floor = float(np.quantile(frames[-memory:], 1 - LOUD))
+        if len(frames) <= SETTLING:
             self.floor = min(self.floor, QUIET_FLOOR)
-        if (recent > SOUNDING * self.floor).mean() >= ENOUGH:
-            self.loud = float(np.quantile(recent, LOUD))
+        self._usual = self._level(len(self._voiced)) or self._usual
+        self._local = self._level(WINDOW) or self._local
+        self.loud = min(max(self._usual, self._local / UNEVEN), self._local * UNEVEN)
+
+    def _level(self, tenths: int) -> float:
+        """RMS of the loud frames among so many tenths of a second, 0 if they hold no speech."""
+        frames = np.array(self._frames)[-PER_TENTH * tenths :]
+        voiced = np.array(self._voiced)[-tenths:]
+        speech = hold_speech(tenths_of(frames), voiced, self.floor)
+        return float(np.quantile(frames, LOUD)) if speech else 0.0
 
 
 class RunningPresence:
@@ -78,11 +114,12 @@ class RunningPresence:
 
     Attributes:
         last: of the frame that was asked for last.
+        rise: how much it grows by at most from frame to frame.
     """
 
     def __init__(self, look_ahead: int) -> None:
         self.last = 0.0
-        self._rise = 1 / min(max(look_ahead - SHORTEST, SHORTEST), FADE)
+        self.rise = 1 / min(max(look_ahead - SHORTEST, SHORTEST), FADE)
         self._spoken: deque[bool] = deque(maxlen=_PAST + look_ahead)
         self._frames = 0
         self._rest = np.zeros(0, np.float32)
@@ -92,7 +129,7 @@ class RunningPresence:
         least = max(loudness.loud * 10 ** (QUIET_DB / 20), ABOVE_FLOOR * loudness.floor)
         self._rest = np.concatenate([self._rest, samples])
         while len(self._rest) >= (needed := _samples_of(self._frames)):
-            self._spoken.append(bool(root_mean_square(self._rest[:needed]) > least))
+            self._spoken.append(bool(deviation(self._rest[:needed]) > least))
             self._rest = self._rest[needed:]
             self._frames += 1
 
@@ -101,7 +138,7 @@ class RunningPresence:
         first = self._frames - len(self._spoken)
         spoken = np.flatnonzero(without_clicks(np.array(self._spoken, bool), SHORTEST)) + first
         nearest = np.abs(spoken - frame).min(initial=_PAST)
-        self.last = min(float(presence_at(nearest)), self.last + self._rise)
+        self.last = min(float(presence_at(nearest)), self.last + self.rise)
         return self.last
 
 

@@ -100,7 +100,7 @@ class SlidingWindow:
             return np.zeros((0, len(ARKIT_NAMES)), np.float32)
         self._forget(self._next - round(CONTEXT * FPS))
         found = self._engine.run(
-            self._sound * np.float32(self._loudness.gain),
+            self._loudness.levelled(self._sound),
             self._noise_until(max(self._first + frame_count(len(self._sound)), end)),
             self._voice.now,
             self._temperature,

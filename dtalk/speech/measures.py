@@ -18,7 +18,16 @@ from dtalk.motion.noise import SoundDigest
 from dtalk.speech.audio import AudioWarning, frame_count
 from dtalk.speech.channels import ChannelWarning
 from dtalk.speech.decode import TrackWarning
-from dtalk.speech.loudness import FRAME, TENTH, gain_of_frames, is_even, root_mean_square
+from dtalk.speech.levels import (
+    FRAME,
+    TENTH,
+    Levels,
+    deviation,
+    frames_of,
+    voiced_tenths,
+    whole_tenths,
+)
+from dtalk.speech.loudness import is_even
 from dtalk.speech.voice_activity import spoken_frames
 from dtalk.utils.types import Array
 
@@ -26,8 +35,7 @@ Reader = Callable[[], Iterator[Array]]
 """Reads a sound from its start: 16 kHz samples in blocks ``[S]``."""
 
 _UNIT = TENTH  # samples: 3 frames of the motion, 4 of the loudness
-_FRAMES = np.array([0, 533, 1066])  # where the motion's begin in it
-_LENGTHS = np.array([533, 533, 534], np.float32)
+_FRAMES = (slice(533), slice(533, 1066), slice(1066, _UNIT))  # the motion's in it
 _BLOCK = 100 * _UNIT  # samples that are measured at a time
 
 
@@ -37,14 +45,14 @@ class Measures:
 
     Attributes:
         samples: how many there are, at 16 kHz.
-        gain: what brings them to the standard loudness.
-        rms: RMS of the frames of the motion ``[T]``, as recorded.
+        levels: what brings them to the standard loudness.
+        rms: RMS of the frames of the motion ``[T]``, as recorded, about their means.
         steady: whether nothing stands out in them, see :func:`dtalk.speech.loudness.is_steady`.
         digest: of the samples and the user's seed.
     """
 
     samples: int
-    gain: float
+    levels: Levels
     rms: Array
     steady: bool
     digest: SoundDigest
@@ -59,27 +67,36 @@ class Measures:
         """In which frames somebody speaks, ``[T]``."""
         if self.steady:
             return np.zeros(self.frames, np.bool_)
-        return spoken_frames(self.rms * np.float32(self.gain))
+        return spoken_frames(self.rms * self.levels.gain_at(_middles(self.frames)))
 
 
 def measure(blocks: Iterable[Array], seed: int) -> Measures:
     """Measure a sound ``[S]``, S >= 1, that comes in blocks of any size."""
-    digest, samples = SoundDigest(seed), 0
+    digest, samples, total, silent = SoundDigest(seed), 0, 0.0, True
     loud: list[Array] = []
     tenths: list[Array] = []
+    voiced: list[npt.NDArray[np.bool_]] = []
     frames: list[Array] = []
     for block in resized(blocks, _BLOCK):
         digest.feed(block)
         samples += len(block)
-        units = np.pad(block, (0, -len(block) % _UNIT)).reshape(-1, _UNIT)
-        loud.append(root_mean_square(units.reshape(-1, FRAME)))
-        tenths.append(root_mean_square(units[: len(block) // _UNIT]))
-        energy = np.add.reduceat(np.square(units), _FRAMES, axis=1)
-        frames.append(np.sqrt(energy / _LENGTHS).ravel())
+        total += float(block.sum(dtype=np.float64))
+        silent = silent and not block.any()
+        whole = whole_tenths(block)
+        loud.append(frames_of(block, FRAME))
+        tenths.append(deviation(whole))
+        voiced.append(voiced_tenths(whole))
+        units = np.pad(block, (0, -len(block) % _UNIT), "edge").reshape(-1, _UNIT)
+        frames.append(np.stack([deviation(units[:, part]) for part in _FRAMES], 1).ravel())
     rms = np.concatenate(frames)[: frame_count(samples)]
-    gain = gain_of_frames(np.concatenate(loud)[: -(-samples // FRAME)])
-    steady = not rms.any() or is_even(np.concatenate(tenths))
-    return Measures(samples, gain, rms, steady, digest)
+    levels = Levels(np.concatenate(loud), total / samples, lambda: np.concatenate(voiced))
+    steady = silent or is_even(np.concatenate(tenths))
+    return Measures(samples, levels, rms, steady, digest)
+
+
+def _middles(frames: int) -> Array:
+    """The samples in the midst of the motion's frames ``[T]``."""
+    return (np.arange(frames) + 0.5) * (_UNIT / len(_FRAMES))
 
 
 def resized(blocks: Iterable[Array], size: int) -> Iterator[Array]:

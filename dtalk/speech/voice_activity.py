@@ -66,8 +66,9 @@ def speaking(waveform: Array, frames: int) -> npt.NDArray[np.bool_]:
     levelled = level(waveform)
     bounds = np.arange(frames + 1) * len(levelled) // frames
     starts = bounds[:-1].clip(max=len(levelled) - 1)
-    energy = np.add.reduceat(np.square(levelled), starts)
-    return spoken_frames(np.sqrt(energy / np.diff(bounds).clip(min=1)))
+    lengths = np.diff(bounds).clip(min=1)
+    energy, mean = (np.add.reduceat(x, starts) / lengths for x in (np.square(levelled), levelled))
+    return spoken_frames(np.sqrt((energy - np.square(mean)).clip(min=0)))
 
 
 def spoken_frames(rms: Array) -> npt.NDArray[np.bool_]:

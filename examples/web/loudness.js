@@ -1,10 +1,7 @@
-// Loudness and silence, as `dtalk.speech.loudness` and `dtalk.speech.voice_activity` have them.
+// Silence and steady sound, as `dtalk.speech.loudness` and `dtalk.speech.voice_activity` have them.
 
-const SPEECH_LEVEL = 0.1; // of the loud frames after levelling
-const MAXIMUM_GAIN = 30;
-const FRAME = 400; // samples, 25 ms
-const LOUD = 0.95; // quantile of the frames' levels
-const TENTH = 1600; // samples, 100 ms
+import { LOUD, SPEECH_LEVEL, TENTH, levelled, levels, quantile } from "./levels.js";
+
 const STEADY = 1.5; // times the soft tenths' level: beyond, something stands out
 const LONG = 10; // tenths; a shorter sound may be part of a vowel
 const QUIET_DB = -20; // below the loud frames
@@ -12,41 +9,12 @@ const SHORTEST = 3; // frames; a shorter sound is a click
 const HOLD = 4; // frames around speech in which the mouth is free
 const FADE = 10; // frames in which it comes to rest
 
-/** The samples at a standard loudness. */
-export function levelled(samples) {
-  const gain = Math.fround(gainOf(samples));
-  return samples.map((value) => value * gain);
-}
-
-function gainOf(samples) {
-  const loud = quantile(levels(samples, FRAME), LOUD);
-  return SPEECH_LEVEL / Math.max(loud, SPEECH_LEVEL / MAXIMUM_GAIN);
-}
-
-function levels(samples, size) {
-  const found = [];
-  for (let start = 0; start < samples.length; start += size) {
-    let energy = 0;
-    for (let i = start; i < Math.min(start + size, samples.length); i++) energy += samples[i] ** 2;
-    found.push(Math.sqrt(energy / size));
-  }
-  return found;
-}
-
 /** Whether nothing stands out: digital silence, a hum, even noise. */
 export function isSteady(samples) {
   const count = Math.floor(samples.length / TENTH);
   if (count < LONG) return samples.every((value) => value === 0);
   const found = levels(samples.subarray(0, count * TENTH), TENTH);
   return quantile(found, LOUD) <= STEADY * quantile(found, 1 - LOUD);
-}
-
-function quantile(values, share) {
-  const sorted = values.sort((a, b) => a - b);
-  const place = share * (sorted.length - 1);
-  const below = Math.floor(place);
-  const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
 }
 
 /** For each frame 1 near speech, 0 far from it, linear between. */
@@ -66,9 +34,8 @@ function speaking(samples, frames) {
   const loud = Array.from({ length: frames }, (_, frame) => {
     const start = Math.min(bound(frame), values.length - 1);
     const end = Math.max(bound(frame + 1), start + 1);
-    let energy = 0;
-    for (let i = start; i < end; i++) energy += values[i] ** 2;
-    return Math.sqrt(energy / (end - start)) > SPEECH_LEVEL * 10 ** (QUIET_DB / 20);
+    const [level] = levels(values.subarray(start, end), end - start);
+    return level > SPEECH_LEVEL * 10 ** (QUIET_DB / 20);
   });
   for (let start = 0; start < frames; start++) {
     if (!loud[start] || loud[start - 1]) continue;

@@ -2,7 +2,8 @@
 
 import * as ort from "./onnxruntime/ort.wasm.bundle.min.mjs";
 import { blinks } from "./blinks.js";
-import { isSteady, levelled, presence } from "./loudness.js";
+import { levelled } from "./levels.js";
+import { isSteady, presence } from "./loudness.js";
 import { clipSeeds, standardNormal } from "./noise.js";
 import { SAMPLE_RATE } from "./sound.js";
 

@@ -91,7 +91,7 @@ def test_windows_change_nothing_that_one_could_see(graph: Graph) -> None:
     """Of a model whose encoder has no windows of its own."""
     measures, voice = measure(blocks(), 0), chosen_voice(graph.config, "bob", "happy", 1)
     noise = standard_normal(measures.digest.noise_seed, FRAMES)
-    whole = graph.run(SOUND * np.float32(measures.gain), noise, voice).coefficients
+    whole = graph.run(measures.levels.levelled(SOUND), noise, voice).coefficients
     assert len(SMALL.bounds(FRAMES)) == 4
     np.testing.assert_allclose(animated(graph), whole, atol=1e-5)
 

@@ -27,7 +27,13 @@ def finished(frames: int, closes: bool, blinking: bool, sound: np.ndarray) -> np
 
 
 def test_nothing_is_done_unless_the_configuration_says_so() -> None:
-    assert np.all(finished(60, False, False, quiet(2)) == 0.5)
+    assert np.all(finished(60, False, False, syllables(2)) == 0.5)
+
+
+def test_lips_meet_where_nothing_stands_out_even_so() -> None:
+    faces = finished(60, False, False, quiet(2))
+    assert not faces[:, PARTING_CHANNELS].any()
+    assert np.all(faces[:, [*OTHERS, *LIDS]] == 0.5)
 
 
 def test_lips_meet_in_silence_and_nothing_else_moves() -> None:

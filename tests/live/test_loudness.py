@@ -12,7 +12,7 @@ from dtalk.live.loudness import (
     RunningPresence,
 )
 from dtalk.speech.audio import first_sample
-from dtalk.speech.loudness import MAXIMUM_GAIN, SPEECH_LEVEL
+from dtalk.speech.levels import MAXIMUM_GAIN, SPEECH_LEVEL
 from dtalk.speech.voice_activity import FADE, HOLD, presence
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import BROW, JAW, Mirror, in_blocks, quiet, syllables, tone
+from streams import BROW, JAW, Mirror, hiss, in_blocks, quiet, syllables, tone
 
 from dtalk.config import AnimationOptions
 from dtalk.engine.graph import Found
+from dtalk.live.finishing import Finishing
 from dtalk.live.loudness import RunningLoudness
 from dtalk.live.voice import RunningVoice
 from dtalk.live.window import CONTEXT, SlidingWindow, look_ahead
@@ -40,7 +41,8 @@ def stairs(frames: int) -> np.ndarray:
 
 @pytest.fixture
 def unlevelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RunningLoudness, "gain", 1.0)
+    monkeypatch.setattr(RunningLoudness, "levelled", lambda self, samples: samples)
+    monkeypatch.setattr(Finishing, "_freedom", lambda self, present: 1.0)
 
 
 @pytest.mark.usefixtures("unlevelled")
@@ -152,12 +154,26 @@ def test_silence_tells_nothing_of_a_voice(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_mouth_rests_in_silence_and_nothing_else_does() -> None:
-    sound = np.concatenate([tone(1), quiet(2)])
+    sound = np.concatenate([tone(1), quiet(0.9)])
     free, resting = run(window(Mirror()), sound), run(window(Mirror(), rest=True), sound)
     others = np.setdiff1d(np.arange(52), PARTING_CHANNELS)
     np.testing.assert_array_equal(free[:, others], resting[:, others])
-    assert not resting[60:, PARTING_CHANNELS].any()
+    assert free[50:, PARTING_CHANNELS].all()
+    assert not resting[50:, PARTING_CHANNELS].any()
     np.testing.assert_array_equal(free[10:25], resting[10:25])
+
+
+@pytest.mark.parametrize("rest", [False, True])
+def test_the_mouth_rests_where_nothing_stands_out_whatever_the_model_does(rest: bool) -> None:
+    """Silence for a second, hum and noise for four; it is free again once somebody speaks."""
+    sound = np.concatenate([syllables(2), quiet(2), hiss(6, 0.01), syllables(1), tone(6, 0.05)])
+    made = run(window(Mirror(), rest=rest), sound)[:, PARTING_CHANNELS]
+    resting = ~made.any(axis=1)
+    assert resting[105:112].all()
+    assert resting[245:290].all()
+    assert resting[470:505].all()
+    assert not resting[10:60].any()
+    assert not resting[303:328].any()
 
 
 def test_warming_up_leaves_no_trace() -> None:

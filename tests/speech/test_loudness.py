@@ -10,7 +10,8 @@ from helpers import speech
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtalk.speech.loudness import MAXIMUM_GAIN, SPEECH_LEVEL, TENTH, gain, is_steady, level
+from dtalk.speech.levels import MAXIMUM_GAIN, SPEECH_LEVEL, TENTH
+from dtalk.speech.loudness import is_steady, level, levels_of
 
 
 def sine(samples: int = 16000, amplitude: float = 1.0) -> np.ndarray:
@@ -42,13 +43,23 @@ def test_it_goes_by_the_loud_frames():
 def test_the_loud_frames_are_a_quantile_of_the_rms():
     """Of 21 frames of RMS 0, 1, ... 20 the 95th percentile is the 20th: 19."""
     frames = np.repeat(np.arange(21, dtype=np.float32), 400)
-    assert gain(frames) == pytest.approx(SPEECH_LEVEL / 19)
+    frames[::2] *= -1
+    assert levels_of(frames).gains.tolist() == pytest.approx([SPEECH_LEVEL / 19])
 
 
 def test_it_leaves_silence_silent_and_faint_noise_faint():
     assert (level(np.zeros(1000, np.float32)) == 0).all()
-    faint = np.full(1000, 1e-4, np.float32)
-    np.testing.assert_allclose(level(faint), MAXIMUM_GAIN * faint, rtol=1e-6)
+    faint = sine(1600, amplitude=1e-4)
+    np.testing.assert_allclose(level(faint), MAXIMUM_GAIN * faint, atol=1e-8)
+
+
+def test_an_offset_is_taken_off_where_it_can_be_heard():
+    sound = speech(32000)
+    sound -= sound.mean()
+    np.testing.assert_allclose(level(sound + np.float32(0.1)), level(sound), atol=1e-6)
+    loud = levels_of(sound).loud
+    slight = sound + np.float32(0.005 * loud)
+    np.testing.assert_array_equal(level(slight), slight * levels_of(slight).gains)
 
 
 @pytest.mark.parametrize("samples", [1, 399, 400, 401])
@@ -74,7 +85,9 @@ def test_it_keeps_the_length(samples):
 def test_what_is_steady(levels, steady):
     """A second and more of which the loud tenths are at most half as loud again as the soft."""
     tenths = np.repeat(np.float32(levels), TENTH)
+    tenths[::2] *= -1
     assert is_steady(np.append(tenths, np.zeros(99, np.float32))) is steady
+    assert is_steady(tenths + np.float32(0.5)) is (steady and any(levels))
 
 
 def test_speech_is_not_steady_and_noise_is_at_any_level():
