@@ -39,7 +39,8 @@ from dtalk.utils.types import Array
 MEMORY = 8.0  # seconds that are measured
 USUAL_LEVEL = 0.05  # RMS of the loud frames of speech, before any was measured: -26 dB
 ABOVE_FLOOR = 2.0  # times the floor, 6 dB: the least that counts as spoken
-QUIET_FLOOR, SETTLING = 0.003, 40  # in the first 40 frames (1 s) the floor is at most -50 dB
+QUIET_FLOOR, SETTLING = 0.003, 40  # in the first 40 frames (1 s) of what may be speech: -50 dB
+SOON = 3  # tenths from which on a stream that began with no voice is known to be steady
 _PAST = 60  # frames of the face that are remembered; what is farther has no effect
 
 
@@ -86,10 +87,11 @@ class RunningLoudness:
     def _measure(self) -> None:
         frames = np.array(self._frames)
         tenths = tenths_of(frames)
-        self.steady = not tenths[-LONG:].any() or is_even(tenths[-WINDOW:])
+        shortest = LONG if any(self._voiced) else SOON
+        self.steady = not tenths[-LONG:].any() or is_even(tenths[-WINDOW:], shortest)
         memory = PER_TENTH * WINDOW if self.steady else len(frames)
         self.floor = float(np.quantile(frames[-memory:], 1 - LOUD))
-        if len(frames) <= SETTLING:
+        if len(frames) <= SETTLING and not self.steady:
             self.floor = min(self.floor, QUIET_FLOOR)
         self._usual = self._level(len(self._voiced)) or self._usual
         self._local = self._level(WINDOW) or self._local

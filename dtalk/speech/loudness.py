@@ -44,9 +44,12 @@ def is_steady(waveform: Array) -> bool:
     return not waveform.any() or is_even(deviation(whole_tenths(waveform)))
 
 
-def is_even(levels: Array) -> bool:
-    """Tell whether nothing stands out in a sound whose whole tenths of a second have this RMS."""
-    if len(levels) < LONG:
+def is_even(levels: Array, shortest: int = LONG) -> bool:
+    """Tell whether nothing stands out in a sound whose whole tenths of a second have this RMS.
+
+    Of fewer than ``shortest`` it is not known.
+    """
+    if len(levels) < shortest:
         return False
     soft, loud = np.quantile(levels, (1 - LOUD, LOUD))
     return bool(loud <= STEADY * soft)
