@@ -1,7 +1,8 @@
 """End dtalk's commands at random moments and look at what is left: python examples/kills.py [N].
 
-N runs (60) of animate, render --jobs 2, train and distill, ended by SIGTERM or SIGKILL in turn.
-Counts files that are there but cannot be read, processes that live on and, after SIGTERM,
+N runs (60) of animate, render --jobs 2, train and distill, ended by SIGTERM or SIGKILL in turn: a
+third at any moment from the start, two thirds from when there is a first file, which is then at
+risk. Counts files that are there but cannot be read, processes that live on and, after SIGTERM,
 temporary files. Linux only: processes are found by their environment. Exit status 1 if there are
 any.
 """
@@ -31,7 +32,9 @@ import dtalk
 MARK = "DTALK_KILLED_RUN"
 LAST = 60.0  # seconds that a run may take to end
 PATIENCE = 20.0  # seconds in which its processes have to be gone
-LONGEST = {"animate": 15.0, "render": 25.0, "train": 30.0, "distill": 40.0}  # s before the end
+STARTING = {"animate": 15.0, "render": 25.0, "train": 30.0, "distill": 40.0}  # s from the start
+WORKING = {"animate": 3.0, "render": 20.0, "train": 20.0, "distill": 30.0}  # s from the first file
+FIRST = 300.0  # seconds that a run may take to its first file
 WIDTHS = (
     *("encoder-width", "feature-width", "token-width", "contrast-width"),
     *("embedding-width", "step-width", "hidden-width"),
@@ -120,8 +123,22 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def end_one(arguments: list[str], out: Path, how: signal.Signals, after: float) -> Counter[str]:
-    """Run a command, end it, and count what is wrong."""
+def files_in(out: Path) -> list[Path]:
+    """What a run has written so far, temporary or not."""
+    return [path for path in out.rglob("*") if path.is_file()]
+
+
+def wait_for_file(process: subprocess.Popen[bytes], out: Path) -> None:
+    """Wait until there is a file, or the process has ended."""
+    started = time.monotonic()
+    while not files_in(out) and process.poll() is None and time.monotonic() - started < FIRST:
+        time.sleep(0.02)
+
+
+def end_one(
+    arguments: list[str], out: Path, how: signal.Signals, after: float, at_work: bool
+) -> Counter[str]:
+    """Run a command, end it so many seconds after its start or first file, count what is wrong."""
     mark = out.name
     process = subprocess.Popen(
         [sys.executable, "-m", "dtalk", *arguments],
@@ -130,8 +147,10 @@ def end_one(arguments: list[str], out: Path, how: signal.Signals, after: float) 
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    if at_work:
+        wait_for_file(process, out)
     time.sleep(after)
-    early = process.poll() is None
+    early, at_risk = process.poll() is None, bool(files_in(out))
     process.send_signal(how)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(LAST)
@@ -139,7 +158,7 @@ def end_one(arguments: list[str], out: Path, how: signal.Signals, after: float) 
     while (strays := alive(mark)) and left > 0:
         time.sleep(0.2)
         left -= 0.2
-    files = [path for path in out.rglob("*") if path.is_file()]
+    files = files_in(out)
     temporaries = [path for path in files if path.name.startswith(".dtalk-")]
     outputs = [path for path in files if path not in temporaries]
     for stray in strays:
@@ -148,6 +167,7 @@ def end_one(arguments: list[str], out: Path, how: signal.Signals, after: float) 
     return Counter(
         {
             "ended while running": int(early),
+            "with files at risk": int(early and at_risk),
             "outputs": len(outputs),
             "half files": sum(not is_whole(path) for path in outputs),
             "stray processes": len(strays),
@@ -172,10 +192,13 @@ def main() -> int:
             name = list(kinds)[number % len(kinds)]
             how = (signal.SIGTERM, signal.SIGKILL)[number // len(kinds) % 2]
             out = work / f"out{os.getpid()}-{number}"
-            after = float(generator.uniform(0.3, asked.stretch * LONGEST[name]))
+            at_work = number // (2 * len(kinds)) % 3 > 0
+            longest = (WORKING if at_work else STARTING)[name]
+            after = float(generator.uniform(0, asked.stretch * longest))
             tally = tallies.setdefault((name, how.name), Counter())
-            tally.update({"runs": 1, **end_one(kinds[name](out), out, how, after)})
-            print(f"{number + 1:4} {name} {how.name} after {after:.1f} s", flush=True)
+            tally.update({"runs": 1, **end_one(kinds[name](out), out, how, after, at_work)})
+            since = "its first file" if at_work else "its start"
+            print(f"{number + 1:4} {name} {how.name} {after:.1f} s after {since}", flush=True)
     total: Counter[str] = Counter()
     for (name, how_name), tally in tallies.items():
         total += tally

@@ -25,10 +25,10 @@ def test_the_clip_is_where_it_is_said_to_be_at_the_level_it_is_said_to_have(scri
     levels = dict(zip(script.LEVELS, found))
     assert np.abs(levels[0].samples).max() == 1
     assert np.abs(levels[-40].samples).max() == pytest.approx(0.01, rel=1e-3)
-    offset, softer, after = found[len(levels) :]
+    offset, alike, softer, loud, after = found[len(levels) :]
     assert (offset.samples - script.OFFSET).max() == pytest.approx(0.3)
-    peaks = [np.abs(v.samples[v.start :]).max() for v in (softer, after)]
-    assert peaks == pytest.approx([10 ** (-22 / 20), 10 ** (-30 / 20)], rel=1e-3)
+    peaks = [np.abs(v.samples[v.start :]).max() for v in (alike, softer, loud, after)]
+    assert peaks == pytest.approx([1, 10 ** (-22 / 20), 1, 10 ** (-30 / 20)], rel=1e-3)
     assert len(after.samples) == after.start + len(clip) == 6 * 16000 + 4
 
 
