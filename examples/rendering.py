@@ -27,8 +27,8 @@ from dtalk.heads.load import load_head
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import FPS, Motion
 from dtalk.rendering.camera import camera_at
-from dtalk.rendering.canvas import Frame
 from dtalk.rendering.lighting import Light
+from dtalk.rendering.picture import Frame
 from dtalk.rendering.renderer import Renderer
 from dtalk.rendering.tessellation import Tessellation
 from dtalk.video.mp4 import render_video, write_video
@@ -67,7 +67,7 @@ def measure_parts(head: Head, size: int, motion: Motion, clock: Clock) -> list[F
     light = Light(head, camera.pose, camera.turn)
     outlines = Tessellation(head)
     frames: list[Frame] = []
-    with Renderer(head, size) as renderer:
+    with Renderer(head, size, pixels="yuv420p") as renderer:
         canvas = renderer.canvas
         for row in motion.coefficients:
             with clock("deform"):
@@ -83,7 +83,9 @@ def measure_parts(head: Head, size: int, motion: Motion, clock: Clock) -> list[F
                 canvas.draw()
                 canvas.finish()
             with clock("read"):
-                frame = canvas.read()
+                canvas.read()
+            with clock("average"):
+                frame = canvas.frame()
             frames += [frame] if len(frames) < KEPT else []
     return frames
 

@@ -9,7 +9,7 @@ import pytest
 from dtalk.config import DEFAULT_LOOK, Look
 from dtalk.errors import RenderError
 from dtalk.heads.head import Head
-from dtalk.rendering.canvas import Frame
+from dtalk.rendering.picture import Frame
 from dtalk.rendering.renderer import Renderer, Size
 
 

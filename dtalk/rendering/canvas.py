@@ -2,7 +2,8 @@
 
 pyrender opens the context, whatever the system; the drawing is ours. A software rasteriser needs a
 third of the time that way: colours are all its shader looks at, edges are smoothed by drawing
-larger and averaging, which is cheaper there than multisampling, and no depth is read back.
+larger and averaging, which is cheaper there than multisampling, no depth is read back, and only
+that part of the picture is drawn again in which something changed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 
 from dtalk.errors import RenderError, one_line
 from dtalk.rendering.context import import_pyrender, open_canvas
+from dtalk.rendering.framebuffer import Framebuffer, copy_part, enlarge
+from dtalk.rendering.picture import Frame, PixelFormat, picture_of
+from dtalk.rendering.redraw import Box, Redraw
 from dtalk.utils.types import Array, IntArray
-
-Frame = npt.NDArray[np.uint8]
 
 _VALUES = 6  # of a vertex: x y z r g b
 # A wireframe: colours of its edges and of the surfaces between them, and how much of those.
@@ -29,14 +30,14 @@ _VERTEX = """#version 330 core
 layout(location = 0) in vec3 position;
 layout(location = 1) in vec3 color;
 uniform mat4 to_picture;
-out vec3 shade;
+noperspective out vec3 shade;
 void main() {
     gl_Position = to_picture * vec4(position, 1.0);
     shade = color;
 }
 """
 _FRAGMENT = """#version 330 core
-in vec3 shade;
+noperspective in vec3 shade;
 out vec4 color;
 void main() { color = vec4(shade, 1.0); }
 """
@@ -52,6 +53,7 @@ class Canvas:
         closed: int [F, 3], triangles of closed surfaces, whose backs are not drawn.
         flat: int [F, 3], triangles seen from both sides, drawn after those.
         to_picture: world to clip space, [4, 4].
+        pixels: what `frame` gives.
 
     Raises:
         RenderError: there is no OpenGL here, or it cannot do what is asked.
@@ -65,15 +67,24 @@ class Canvas:
         closed: IntArray,
         flat: IntArray,
         to_picture: Array,
+        pixels: PixelFormat = "rgb24",
     ) -> None:
         self._context = open_canvas(import_pyrender(), 16, 16)
         self._height, self._width = backdrop.shape[:2]
         self._factor = factor
         self._values = np.zeros((vertices, _VALUES), dtype=np.float32)
         self._closed, self._flat = closed.size, flat.size
+        self._picture = picture_of(pixels, backdrop)
+        self._memory = np.empty(0, dtype=np.uint8)
+        self._read: tuple[Box, Frame] | None = None
+        self._wireframe = False
+        self._undrawn: Box | None = None  # of what was uploaded
+        self._unread: Box | None = None  # of what was drawn
+        triangles = np.concatenate((closed, flat))
+        self._redraw = Redraw(triangles, to_picture, self._width, self._height)
         try:
             with self._current("start"):
-                self._make_buffers(np.concatenate((closed, flat)))
+                self._make_buffers(triangles)
                 self._make_pictures(backdrop)
                 self._make_program(to_picture)
         except RenderError:
@@ -87,7 +98,8 @@ class Canvas:
             RenderError: OpenGL refuses.
         """
         self._values[:, :3] = vertices
-        self._values[:, 3:] = colors
+        self._values[:, 3:] = self._picture.components(colors)
+        self._undrawn = _union(self._undrawn, self._redraw.box(self._values))
         with self._current("take the head"):
             self._send(self._values)
 
@@ -97,13 +109,22 @@ class Canvas:
         Raises:
             RenderError: OpenGL refuses.
         """
+        from OpenGL import GL
+
+        box = self._undrawn
+        if wireframe != self._wireframe:
+            box = Box(0, 0, self._width, self._height)
+        self._wireframe, self._undrawn = wireframe, None
+        if box is None:
+            return
+        self._unread = box.united(self._unread)
         with self._current("draw the frame"):
-            self._clear()
+            self._clear(box.scaled(self._factor))
             if wireframe:
                 self._draw_wires()
             else:
                 self._draw_triangles()
-            self._shrink()
+            GL.glFlush()
 
     def finish(self) -> None:
         """Wait until everything is drawn, for measurements of time.
@@ -116,21 +137,30 @@ class Canvas:
         with self._current("finish the frame"):
             GL.glFinish()
 
-    def read(self) -> Frame:
-        """Read the picture that was drawn last, uint8 [H, W, 3].
+    def read(self) -> None:
+        """Wait for what was drawn, and keep its samples for `frame`: more can be drawn now.
 
         Raises:
             RenderError: OpenGL refuses.
         """
-        from OpenGL import GL
-
-        picture: Frame = np.empty((self._height, self._width, 3), dtype=np.uint8)
+        if self._unread is None:
+            return
+        box = self._unread.scaled(self._factor)
+        count = 4 * box.size[0] * box.size[1]
+        if len(self._memory) < count:
+            self._memory = np.empty(count, dtype=np.uint8)
+        samples = self._memory[:count].reshape(box.size[1], box.size[0], 4)
         with self._current("read the frame"):
-            GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._pictures[-1].buffer)
-            GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
-            size = (self._width, self._height)
-            GL.glReadPixels(0, 0, *size, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, picture)
-        return picture
+            self._drawn.read(box, samples)
+        self._read = (self._unread, samples)
+        self._unread = None
+
+    def frame(self) -> Frame:
+        """Average the samples that were read last into a new frame, see `PixelFormat`."""
+        if self._read is not None:
+            self._picture.update(*self._read)
+            self._read = None
+        return self._picture.frame
 
     def close(self) -> None:
         """Free the context and all that is in it."""
@@ -164,17 +194,14 @@ class Canvas:
         GL.glBufferData(GL.GL_ELEMENT_ARRAY_BUFFER, numbers.nbytes, numbers, GL.GL_STATIC_DRAW)
 
     def _make_pictures(self, backdrop: Frame) -> None:
-        """Make the picture in the size it is drawn in, and its halves down to the final size."""
-        from OpenGL import GL
-
-        sizes = [self._factor]
-        while sizes[-1] > 1:
-            sizes.append(sizes[-1] // 2)
-        self._pictures = [_Picture(k * self._width, k * self._height) for k in sizes]
-        self._pictures[0].add_depth()
-        self._behind = _Picture(*self._pictures[0].size)
-        small = _Picture(self._width, self._height, np.ascontiguousarray(backdrop))
-        _copy(small, self._behind, GL.GL_NEAREST)
+        """Make the picture in the size it is drawn in, and one of what is behind the head."""
+        size = (self._factor * self._width, self._factor * self._height)
+        self._drawn, self._behind = Framebuffer(*size), Framebuffer(*size)
+        for picture in (self._drawn, self._behind):
+            picture.add_depth()
+        colors = self._picture.components(backdrop.astype(np.float32) / 255)
+        small = Framebuffer(self._width, self._height, np.rint(255 * colors).astype(np.uint8))
+        enlarge(small, self._behind)
 
     def _make_program(self, to_picture: Array) -> None:
         from OpenGL import GL
@@ -188,14 +215,22 @@ class Canvas:
         GL.glFrontFace(GL.GL_CW)  # upside down, counter-clockwise is clockwise
         GL.glEnable(GL.GL_DEPTH_TEST)
 
-    def _clear(self) -> None:
-        """Copy the background in, which is faster than blending it later."""
+    def _tinted(self, tint: tuple[float, float, float], share: float) -> Array:
+        """Get the vertices with colours that are mixed with a tint, sRGB."""
+        tinted = self._values.copy()
+        wanted = self._picture.components(np.array(tint, dtype=np.float32))
+        tinted[:, 3:] += np.float32(share) * (wanted - self._values[:, 3:])
+        return tinted
+
+    def _clear(self, box: Box) -> None:
+        """Copy the background in, which is faster than blending it later, and draw only there."""
         from OpenGL import GL
 
-        _copy(self._behind, self._pictures[0], GL.GL_NEAREST)
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._pictures[0].buffer)
-        GL.glViewport(0, 0, *self._pictures[0].size)
-        GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
+        copy_part(self._behind, self._drawn, box)
+        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self._drawn.number)
+        GL.glViewport(0, 0, *self._drawn.size)
+        GL.glEnable(GL.GL_SCISSOR_TEST)
+        GL.glScissor(box.left, box.top, *box.size)
 
     def _send(self, values: Array) -> None:
         from OpenGL import GL
@@ -216,78 +251,19 @@ class Canvas:
         """Draw edges, before surfaces a little further away, which hide the edges behind them."""
         from OpenGL import GL
 
-        self._send(_tinted(self._values, PAPER, PAPER_SHARE))
+        self._send(self._tinted(PAPER, PAPER_SHARE))
         GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
         GL.glPolygonOffset(1.0, 1.0)
         self._draw_triangles()
         GL.glDisable(GL.GL_POLYGON_OFFSET_FILL)
-        self._send(_tinted(self._values, WIRE, WIRE_SHARE))
+        self._send(self._tinted(WIRE, WIRE_SHARE))
         GL.glPolygonMode(GL.GL_FRONT_AND_BACK, GL.GL_LINE)
         self._draw_triangles()
         GL.glPolygonMode(GL.GL_FRONT_AND_BACK, GL.GL_FILL)
 
-    def _shrink(self) -> None:
-        """Halve until the picture has its size: each pixel is the mean of four."""
-        from OpenGL import GL
 
-        for large, small in zip(self._pictures, self._pictures[1:]):
-            _copy(large, small, GL.GL_LINEAR)
-        GL.glFlush()
-
-
-class _Picture:
-    """An OpenGL framebuffer, 8 bits a channel; filled from ``pixels`` [H, W, 3] if given."""
-
-    def __init__(self, width: int, height: int, pixels: Frame | None = None) -> None:
-        from OpenGL import GL
-
-        self.size = (width, height)
-        self.buffer = int(GL.glGenFramebuffers(1))
-        texture = int(GL.glGenTextures(1))
-        GL.glBindTexture(GL.GL_TEXTURE_2D, texture)
-        GL.glPixelStorei(GL.GL_UNPACK_ALIGNMENT, 1)
-        layout = (GL.GL_RGBA8, width, height, 0, GL.GL_RGB, GL.GL_UNSIGNED_BYTE)
-        GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, *layout, pixels)
-        for setting in (GL.GL_TEXTURE_MIN_FILTER, GL.GL_TEXTURE_MAG_FILTER):
-            GL.glTexParameteri(GL.GL_TEXTURE_2D, setting, GL.GL_LINEAR)
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self.buffer)
-        color = GL.GL_COLOR_ATTACHMENT0
-        GL.glFramebufferTexture2D(GL.GL_FRAMEBUFFER, color, GL.GL_TEXTURE_2D, texture, 0)
-        self._check()
-
-    def add_depth(self) -> None:
-        """Add a depth buffer, so that near surfaces hide far ones."""
-        from OpenGL import GL
-
-        depth = int(GL.glGenRenderbuffers(1))
-        GL.glBindRenderbuffer(GL.GL_RENDERBUFFER, depth)
-        GL.glRenderbufferStorage(GL.GL_RENDERBUFFER, GL.GL_DEPTH_COMPONENT24, *self.size)
-        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, self.buffer)
-        place = GL.GL_DEPTH_ATTACHMENT
-        GL.glFramebufferRenderbuffer(GL.GL_FRAMEBUFFER, place, GL.GL_RENDERBUFFER, depth)
-        self._check()
-
-    def _check(self) -> None:
-        from OpenGL import GL
-
-        if GL.glCheckFramebufferStatus(GL.GL_FRAMEBUFFER) != GL.GL_FRAMEBUFFER_COMPLETE:
-            width, height = self.size
-            raise RenderError(f"OpenGL cannot make a picture of {width} x {height} pixels")
-
-
-def _copy(source: _Picture, target: _Picture, scaling: int) -> None:
-    from OpenGL import GL
-
-    GL.glBindFramebuffer(GL.GL_READ_FRAMEBUFFER, source.buffer)
-    GL.glBindFramebuffer(GL.GL_DRAW_FRAMEBUFFER, target.buffer)
-    areas = (0, 0, *source.size, 0, 0, *target.size)
-    GL.glBlitFramebuffer(*areas, GL.GL_COLOR_BUFFER_BIT, scaling)
-
-
-def _tinted(values: Array, tint: tuple[float, float, float], share: float) -> Array:
-    tinted = values.copy()
-    tinted[:, 3:] += np.float32(share) * (np.array(tint, dtype=np.float32) - values[:, 3:])
-    return tinted
+def _union(first: Box | None, second: Box | None) -> Box | None:
+    return second if first is None else first.united(second)
 
 
 def _program(vertex: str, fragment: str) -> int:

@@ -16,9 +16,11 @@ from dtalk.heads.head import Head, built_in
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.rendering.background import background_image
 from dtalk.rendering.camera import camera_at
-from dtalk.rendering.canvas import Canvas, Frame
+from dtalk.rendering.canvas import Canvas
 from dtalk.rendering.lighting import Light, is_hair
+from dtalk.rendering.picture import Frame, PixelFormat
 from dtalk.rendering.tessellation import LONG, Tessellation
+from dtalk.utils.ahead import ahead
 from dtalk.utils.types import Array
 
 Size = int | tuple[int, int]
@@ -37,6 +39,7 @@ class Renderer:
         head: what to render; the built-in head if None.
         size: pixels, a number for a square or (width, height); 16 to 4096 each.
         look: camera, background and the like.
+        pixels: what frames are; ``yuv420p`` has even sizes only.
 
     Raises:
         RenderError: the size or the look does not fit, no renderer can be had (the message says
@@ -51,6 +54,7 @@ class Renderer:
         head: Head | None = None,
         size: Size = DEFAULT_SIZE,
         look: Look = DEFAULT_LOOK,
+        pixels: PixelFormat = "rgb24",
     ) -> None:
         self._canvas: Canvas | None = None
         self.head = head if head is not None else built_in()
@@ -68,11 +72,12 @@ class Renderer:
         hairs = np.flatnonzero(is_hair(self.head))
         flat = np.isin(faces[:, 0], hairs)
         triangles = (faces[~flat], faces[flat])
-        self._canvas = Canvas(behind, factor, self._outlines.count, *triangles, camera.to_picture)
+        count = self._outlines.count
+        self._canvas = Canvas(behind, factor, count, *triangles, camera.to_picture, pixels)
         Renderer._open = weakref.ref(self)
 
     def render(self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None) -> Frame:
-        """Render one frame: coefficients [52], head rotation [3] if any -> uint8 [H, W, 3], sRGB.
+        """Render one frame: coefficients [52], head rotation [3] if any -> a frame.
 
         Raises:
             RenderError: wrong shape, a value that is not finite, or the renderer is closed.
@@ -84,9 +89,9 @@ class Renderer:
     def frames(
         self, coefficients: npt.ArrayLike, rotation: npt.ArrayLike | None = None
     ) -> Iterator[Frame]:
-        """Render a clip, frame by frame: [T, 52], rotation [T, 3] -> uint8 [H, W, 3] each.
+        """Render a clip, frame by frame: [T, 52], rotation [T, 3] -> frames.
 
-        While one is rendered, the next is deformed and lit.
+        While one is rendered, the next is deformed and lit, by another thread.
 
         Raises:
             RenderError: see `render`.
@@ -94,19 +99,24 @@ class Renderer:
         clip = _checked_coefficients(coefficients, 2)
         turns = _checked_rotation(rotation, len(clip))
         waiting = False
+        for shown in ahead(self._shaded(clip, turns)):
+            canvas = self.canvas
+            canvas.read()
+            canvas.upload(*shown)
+            canvas.draw(self._wireframe)
+            if waiting:
+                yield canvas.frame()
+            waiting = True
+        if waiting:
+            self.canvas.read()
+            yield self.canvas.frame()
+
+    def _shaded(self, clip: Array, turns: Array | None) -> Iterator[tuple[Array, Array]]:
+        """Compute positions and colours of what is drawn, [V', 3] each, frame by frame."""
         for index, row in enumerate(clip):
             vertices = self.head.deform(row, None if turns is None else turns[index])
             colors, normals = self._light.shade(vertices)
-            shown = self._outlines.rounded(vertices, normals, colors)
-            canvas = self.canvas
-            frame = canvas.read() if waiting else None
-            canvas.upload(*shown)
-            canvas.draw(self._wireframe)
-            waiting = True
-            if frame is not None:
-                yield frame
-        if waiting:
-            yield self.canvas.read()
+            yield self._outlines.rounded(vertices, normals, colors)
 
     @property
     def canvas(self) -> Canvas:
@@ -148,8 +158,9 @@ def render_frames(
     look: Look = DEFAULT_LOOK,
     *,
     rotation: npt.ArrayLike | None = None,
+    pixels: PixelFormat = "rgb24",
 ) -> Iterator[Frame]:
-    """Render the frames of a clip, one at a time: [T, 52] -> uint8 [H, W, 3] each.
+    """Render the frames of a clip, one at a time: [T, 52] -> uint8 [H, W, 3] each, or as `pixels`.
 
     Arguments as for `Renderer`, which is open while the frames are rendered, and as for
     `Renderer.frames`; input is checked at once, not when the first frame is asked for.
@@ -162,7 +173,7 @@ def render_frames(
     checked_size(size)
 
     def rendered() -> Iterator[Frame]:
-        with Renderer(head, size, look) as renderer:
+        with Renderer(head, size, look, pixels) as renderer:
             yield from renderer.frames(clip, turns)
 
     return rendered()

@@ -21,7 +21,7 @@ from dtalk.heads.head import Head
 from dtalk.motion.changes import changed
 from dtalk.motion.curves import Motion, provenance
 from dtalk.motion.options import CurveOptions
-from dtalk.rendering.canvas import Frame
+from dtalk.rendering.picture import Frame
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size
 from dtalk.utils.jobs import Job, Made, names_file, plan
 from dtalk.utils.types import Progress
@@ -153,7 +153,7 @@ class RenderJob:
             write_in_segments(motions, path, track, notes, self.draw, workers, progress)
             return
         report = None if progress is None else (lambda done: progress(done, count))
-        shown = counted(self._frames(motions), report)
+        shown = counted(self._frames(motions, video=True), report)
         write_video(shown, path, motions[0].fps, track, comment=_notes(motions))
 
     def draw(self, segment: Segment) -> None:
@@ -162,7 +162,7 @@ class RenderJob:
         Raises:
             DtalkError: nothing can be rendered or written.
         """
-        frames = self._frames(segment.motions)
+        frames = self._frames(segment.motions, video=True)
         write_video(frames, segment.path, segment.motions[0].fps)
 
     def _read(self, job: Job, progress: Progress | None) -> tuple[list[Motion], Path | None]:
@@ -189,9 +189,9 @@ class RenderJob:
         talker = load_talker(self.runtime, self.options)
         return animate_file(talker, path, self.options, progress)
 
-    def _frames(self, motions: Sequence[Motion]) -> Iterator[Frame]:
+    def _frames(self, motions: Sequence[Motion], *, video: bool = False) -> Iterator[Frame]:
         names = [name for name, _ in self.together]
-        return panels(motions, names, self.head, self.size, self.look)
+        return panels(motions, names, self.head, self.size, self.look, video=video)
 
 
 def _notes(motions: Sequence[Motion]) -> str:

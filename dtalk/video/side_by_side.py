@@ -15,7 +15,7 @@ from dtalk.errors import RenderError
 from dtalk.heads.head import Head
 from dtalk.motion.curves import Motion, with_length
 from dtalk.motion.resample import resample_motion
-from dtalk.rendering.canvas import Frame
+from dtalk.rendering.picture import Frame, video_format
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size, checked_size, render_frames
 from dtalk.utils.types import Array
 from dtalk.video.mp4 import LengthWarning
@@ -81,10 +81,13 @@ def panels(
     head: Head | None = None,
     size: Size = DEFAULT_SIZE,
     look: Look = DEFAULT_LOOK,
+    *,
+    video: bool = False,
 ) -> Iterator[Frame]:
     """Render frames with a panel for each motion, left to right, and its name below it.
 
-    One renderer renders all heads, one after another.
+    One renderer renders all heads, one after another. For a video, a single panel without a name
+    is rendered in the format that it is encoded from.
 
     Args:
         motions: N of one length, such as `aligned` gives.
@@ -106,6 +109,9 @@ def panels(
     if any(motion.head_rotation is not None for motion in motions):
         turns = _interleaved([_rotation(motion) for motion in motions])
     rows = _interleaved([motion.coefficients for motion in motions])
+    if video and count == 1 and not names:
+        pixels = video_format(width, height)
+        return render_frames(rows, head, size, look, rotation=turns, pixels=pixels)
     frames = render_frames(rows, head, size, look, rotation=turns)
 
     def rendered() -> Iterator[Frame]:

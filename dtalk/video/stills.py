@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from dtalk.errors import RenderError
 from dtalk.motion.curves import Motion, at_frames
-from dtalk.rendering.canvas import Frame
+from dtalk.rendering.picture import Frame
 from dtalk.utils.files import atomic_path
 
 
