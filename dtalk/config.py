@@ -208,6 +208,9 @@ class ModelConfig(Settings):
     )
     encoder_blocks: int = setting(0, "residual blocks in a small speech encoder", most=MOST_LAYERS)
     encoder_depth: int = setting(2, "transformer blocks in a whisper encoder", most=MOST_LAYERS)
+    blocks_at_face_rate: bool = setting(
+        False, "whether a whisper encoder's blocks run at the face's 30 frames a second, not at 50"
+    )
     bottom_width: int = setting(
         512, "channels of a whisper or hubert encoder's bottom", least=1, most=MOST_WIDTH
     )

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dtalk.motion.curves import FPS
 from dtalk.nn.frames import counted, resample_features
-from dtalk.speech.audio import SAMPLE_RATE, frame_count
+from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.speech.loudness import level
 from dtalk.speech.spectrum import WINDOW, band_energies
 from dtalk.utils.types import Array
@@ -29,21 +30,25 @@ HOP = 320  # samples a feature, in Whisper and in HuBERT: 50 Hz
 RATE = SAMPLE_RATE / HOP
 SHORTEST = 1600  # samples; shorter sounds are followed by silence
 SPAN, OVERLAP = 1400, 200  # features: 28 s, of which 4 s are cross-faded with the next window
+FACE_GRID = 3  # frames of the face in 0.1 s, which is a whole number of samples
 
 
 class Bottom(nn.Module, ABC):
-    """The first layers of a large encoder: samples to features at 50 Hz.
+    """The first layers of a large encoder: samples to features at 50 Hz, or at the face's 30.
 
     Attributes:
-        start: where the first feature's centre lies, in features; width: channels.
+        rate: features a second; start: where the first one's centre lies, in features.
+        grid: features that are a whole number of samples; width: channels.
     """
 
+    rate: float = RATE
+    grid = 1
     start: float
     width: int
 
     @abstractmethod
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Levelled samples ``[B, S]`` of 16 kHz, at most 28 s -> ``[B, F, C]`` at 50 Hz."""
+        """Levelled samples ``[B, S]`` of 16 kHz, at most 28 s -> ``[B, F, C]`` at the rate."""
 
 
 class Block(nn.Module):
@@ -75,13 +80,20 @@ class WhisperBottom(Bottom):
 
     Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022),
     section 2.2. Whisper pads every sound to 30 s; here only the frames there are pass through.
+
+    Args:
+        width: channels; depth: blocks.
+        at_face_rate: whether the blocks run at the face's rate: four tenths less work than at
+            Whisper's 50 a second, after which four of ten features would be interpolated away.
     """
 
     start = 0.0
 
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int, depth: int, at_face_rate: bool = False) -> None:
         super().__init__()
         self.width = width
+        if at_face_rate:
+            self.rate, self.start, self.grid = FPS, 0.5, FACE_GRID
         self.first = nn.Conv1d(WHISPER_BANDS, width, 3, padding=1)
         self.second = nn.Conv1d(width, width, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
@@ -90,6 +102,8 @@ class WhisperBottom(Bottom):
         hidden = functional.gelu(self.first(whisper_mel(waveforms)))
         hidden = functional.gelu(self.second(hidden)).transpose(1, 2)
         hidden = hidden + positions(hidden.shape[1], self.width).to(hidden)
+        if self.rate == FPS:
+            hidden = frames_of(hidden, torch.as_tensor(waveforms.shape[1]), RATE, 0.0)
         for block in self.blocks:
             hidden = block(hidden)
         return hidden
@@ -203,6 +217,18 @@ def positions(frames: int, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
+def frames_of(features: Tensor, samples: Tensor, rate: float, start: float) -> Tensor:
+    """Features ``[B, F, C]`` of sounds of as many samples, at the face's 30 fps ``[B, T, C]``.
+
+    Args:
+        samples: a tensor, so that an exported graph takes any length; rate, start: as in
+            :func:`dtalk.nn.frames.resample_features`.
+    """
+    each = torch.ones(features.shape[0], dtype=torch.long)
+    frames = (samples.double() / SAMPLE_RATE * FPS).round().long().clamp(min=1)
+    return resample_features(features, each * features.shape[1], each * frames, rate, start)
+
+
 def at_face_rate(
     encode: Callable[[Array], Tensor],
     waveform: Array,
@@ -218,8 +244,7 @@ def at_face_rate(
     sound = torch.from_numpy(level(waveform))
     sound = functional.pad(sound, (0, max(0, SHORTEST - len(sound))))
     features = windowed(encode, sound.numpy(), window)
-    lengths, frames = torch.tensor([len(features)]), torch.tensor([frame_count(len(waveform))])
-    return resample_features(features[None], lengths, frames, RATE, start)[0]
+    return frames_of(features[None], torch.tensor(len(waveform)), RATE, start)[0]
 
 
 def windowed(
@@ -250,21 +275,26 @@ def in_windows(bottom: Bottom, waveform: Tensor) -> Tensor:
     """Features ``[F, C]`` of levelled samples ``[S]`` of any length, S >= 1600.
 
     Up to 28 s in one window; beyond, in as many of 28 s as overlap by at least 4 s, spread evenly
-    and cross-faded for 4 s. All lengths are tensors, so that an exported graph holds the rule.
+    and cross-faded for 4 s. They begin where a feature and a sample do. All lengths are tensors, so
+    that an exported graph holds the rule.
     """
+    span, overlap = round(SPAN * bottom.rate / RATE), round(OVERLAP * bottom.rate / RATE)
+    unit = round(bottom.grid * SAMPLE_RATE / bottom.rate)  # samples
     samples = torch.as_tensor(waveform.shape[0])
-    beyond = (samples // HOP - SPAN).clamp(min=0)  # features
-    more = (beyond + SPAN - OVERLAP - 1) // (SPAN - OVERLAP)  # windows after the first
-    begins = counted(more + 1) * beyond // more.clamp(min=1)
+    beyond = (-(-(samples - SPAN * HOP) // unit)).clamp(min=0)  # grid steps
+    more = (beyond * bottom.grid + span - overlap - 1) // (span - overlap)  # windows after it
+    steps = counted(more + 1) * beyond // more.clamp(min=1)
     width = torch.where(more > 0, torch.tensor(SPAN * HOP), samples)
-    features = bottom(waveform[begins[:, None] * HOP + counted(width)])
+    padded = functional.pad(waveform, (0, unit))  # the last window may end a little later
+    features = bottom(padded[steps[:, None] * unit + counted(width)])
 
+    begins = steps * bottom.grid
     frames, last = counted(begins[-1] + features.shape[1]), features.shape[1] - 1
-    before = torch.cat([torch.tensor([-SPAN - OVERLAP]), begins[:-1]])
-    fades = (before + SPAN + begins - OVERLAP) / 2  # where each window fades in
+    before = torch.cat([torch.tensor([-span - overlap]), begins[:-1]])
+    fades = (before + span + begins - overlap) / 2  # where each window fades in
     later = (frames[:, None] >= fades).sum(1) - 1
     earlier = (later - 1).clamp(min=0)
-    mixed = ((frames + 0.5 - fades[later]) / OVERLAP).clamp(0, 1)[:, None].to(features)
+    mixed = ((frames + 0.5 - fades[later]) / overlap).clamp(0, 1)[:, None].to(features)
     one, other = (
         features[window, (frames - begins[window]).clamp(0, last)] for window in (earlier, later)
     )

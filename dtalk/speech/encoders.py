@@ -24,7 +24,15 @@ from dtalk.nn.fast_rnn import FastLSTM
 from dtalk.nn.frames import frame_mask, resample_features
 from dtalk.nn.recurrent import run_recurrent
 from dtalk.speech.audio import SAMPLE_RATE
-from dtalk.speech.bottom import RATE, SHORTEST, Bottom, HubertBottom, WhisperBottom, in_windows
+from dtalk.speech.bottom import (
+    RATE,
+    SHORTEST,
+    Bottom,
+    HubertBottom,
+    WhisperBottom,
+    frames_of,
+    in_windows,
+)
 from dtalk.speech.feature_cache import FeatureCache
 from dtalk.speech.features import MEL_BANDS, log_mel
 from dtalk.speech.loudness import SPEECH_LEVEL, level
@@ -311,11 +319,9 @@ class CompressedEncoder(OwnEncoder):
         return _features_by(self.source, waveform, keep)
 
     def prepare_levelled(self, levelled: Tensor) -> Tensor:
-        samples = torch.as_tensor(levelled.shape[0])
-        features = in_windows(self.bottom, padded_to(levelled, torch.tensor(SHORTEST)))
-        frames = (samples.double() / SAMPLE_RATE * FPS).round().long().clamp(min=1)
-        lengths = torch.ones(1, dtype=torch.long) * features.shape[0]
-        return resample_features(features[None], lengths, frames[None], RATE, self.bottom.start)[0]
+        samples, bottom = torch.as_tensor(levelled.shape[0]), self.bottom
+        features = in_windows(bottom, padded_to(levelled, torch.tensor(SHORTEST)))
+        return frames_of(features[None], samples, bottom.rate, bottom.start)[0]
 
     def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         features = resample_features(inputs, lengths, frame_lengths, FPS, 0.5)
@@ -337,8 +343,10 @@ class BottomFeatures:
     precision = "float32"
 
     def __init__(self, encoder: CompressedEncoder) -> None:
-        digest = hashlib.sha256(type(encoder.bottom).__name__.encode())
-        for key, value in sorted(encoder.bottom.state_dict().items()):
+        bottom = encoder.bottom
+        rate = "" if bottom.rate == RATE else f" {bottom.rate}"
+        digest = hashlib.sha256((type(bottom).__name__ + rate).encode())
+        for key, value in sorted(bottom.state_dict().items()):
             digest.update(key.encode() + value.cpu().numpy().tobytes())
         self.fingerprint = digest.hexdigest()[:16]
         self._encoder = encoder
@@ -353,7 +361,7 @@ def build_bottom(config: ModelConfig) -> Bottom:
     """The bottom that a configuration asks for, untrained."""
     if config.encoder == "hubert":
         return HubertBottom(config.bottom_width)
-    return WhisperBottom(config.bottom_width, config.encoder_depth)
+    return WhisperBottom(config.bottom_width, config.encoder_depth, config.blocks_at_face_rate)
 
 
 def build_encoder(config: ModelConfig) -> SpeechEncoder:

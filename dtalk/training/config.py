@@ -146,6 +146,11 @@ class DistillationConfig(TrainingConfig):
         "mel", "front end of the student's speech encoder", SMALL_ENCODERS, group=NETWORK
     )
     encoder_depth: int = setting(2, "transformer blocks in a whisper front end", group=NETWORK)
+    blocks_at_face_rate: bool = setting(
+        False,
+        "whether a whisper front end's blocks run at the face's 30 frames a second, not at 50",
+        group=NETWORK,
+    )
     encoder_width: int = setting(
         192, "channels inside the student's speech encoder", least=1, group=NETWORK
     )
