@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dtalk.config import LIBRARIES, PARTS, PRECISIONS, SMALL_ENCODERS, ModelConfig, cache_gigabytes
+from dtalk.config import (
+    LIBRARIES,
+    MOST_LAYERS,
+    MOST_WIDTH,
+    PARTS,
+    PRECISIONS,
+    SMALL_ENCODERS,
+    ModelConfig,
+    cache_gigabytes,
+)
 from dtalk.errors import DtalkError
 from dtalk.utils.settings import (
     DATA,
@@ -159,6 +168,16 @@ class DistillationConfig(TrainingConfig):
     )
     encoder_dropout: float | None = setting(
         None, "dropout in the student's speech encoder [the teacher's]", most=0.99, group=NETWORK
+    )
+    hidden_width: int | None = setting(
+        None,
+        "width of the student's GRU, each direction [the teacher's, whose weights it takes]",
+        least=1,
+        most=MOST_WIDTH,
+        group=NETWORK,
+    )
+    layers: int | None = setting(
+        None, "layers of the student's GRU", least=1, most=MOST_LAYERS, group=NETWORK
     )
     encoder_init: Path | None = setting(
         None,

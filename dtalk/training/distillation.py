@@ -25,7 +25,7 @@ from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.speech.encoders import CompressedEncoder
 from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import rank
-from dtalk.training.linear_start import copy_bottom, fit_linear, refit_prior
+from dtalk.training.linear_start import copy_bottom, fit_linear, quieten, refit_prior
 from dtalk.training.observer import Observer
 from dtalk.training.pseudo_labels import with_unlabelled
 from dtalk.training.stages import (
@@ -125,6 +125,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     """Yield the rounds, each to be finished before the next is asked for."""
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config)
+    quieten(student.decoder.output[-1])  # a GRU that is not its teacher's
     load_compatible(student, teacher)
     if config.encoder_init is not None:
         load_encoder(student, config.encoder_init)
@@ -133,11 +134,11 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     if config.init is not None:
         load_compatible(student, load_model(config.init, teacher.device))
         students = students[-1:]  # whose teacher then is the first, in twice as many steps
-    if config.linear_start:
-        refit_prior(student, course.data.train, course.observer)
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if config.encoder_updates and student.config.encoder_key != teacher.config.encoder_key:
         student = EncoderStage(course, student, config.encoder_updates).finish()
+    if config.linear_start:
+        refit_prior(student, course.data.train, course.observer)
     for steps in students:
         started = student.new_like(steps=steps)
         started.load_state_dict(student.state_dict())
@@ -181,7 +182,13 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
     """Derive the student's configuration: a small encoder, and less what is left out."""
     identities = () if "identity" in config.without else teacher.identities
     emotions = () if "emotion" in config.without else teacher.emotions
-    personal = dataclasses.replace(teacher, identities=identities, emotions=emotions)
+    personal = dataclasses.replace(
+        teacher,
+        identities=identities,
+        emotions=emotions,
+        hidden_width=config.hidden_width or teacher.hidden_width,
+        layers=config.layers or teacher.layers,
+    )
     if "compression" in config.without:
         return personal
     return dataclasses.replace(

@@ -199,7 +199,7 @@ def _start_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     guide.constant.bias.zero_()
     _fit_prior(model, clips)
     *_, last = model.decoder.output
-    _quieten(last)
+    quieten(last)
 
 
 def _fit_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
@@ -289,11 +289,12 @@ def logistic_regression(inputs: Tensor, labels: Tensor, classes: int) -> tuple[T
     return found, bias.detach() - found @ mean
 
 
-def _quieten(last: nn.Module) -> None:
+def quieten(last: nn.Module) -> None:
     """Let a network begin with next to nothing beside the linear part it is added to."""
     assert isinstance(last, nn.Linear)
-    last.weight.mul_(FIRST_SHARE)
-    last.bias.zero_()
+    with torch.no_grad():
+        last.weight.mul_(FIRST_SHARE)
+        last.bias.zero_()
 
 
 def copy_bottom(
@@ -344,7 +345,7 @@ def fit_linear(
     encoder.linear.weight.copy_(taps.permute(2, 1, 0))
     assert encoder.linear.bias is not None
     encoder.linear.bias.copy_(solution[-1])
-    _quieten(encoder.output)
+    quieten(encoder.output)
 
 
 def _sound(clip: LoadedClip) -> Tensor:

@@ -47,19 +47,19 @@ EXPERT_ROWS = {
 def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
     """Load another model's weights into a model, library entries and experts by their names.
 
-    A speech encoder of another kind is left as it is, and so are residual blocks that the source
-    lacks, which add nothing until they are trained.
+    A speech encoder of another kind is left as it is, and so are a GRU of another size with what
+    follows it, and residual blocks that the source lacks, which add nothing until they are trained.
 
     Raises:
-        CheckpointError: the networks differ in more than their libraries and kinds of encoders.
+        CheckpointError: the networks differ in more than that.
     """
     by_name = bool(model.config.experts and source.config.experts)
     mine, theirs = (_shared_weights(each, without_experts=by_name) for each in (model, source))
-    if model.config.encoder_key != source.config.encoder_key:
-        mine, theirs = (
-            {name: value for name, value in weights.items() if not name.startswith("encoder.")}
-            for weights in (mine, theirs)
-        )
+    parts = _other_parts(model.config, source.config)
+    mine, theirs = (
+        {name: value for name, value in weights.items() if not name.startswith(parts)}
+        for weights in (mine, theirs)
+    )
     mine = {k: v for k, v in mine.items() if k in theirs or not k.startswith("encoder.blocks.")}
     shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
     differing = [k for k in {**shapes[0], **shapes[1]} if shapes[0].get(k) != shapes[1].get(k)]
@@ -77,6 +77,13 @@ def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
                 to.entries[index] = other.entries[other.labels.index(label)]
     if by_name:
         _copy_experts(model, source)
+
+
+def _other_parts(mine: ModelConfig, theirs: ModelConfig) -> tuple[str, ...]:
+    """How the names of parts begin that two networks do not share."""
+    other_encoder = mine.encoder_key != theirs.encoder_key
+    other_gru = (mine.hidden_width, mine.layers) != (theirs.hidden_width, theirs.layers)
+    return other_encoder * ("encoder.",) + other_gru * ("decoder.recurrent.", "decoder.output.")
 
 
 def _copy_experts(model: DiffusionTalker, source: DiffusionTalker) -> None:

@@ -28,9 +28,10 @@ LENGTHS = (1, 100, 533, 534, 801, 2400, 16000, 20321)
         {"identities": (), "emotions": ()},
         {"experts": ("news", "talks", "plays")},
         {"encoder": "whisper", "bottom_width": 64, "encoder_depth": 1, "blinks": True},
+        {"encoder": "whisper", "bottom_width": 64, "encoder_depth": 1, "blocks_at_face_rate": True},
         {"encoder": "hubert", "bottom_width": 8, "open_set": True},
     ],
-    ids=["mel", "cnn", "one layer", "no labels", "experts", "whisper", "hubert"],
+    ids=["mel", "cnn", "one layer", "no labels", "experts", "whisper", "face", "hubert"],
 )
 def test_a_graph_animates_as_its_model_for_any_length(changes, tmp_path):
     model = tiny_model(seed=3, **changes)
@@ -55,8 +56,10 @@ def test_steps_are_unrolled(steps, weights, tmp_path):
     np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-5)
 
 
-def test_a_bottom_hears_long_clips_in_windows(tmp_path):
-    model = tiny_model(encoder="whisper", bottom_width=64, encoder_depth=1, hidden_width=4)
+@pytest.mark.parametrize("at_face_rate", [False, True])
+def test_a_bottom_hears_long_clips_in_windows(at_face_rate, tmp_path):
+    sizes = {"bottom_width": 64, "encoder_depth": 1, "hidden_width": 4}
+    model = tiny_model(encoder="whisper", blocks_at_face_rate=at_face_rate, **sizes)
     save_model(model, tmp_path / "model.safetensors")
     export_file(tmp_path / "model.safetensors", tmp_path / "model.onnx")
     talker = GraphTalker(Graph(tmp_path / "model.onnx", threads=1))

@@ -130,6 +130,19 @@ def test_features_at_the_rate_of_the_face(samples):
     torch.testing.assert_close(found[:, 0], expected, rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_blocks_at_the_rate_of_the_face_follow_the_stem_at_whispers():
+    """Without blocks it is the stem's features, interpolated at the middle of each frame."""
+    slow, fast = WhisperBottom(64, 0), WhisperBottom(64, 0, at_face_rate=True)
+    fast.load_state_dict(slow.state_dict())
+    sound = noise(1.01)
+    found, features = fast(sound[None])[0], slow(sound[None])[0]
+    assert len(found) == 30
+    # Frame 1 lies at 0.05 s, in the midst of features 2 and 3 at 0.04 and 0.06 s.
+    torch.testing.assert_close(found[1], (features[2] + features[3]) / 2)
+    torch.testing.assert_close(found[4], features[7] / 2 + features[8] / 2)
+
+
 def test_a_whisper_bottom_has_the_parameters_of_its_blocks():
     """Whisper-base: stem 0.91 M, a block 3.15 M; positions are computed."""
     sizes = [sum(p.numel() for p in WhisperBottom(512, depth).parameters()) for depth in (0, 1)]
@@ -146,26 +159,38 @@ class Clock(Bottom):
         self.windows = 0
 
     def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
-        self.windows = len(waveforms)
-        assert waveforms.shape[1] < (SPAN + 1) * HOP
-        numbers = torch.arange(self.windows).float()[:, None].expand(-1, waveforms.shape[1] // HOP)
-        return torch.stack([waveforms[:, ::HOP][:, : numbers.shape[1]], numbers], -1)
+        self.windows, samples = waveforms.shape
+        assert samples <= SPAN * HOP
+        hop = 16000 / self.rate
+        count = round(samples * self.rate) // 16000
+        places = ((torch.arange(count) + self.start) * hop).long()
+        numbers = torch.arange(self.windows).float()[:, None].expand(-1, count)
+        return torch.stack([waveforms[:, places], numbers], -1)
+
+
+class FaceClock(Clock):
+    """The same at the rate of the face."""
+
+    rate, start, grid = 30.0, 0.5, 3
 
 
 LENGTHS = [
-    1600, 1919, 1920, SPAN * HOP - 1, SPAN * HOP, SPAN * HOP + 319, SPAN * HOP + 320,
+    1600, 1919, 1920, SPAN * HOP - 1, SPAN * HOP, SPAN * HOP + 1, SPAN * HOP + 320,
     (SPAN + 1200) * HOP, (SPAN + 1200) * HOP + 320, 3 * SPAN * HOP,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("samples", LENGTHS)
-def test_windows_of_any_sound_join_without_a_seam(samples):
-    clock = Clock()
+@pytest.mark.parametrize("kind", [Clock, FaceClock])
+def test_windows_of_any_sound_join_without_a_seam(kind, samples):
+    clock = kind()
     found = in_windows(clock, torch.arange(samples).float())
-    assert found.shape == (samples // HOP, 2)
-    torch.testing.assert_close(found[:, 0], torch.arange(samples // HOP).float() * HOP)
-    # As few windows as overlap by 200 features.
-    assert clock.windows == max(1, -(-(samples // HOP - OVERLAP) // (SPAN - OVERLAP)))
+    count = round(samples * clock.rate) // 16000  # none is missing; beyond the end is silence
+    assert count <= len(found) <= count + clock.grid
+    places = ((torch.arange(count) + clock.start) * (16000 / clock.rate)).long()
+    torch.testing.assert_close(found[:count, 0], places.float(), rtol=0, atol=1)
+    # As few windows as overlap by 4 s.
+    assert clock.windows == max(1, -(-(-(-samples // HOP) - OVERLAP) // (SPAN - OVERLAP)))
 
 
 def test_windows_fade_in_the_middle_of_their_overlap():
