@@ -126,13 +126,13 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config)
     quieten(student.decoder.output[-1])  # a GRU that is not its teacher's
-    load_compatible(student, teacher)
+    load_compatible(student, teacher, other_gru=True)
     if config.encoder_init is not None:
         load_encoder(student, config.encoder_init)
     elif isinstance(student.encoder, CompressedEncoder):
         fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
-        load_compatible(student, load_model(config.init, teacher.device))
+        load_compatible(student, load_model(config.init, teacher.device), other_gru=True)
         students = students[-1:]  # whose teacher then is the first, in twice as many steps
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if config.encoder_updates and student.config.encoder_key != teacher.config.encoder_key:

@@ -44,21 +44,29 @@ EXPERT_ROWS = {
 
 
 @torch.no_grad()
-def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
+def load_compatible(
+    model: DiffusionTalker, source: DiffusionTalker, other_gru: bool = False
+) -> None:
     """Load another model's weights into a model, library entries and experts by their names.
 
-    A speech encoder of another kind is left as it is, and so are a GRU of another size with what
-    follows it, and residual blocks that the source lacks, which add nothing until they are trained.
+    A speech encoder of another kind is left as it is, and so are residual blocks that the source
+    lacks, which add nothing until they are trained.
+
+    Args:
+        other_gru: whether a GRU of another size is left as it is too, with what follows it.
 
     Raises:
-        CheckpointError: the networks differ in more than that.
+        CheckpointError: the networks differ in more than their libraries and kinds of encoders.
     """
     by_name = bool(model.config.experts and source.config.experts)
-    mine, theirs = (_shared_weights(each, without_experts=by_name) for each in (model, source))
-    parts = _other_parts(model.config, source.config)
+    parts = _other_parts(model.config, source.config, other_gru)
     mine, theirs = (
-        {name: value for name, value in weights.items() if not name.startswith(parts)}
-        for weights in (mine, theirs)
+        {
+            name: value
+            for name, value in _shared_weights(each, by_name).items()
+            if not name.startswith(parts)
+        }
+        for each in (model, source)
     )
     mine = {k: v for k, v in mine.items() if k in theirs or not k.startswith("encoder.blocks.")}
     shapes = [{name: value.shape for name, value in weights.items()} for weights in (mine, theirs)]
@@ -79,11 +87,11 @@ def load_compatible(model: DiffusionTalker, source: DiffusionTalker) -> None:
         _copy_experts(model, source)
 
 
-def _other_parts(mine: ModelConfig, theirs: ModelConfig) -> tuple[str, ...]:
-    """How the names of parts begin that two networks do not share."""
-    other_encoder = mine.encoder_key != theirs.encoder_key
-    other_gru = (mine.hidden_width, mine.layers) != (theirs.hidden_width, theirs.layers)
-    return other_encoder * ("encoder.",) + other_gru * ("decoder.recurrent.", "decoder.output.")
+def _other_parts(mine: ModelConfig, theirs: ModelConfig, other_gru: bool) -> tuple[str, ...]:
+    """How the names of parts begin that two networks need not share."""
+    encoder = mine.encoder_key != theirs.encoder_key
+    gru = other_gru and (mine.hidden_width, mine.layers) != (theirs.hidden_width, theirs.layers)
+    return encoder * ("encoder.",) + gru * ("decoder.recurrent.", "decoder.output.")
 
 
 def _copy_experts(model: DiffusionTalker, source: DiffusionTalker) -> None:

@@ -172,6 +172,16 @@ def test_student_config(without, expected):
     assert found.noise_shift == 2.0  # what the sampler does is the teacher's
 
 
+def test_a_student_may_have_a_gru_and_blocks_of_its_own():
+    teacher = large_model(steps=8).config
+    config = DistillationConfig(
+        Path("data"), Path("out"), teacher=Path("t"), front_end="whisper", hidden_width=7, layers=1,
+        blocks_at_face_rate=True,
+    )  # fmt: skip
+    found = student_config(teacher, config)
+    assert (found.hidden_width, found.layers, found.blocks_at_face_rate) == (7, 1, True)
+
+
 # A whole run -------------------------------------------------------------------------------------
 
 
@@ -575,6 +585,18 @@ def test_a_student_can_begin_with_the_last_round(data, teacher, tmp_path):
     student = distil(config, Recorder())
     assert student.config.steps == 2
     assert [path.name for path in config.out.iterdir() if path.is_dir()] == ["2-steps"]
+
+
+def test_a_narrow_student_keeps_all_but_its_gru(data, teacher, tmp_path):
+    config = settings(
+        data, teacher, tmp_path / "run", init=teacher, updates=1, encoder_updates=0,
+        hidden_width=5, layers=1, learning_rate=1e-9,
+    )  # fmt: skip
+    student, its_teacher = distil(config, Recorder()), load_model(teacher)
+    assert student.decoder.recurrent.hidden_size == 5
+    theirs, mine = its_teacher.decoder.guide.heard.weight, student.decoder.guide.heard.weight
+    torch.testing.assert_close(mine, theirs)
+    assert student.decoder.output[-1].weight.abs().max() < 0.05  # nearly linear at first
 
 
 # Parts that are left out -------------------------------------------------------------------------

@@ -126,6 +126,17 @@ def test_adopt_refuses_another_network(change):
         load_compatible(model, source)
 
 
+@pytest.mark.parametrize("change", [{"hidden_width": 11}, {"layers": 1}, {}])
+def test_a_gru_of_another_size_may_be_left_as_it_is(change):
+    source, model = pair_of_models(**change)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    load_compatible(model, source, other_gru=True)
+    for name, value in model.state_dict().items():
+        if not name.endswith(".entries"):
+            own = bool(change) and name.startswith(("decoder.recurrent", "decoder.output"))
+            assert torch.equal(value, (before if own else source.state_dict())[name]), name
+
+
 @pytest.mark.parametrize("change", [{"encoder": "cnn"}, {"encoder": "cnn", "encoder_width": 14}])
 def test_adopt_leaves_an_encoder_of_another_kind_as_it_is(change):
     source, model = pair_of_models(**change)
