@@ -207,6 +207,9 @@ class ModelConfig(Settings):
         192, "channels inside the speech encoder", least=1, most=MOST_WIDTH
     )
     encoder_blocks: int = setting(0, "residual blocks in a small speech encoder", most=MOST_LAYERS)
+    encoder_residual: bool = setting(
+        False, "whether a small speech encoder's LSTM is added to what it is given"
+    )
     encoder_depth: int = setting(2, "transformer blocks in a whisper encoder", most=MOST_LAYERS)
     blocks_at_face_rate: bool = setting(
         False, "whether a whisper encoder's blocks run at the face's 30 frames a second, not at 50"

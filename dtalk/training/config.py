@@ -166,6 +166,11 @@ class DistillationConfig(TrainingConfig):
     encoder_blocks: int = setting(
         3, "residual blocks in the student's speech encoder", group=NETWORK
     )
+    encoder_residual: bool = setting(
+        False,
+        "whether the LSTM of a mel or cnn front end is added to what it is given",
+        group=NETWORK,
+    )
     encoder_dropout: float | None = setting(
         None, "dropout in the student's speech encoder [the teacher's]", most=0.99, group=NETWORK
     )

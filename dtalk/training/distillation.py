@@ -196,6 +196,7 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
         encoder=config.front_end,
         encoder_width=config.encoder_width,
         encoder_blocks=config.encoder_blocks,
+        encoder_residual=config.encoder_residual,
         encoder_depth=config.encoder_depth,
         blocks_at_face_rate=config.blocks_at_face_rate,
         encoder_dropout=config.encoder_dropout,

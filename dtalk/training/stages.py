@@ -96,7 +96,11 @@ class Stage(Trainer):
 
 
 class EncoderStage(Stage):
-    """Training of the small encoder alone: eq. 12, and eqs. 5 and 6 on top of it."""
+    """Training of the small encoder alone: eq. 12, and eqs. 5 and 6 on top of it.
+
+    Beside eq. 12 what the teacher's linear prior makes of both encoders' features is compared: few
+    of their directions move the face, and a cosine tells none from another. (Not in the paper.)
+    """
 
     folder = "encoder"
 
@@ -110,15 +114,30 @@ class EncoderStage(Stage):
             "encoder": alignment(by_teacher, encoded, batch),
             "pooled": losses.pooled_alignment(by_teacher.audio, encoded.audio),
             "match": matching(self.model, encoded, self.first_teacher, by_teacher),
+            "guide": self._guide_errors(encoded, by_teacher, batch),
             **contrasts(self.model, encoded.audio, batch),
         }
         total = (
             config.encoder_weight * parts["encoder"]
+            + config.guide_weight * parts["guide"]
             + config.contrast_weight * (parts["identity"] + parts["emotion"])
             + config.pooled_weight * parts["pooled"]
             + config.match_weight * parts["match"]
         )
         return {"total": total, **parts}
+
+    def _guide_errors(
+        self, encoded: EncodedSpeech, by_teacher: EncodedSpeech, batch: Batch
+    ) -> Tensor:
+        """Compute the error of the motion that the teacher's prior makes of the features."""
+        lengths, guide = batch.lengths[: len(batch.target)], self.first_teacher.decoder.guide
+        heard, wanted = (
+            guide(speech.features[0], by_teacher.embedding, lengths)
+            for speech in (encoded, by_teacher)
+        )
+        mask = frame_mask(lengths, wanted.shape[1])
+        closed = mask & self.grams.closed(wanted)
+        return weighted(motion_errors(heard, wanted, self.grams, mask, closed), self.config)
 
     def validate(self, parts: dict[str, float]) -> None:
         """Log the losses; the decoder cannot use this encoder yet, so nothing is sampled."""
