@@ -27,7 +27,7 @@ MOST_THREADS = 1024
 MOST_WIDTH, MOST_LAYERS = 1 << 14, 100  # of any part of a network: a file may ask for more
 CACHE_GIGABYTES = 20.0
 COMPRESSED_ENCODERS = ("whisper", "hubert")  # the bottom of a large one, and a BiLSTM
-SMALL_ENCODERS = ("mel", "cnn", *COMPRESSED_ENCODERS)
+SMALL_ENCODERS = ("mel", "wide-mel", "cnn", *COMPRESSED_ENCODERS)
 SPLITS = ("train", "val", "test")
 RETRIEVALS = ("soft", "hard")
 SAMPLERS = ("ddim", "ancestral")
@@ -198,7 +198,8 @@ class ModelConfig(Settings):
     identities: tuple[str, ...]
     emotions: tuple[str, ...]
     encoder: str = setting(
-        "mel", "speech encoder: mel, cnn, or the folder or hub id of a Whisper or HuBERT model"
+        "mel",
+        "speech encoder: mel, wide-mel, cnn, or the folder or hub id of a Whisper or HuBERT model",
     )
     layer: tuple[int, ...] = setting(
         (), "layers of a large speech encoder to take; repeatable [the last]"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from torch.nn import functional
 from dtalk.motion.curves import FPS
 from dtalk.nn.frames import counted, resample_features
 from dtalk.speech.audio import SAMPLE_RATE
+from dtalk.speech.features import slaney_filters
 from dtalk.speech.loudness import level
 from dtalk.speech.spectrum import WINDOW, band_energies
 from dtalk.utils.types import Array
@@ -190,23 +190,6 @@ def whisper_mel(waveforms: Tensor) -> Tensor:
     energy = band_energies(padded, slaney_filters())[:, :-1].clamp(min=1e-10).log10()
     floor = energy.amax((1, 2), keepdim=True) - 8
     return ((torch.maximum(energy, floor) + 4) / 4).transpose(1, 2)
-
-
-@cache
-def slaney_filters() -> Tensor:
-    """Triangular mel filters ``[201, 80]`` of equal area, 0 to 8 kHz.
-
-    Mel scale of Slaney's Auditory Toolbox (1998): linear to 1 kHz, then logarithmic, 27 steps to a
-    factor of 6.4.
-    """
-    linear, step = 3 / 200, 27 / math.log(6.4)
-    top = 1000 * linear + step * math.log(SAMPLE_RATE / 2 / 1000)
-    mels = torch.linspace(0, top, WHISPER_BANDS + 2, dtype=torch.float64)
-    edges = torch.where(mels < 15, mels / linear, 1000 * torch.exp((mels - 15) / step))
-    bins = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
-    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    return (torch.minimum(rising, falling).clamp(min=0) * 2 / (edges[2:] - edges[:-2])).float()
 
 
 def positions(frames: int, width: int) -> Tensor:

@@ -34,7 +34,7 @@ from dtalk.speech.bottom import (
     in_windows,
 )
 from dtalk.speech.feature_cache import FeatureCache
-from dtalk.speech.features import MEL_BANDS, log_mel
+from dtalk.speech.features import MEL_BANDS, log_mel, wide_log_mel
 from dtalk.speech.loudness import SPEECH_LEVEL, level
 from dtalk.speech.pretrained import LargeEncoder
 from dtalk.speech.spectrum import HOP
@@ -75,6 +75,13 @@ class MelFrontEnd(FrontEnd):
         hidden = functional.gelu(self.first(inputs.transpose(1, 2) * mask)) * mask
         hidden = functional.gelu(self.second(self.dropout(hidden)))
         return hidden.transpose(1, 2), (lengths + 1) // 2
+
+
+class WideMelFrontEnd(MelFrontEnd):
+    """The same on a log-mel spectrogram in which fricatives show."""
+
+    def prepare(self, levelled: Tensor) -> Tensor:
+        return wide_log_mel(levelled)
 
 
 class ConvFrontEnd(FrontEnd):
@@ -146,7 +153,11 @@ def padded_to(waveform: Tensor, samples: Tensor) -> Tensor:
     return torch.cat([waveform, waveform.new_zeros(cast(int, missing))])
 
 
-FRONT_ENDS: dict[str, type[FrontEnd]] = {"mel": MelFrontEnd, "cnn": ConvFrontEnd}
+FRONT_ENDS: dict[str, type[FrontEnd]] = {
+    "mel": MelFrontEnd,
+    "wide-mel": WideMelFrontEnd,
+    "cnn": ConvFrontEnd,
+}
 
 
 class SpeechEncoder(nn.Module, ABC):
@@ -200,7 +211,7 @@ class SmallEncoder(OwnEncoder):
     which the paper has not, help it to tell emotions.
 
     Args:
-        front_end: ``mel`` (log-mel 80) or ``cnn`` (HuBERT's seven convolutions).
+        front_end: ``mel`` or ``wide-mel`` (log-mel 80) or ``cnn`` (HuBERT's seven convolutions).
         width: channels inside; blocks: residual ones; features: channels of the result.
         residual: whether the LSTM is added to what it is given, which learns much faster.
     """

@@ -14,6 +14,7 @@ from dtalk.speech.spectrum import WINDOW, band_energies
 
 MEL_BANDS = 80
 MEL_FLOOR = 1e-6
+WIDE_MEL_FLOOR = 1e-7
 MEL_CENTRE, MEL_SCALE = -5.0, 4.0  # about the mean and spread of log-mel of levelled speech
 
 
@@ -40,3 +41,31 @@ def log_mel(waveform: Tensor) -> Tensor:
     padded = functional.pad(waveform, (WINDOW // 2, WINDOW // 2))
     mel = band_energies(padded[None], mel_filters(), WINDOW)[0]
     return (mel.clamp(min=MEL_FLOOR).log() - MEL_CENTRE) / MEL_SCALE
+
+
+@cache
+def slaney_filters() -> Tensor:
+    """Triangular mel filters ``[201, 80]`` of equal area, 0 to 8 kHz.
+
+    Mel scale of Slaney's Auditory Toolbox (1998): linear to 1 kHz, then logarithmic, 27 steps to a
+    factor of 6.4.
+    """
+    linear, step = 3 / 200, 27 / math.log(6.4)
+    top = 1000 * linear + step * math.log(SAMPLE_RATE / 2 / 1000)
+    mels = torch.linspace(0, top, MEL_BANDS + 2, dtype=torch.float64)
+    edges = torch.where(mels < 15, mels / linear, 1000 * torch.exp((mels - 15) / step))
+    bins = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
+    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    return (torch.minimum(rising, falling).clamp(min=0) * 2 / (edges[2:] - edges[:-2])).float()
+
+
+def wide_log_mel(waveform: Tensor) -> Tensor:
+    """Compute a log-mel spectrogram ``[S // 160 + 1, 80]`` that soft high sounds show in.
+
+    Whisper's filters and scale, with a fixed floor seven decades below 1: in :func:`log_mel`
+    little is left of fricatives above 4 kHz, whose energy lies below its floor.
+    """
+    padded = functional.pad(waveform, (WINDOW // 2, WINDOW // 2))
+    mel = band_energies(padded[None], slaney_filters())[0]
+    return mel.clamp(min=WIDE_MEL_FLOOR).log10() / 4 + 1

@@ -19,9 +19,9 @@ from dtalk.speech.bottom import (
     at_face_rate,
     in_windows,
     positions,
-    slaney_filters,
     whisper_mel,
 )
+from dtalk.speech.features import slaney_filters
 
 transformers = pytest.importorskip("transformers")
 
