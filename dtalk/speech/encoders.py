@@ -78,7 +78,7 @@ class MelFrontEnd(FrontEnd):
 
 
 class WideMelFrontEnd(MelFrontEnd):
-    """The same on a log-mel spectrogram in which fricatives show."""
+    """The same on a log-mel spectrogram with a lower floor."""
 
     def prepare(self, levelled: Tensor) -> Tensor:
         return wide_log_mel(levelled)

@@ -61,10 +61,10 @@ def slaney_filters() -> Tensor:
 
 
 def wide_log_mel(waveform: Tensor) -> Tensor:
-    """Compute a log-mel spectrogram ``[S // 160 + 1, 80]`` that soft high sounds show in.
+    """Compute a log-mel spectrogram ``[S // 160 + 1, 80]`` with a range of more than seven decades.
 
-    Whisper's filters and scale, with a fixed floor seven decades below 1: in :func:`log_mel`
-    little is left of fricatives above 4 kHz, whose energy lies below its floor.
+    Whisper's filters and scale (:func:`slaney_filters`), with a fixed floor: at 7 kHz it lies about
+    8 dB below that of :func:`log_mel`, so that soft fricatives show.
     """
     padded = functional.pad(waveform, (WINDOW // 2, WINDOW // 2))
     mel = band_energies(padded[None], slaney_filters())[0]

@@ -25,8 +25,8 @@ from dtalk.speech.encoders import (
     build_encoder,
 )
 
-kinds = pytest.mark.parametrize("kind", ["mel", "cnn"])
-all_kinds = pytest.mark.parametrize("kind", ["mel", "cnn", "large"])
+kinds = pytest.mark.parametrize("kind", ["mel", "wide-mel", "cnn"])
+all_kinds = pytest.mark.parametrize("kind", ["mel", "wide-mel", "cnn", "large"])
 
 
 def encoder(kind: str) -> SmallEncoder:
@@ -81,6 +81,21 @@ def test_residual_blocks_add_nothing_until_they_are_trained():
     inputs = [plain.prepare(torch.from_numpy(speech(6000)))]
     frames = torch.tensor([11])
     torch.testing.assert_close(deeper(inputs, frames), plain(inputs, frames))
+
+
+@torch.no_grad()
+def test_a_residual_encoder_adds_the_lstm_to_what_it_is_given():
+    """An LSTM whose weights are all 0 gives 0: then the output is that of its input alone."""
+    plain, residual = encoder("mel"), encoder("mel")
+    residual.residual = True
+    for net in (plain, residual):
+        for weight in net.recurrent.parameters():
+            weight.zero_()
+    inputs, length = [plain.prepare(torch.from_numpy(speech(4000)))], torch.tensor([8])
+    silent, heard = (net(inputs, length)[0] for net in (plain, residual))
+    torch.testing.assert_close(silent, silent[:1].expand_as(silent))
+    assert (heard - heard[:1]).abs().max() > 0.1
+    assert build_encoder(tiny_config(encoder_residual=True)).residual  # type: ignore[union-attr]
 
 
 # Front ends --------------------------------------------------------------------------------------
@@ -195,9 +210,10 @@ def test_a_sound_changes_the_frame_it_falls_in(kind, frame):
     burst = silence.clone()
     # Hop and window are even: a feature of the waveform is centred between two samples.
     middle, half = round((frame + 0.5) / 30 * 16000), 2000
+    even = kind != "cnn"
     after = torch.from_numpy(speech(half)) * torch.linspace(1, 0, half)
     burst[middle : middle + half] = after
-    burst[middle - half + (kind == "mel") : middle + (kind == "mel")] = after.flip(0)
+    burst[middle - half + even : middle + even] = after.flip(0)
     change = (face_features(net, burst, 30) - face_features(net, silence, 30)).abs().sum(1)
     near = range(1, 4)
     before, later = (torch.stack([change[frame + side * d] for d in near]) for side in (-1, 1))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtalk.speech.features import log_mel, mel_filters
+from dtalk.speech.features import log_mel, mel_filters, wide_log_mel
 
 TOP_MEL = 2595 * math.log10(1 + 8000 / 700)  # 2840.0, in 81 equal parts
 SILENT = (math.log(1e-6) + 5) / 4  # what log_mel says of silence
@@ -67,3 +67,22 @@ def test_log_mel_by_hand():
     sound[160] = 1.0
     expected = ((mel_filters().sum(0) / 400).log() + 5) / 4
     torch.testing.assert_close(log_mel(sound)[1], expected)
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(1, 1), (159, 1), (160, 2), (16000, 101)])
+def test_wide_log_mel_of_silence_by_hand(samples, frames):
+    """log10 of 1e-7 is -7: a quarter of it and one."""
+    assert torch.allclose(wide_log_mel(torch.zeros(samples)), torch.full((frames, 80), -0.75))
+
+
+def test_a_tenth_of_the_amplitude_is_half_less_in_wide_log_mel():
+    """Two decades of power, of which four make 1."""
+    loud, soft = (wide_log_mel(sine(1000, amplitude=a))[5:-5].amax(1) for a in (0.5, 0.05))
+    torch.testing.assert_close(loud - soft, torch.full_like(loud, 0.5), atol=1e-4, rtol=0)
+
+
+def test_a_soft_hiss_shows_in_wide_log_mel_alone():
+    """7 kHz at -80 dB of full scale, 6 dB above the one floor."""
+    hiss = sine(7000, amplitude=0.0001)
+    assert (log_mel(hiss)[5:-5] == SILENT).all()
+    assert (wide_log_mel(hiss)[5:-5] + 0.75).max() > 0.1
