@@ -24,6 +24,7 @@ from dtalk.config import (
     EngineOptions,
     RuntimeOptions,
 )
+from dtalk.engine.external import StaleGraphError, weights_of
 from dtalk.engine.graph import Graph
 from dtalk.engine.long_sound import animate_long
 from dtalk.engine.protocol import Engine, Talker
@@ -153,7 +154,7 @@ def load_talker(runtime: EngineOptions, options: AnimationOptions = DEFAULT_OPTI
     found = _graph_talker(path, runtime, options)
     if isinstance(found, GraphTalker):
         return found
-    if runtime.engine == "onnx":
+    if runtime.engine == "onnx" or path.suffix == GRAPH_SUFFIX:
         raise CheckpointError(f"cannot use --engine onnx: {found}")
     return _torch_talker(runtime, found)
 
@@ -172,7 +173,11 @@ def _graph_talker(
         return f"{path} has no graph beside it; make one with dtalk export {path}"
     if runtime.device != "cpu":
         return f"graphs run on the CPU, not on {runtime.device}"
-    talker = _load_graph(graph, graph.stat().st_mtime_ns, runtime.threads)
+    changed = tuple(x.stat().st_mtime_ns for x in (graph, weights_of(graph)) if x.exists())
+    try:
+        talker = _load_graph(graph, changed, runtime.threads)
+    except StaleGraphError as error:
+        return str(error)
     if obstacle := talker.obstacle(options.steps, options.sampler):
         return obstacle
     if path != graph and path.is_file() and not talker.graph.is_of(path):
@@ -181,8 +186,8 @@ def _graph_talker(
 
 
 @lru_cache(maxsize=2)
-def _load_graph(path: Path, changed: int, threads: int | None) -> GraphTalker:
-    """Kept for the next call, as long as the file does not change."""
+def _load_graph(path: Path, changed: tuple[int, ...], threads: int | None) -> GraphTalker:
+    """Kept for the next call, as long as the files do not change."""
     return GraphTalker(Graph(path, threads))
 
 

@@ -213,6 +213,10 @@ class Personalizer(nn.Module):
             self.identity.tokens(identity_weights), self.emotion.tokens(emotion_weights)
         )
 
+    def match(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the probability of every identity and emotion by pooled F_a ``[B, 2C]``."""
+        return self.identity.match(audio), self.emotion.match(audio)
+
 
 def around(reach: int) -> tuple[int, int]:
     """Compute the padding before and after, for a filter over an odd number of frames."""
@@ -239,12 +243,18 @@ class LinearPrior(nn.Module):
         )
         self.choose = nn.Linear(2 * config.feature_width, experts) if experts else None
 
-    def forward(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Tensor:
-        """Map F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` to mu ``[B, T, 52]``."""
+    def forward(
+        self, features: Tensor, embedding: Tensor, lengths: Tensor, audio: Tensor | None = None
+    ) -> Tensor:
+        """Map F_a ``[B, T, C]``, p ``[B, P]`` and lengths ``[B]`` to mu ``[B, T, 52]``.
+
+        ``audio`` ``[B, 2C]`` is the pooled F_a of a whole sound; None: of this one.
+        """
         real = features * frame_mask(lengths, features.shape[1])[..., None]
         filtered = self.heard(functional.pad(real.transpose(1, 2), around(self.reach)))
         if self.choose is not None:
-            shares = self.choose(pooled(real, lengths)).softmax(-1)
+            audio = pooled(real, lengths) if audio is None else audio
+            shares = self.choose(audio).softmax(-1)
             of_experts = filtered.unflatten(1, (-1, COEFFICIENTS))
             filtered = torch.einsum("bk,bkct->bct", shares, of_experts)
         return filtered.transpose(1, 2) + self.constant(embedding)[:, None]
@@ -309,11 +319,20 @@ class MotionDecoder(nn.Module):
         self.output = mlp(2 * config.hidden_width, config.hidden_width, COEFFICIENTS)
 
     def forward(
-        self, noisy: Tensor, time: Tensor, features: Tensor, embedding: Tensor, lengths: Tensor
+        self,
+        noisy: Tensor,
+        time: Tensor,
+        features: Tensor,
+        embedding: Tensor,
+        lengths: Tensor,
+        audio: Tensor | None = None,
     ) -> Tensor:
-        """Predict x_0 ``[B, T, 52]`` from x_t, t ``[B]``, F_a ``[B, T, C]`` and p ``[B, P]``."""
+        """Predict x_0 ``[B, T, 52]`` from x_t, t ``[B]``, F_a ``[B, T, C]`` and p ``[B, P]``.
+
+        ``audio`` ``[B, 2C]`` is for the :class:`LinearPrior`.
+        """
         step = self.embed_step(step_embedding(time, self.step_width))
-        guide = self.guide(features, embedding, lengths)
+        guide = self.guide(features, embedding, lengths, audio)
         real = frame_mask(lengths, noisy.shape[1])[..., None]
         deviation = (noisy - schedule(time)[0][:, None, None] * guide) * real
         constant = torch.cat([embedding, step], -1)[:, None].expand(-1, noisy.shape[1], -1)
@@ -419,8 +438,7 @@ class DiffusionTalker(nn.Module):
 
     def match(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the probability of every identity and emotion given the sound, ``[B, M]``."""
-        audio = pooled(features, lengths)
-        return self.personalizer.identity.match(audio), self.personalizer.emotion.match(audio)
+        return self.personalizer.match(pooled(features, lengths))
 
     def weights_of_match(
         self, identities: Tensor, emotions: Tensor, retrieval: str | None = None
@@ -432,9 +450,11 @@ class DiffusionTalker(nn.Module):
             self.personalizer.emotion.weights_of_match(emotions, kind),
         )
 
-    def denoiser(self, features: Tensor, embedding: Tensor, lengths: Tensor) -> Denoiser:
+    def denoiser(
+        self, features: Tensor, embedding: Tensor, lengths: Tensor, audio: Tensor | None = None
+    ) -> Denoiser:
         """Make DT_theta(a, i, e, x_t, t) of eq. 4 with all but x_t and t given."""
-        return lambda noisy, time: self.decoder(noisy, time, features, embedding, lengths)
+        return lambda noisy, time: self.decoder(noisy, time, features, embedding, lengths, audio)
 
     def spread(self) -> Tensor:
         """Get the temperatures per channel ``[52]``: of the mouth, of all the rest."""

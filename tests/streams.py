@@ -41,7 +41,7 @@ class Mirror:
         sums = np.add.reduceat(np.append(levelled, 0), starts.clip(max=len(levelled)))
         coefficients[:, JAW] = sums / np.diff(np.append(starts, max(len(levelled), starts[-1] + 1)))
         heard = (np.array(self.identity, np.float32), np.array(self.emotion, np.float32))
-        return Found(coefficients, *heard, *heard)
+        return Found(coefficients, *heard, *heard, noise[:, :2])
 
 
 class Collected:

@@ -20,6 +20,10 @@ def export(
         int | None,
         typer.Option(help="denoising steps [the model's own]", min=1, max=MOST_STEPS),
     ] = None,
+    external: Annotated[
+        bool,
+        typer.Option("--external", help="leave the weights in the model's file, beside the graph"),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Write a model as one ONNX graph.
@@ -34,5 +38,5 @@ def export(
     path = model_path(model)
     place = out or graph_path(path)
     check_outputs([place], force)
-    export_file(path, place, steps)
+    export_file(path, place, steps, external)
     console.print(str(place), markup=False, highlight=False)

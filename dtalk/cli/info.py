@@ -99,7 +99,9 @@ def graph_facts(path: Path) -> Facts:
     from dtalk.engine.graph import Graph
 
     graph = Graph(path, threads=1)
-    return {**_file_facts(path, "graph"), **_described(graph.description), "steps": graph.steps}
+    named = {"weights": str(graph.files[-1])} if graph.is_external else {}
+    about = _described(graph.description)
+    return {**_file_facts(path, "graph"), **named, **about, "steps": graph.steps}
 
 
 def _file_facts(path: Path, kind: str) -> Facts:

@@ -14,6 +14,9 @@ from types import ModuleType
 import numpy as np
 
 from dtalk.checkpoint import KEY, Description, checksum, config_of, parsed_description
+from dtalk.config import ModelConfig
+from dtalk.engine.external import StaleGraphError, check_weights, weights_of
+from dtalk.engine.onnx_file import read_onnx
 from dtalk.engine.voice import Voice, as_found
 from dtalk.errors import CheckpointError, one_line
 from dtalk.utils.types import Array
@@ -27,6 +30,7 @@ INPUTS = {
     "emotion": "[K, N + 1] weights of the emotions, a row a prediction, all 0: as found",
     "share": "[K] what each prediction is multiplied with before they are summed",
     "temperature": "[1] scales how far the sample strays from the mean motion",
+    "heard": "[2 C] mean and deviation of the features of a whole sound, all 0: of this one",
 }
 #: What comes out.
 OUTPUTS = {
@@ -35,6 +39,7 @@ OUTPUTS = {
     "found_emotion": "[N + 1] weights of the emotions found in the sound",
     "identity_probability": "[M + 1] probabilities of the identities, given the sound",
     "emotion_probability": "[N + 1] probabilities of the emotions, given the sound",
+    "features": "[T, C] what the speech encoder makes of the sound",
 }
 
 _LONG = 600  # frames; memory of a run is given back after longer ones, else kept for the next
@@ -49,51 +54,70 @@ class Found:
     emotion: Array
     identity_probability: Array
     emotion_probability: Array
+    features: Array
 
 
 class Graph:
     """A session of ONNX Runtime on the CPU.
 
     Args:
-        path: the file, as :func:`dtalk.engine.export.export_model` writes it.
+        path: the file, as :func:`dtalk.engine.export.export_file` writes it. Its weights are in it,
+            or in the file of the model beside it.
         threads: None for one a core.
         spinning: whether threads wait for work in a loop, which is faster and takes their cores.
 
     Raises:
-        CheckpointError: missing, damaged, not exported by dtalk; or no onnxruntime.
+        CheckpointError: missing, damaged, not exported by dtalk, with weights in other files than
+            that of its model; or no onnxruntime.
+        StaleGraphError: the model's file is not that it was made from; or of another dtalk.
     """
 
     def __init__(self, path: Path, threads: int | None = None, spinning: bool = True) -> None:
         self.path = Path(path)
-        onnxruntime = _onnxruntime()
+        onnxruntime = onnxruntime_module()
         if not self.path.is_file():
             what = "is a folder" if self.path.is_dir() else "does not exist"
             raise CheckpointError(f"cannot load {path}: it {what}; name an .onnx file")
+        self.description, self.is_external = self._described()
+        self.config = config_of(self.description, self.path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3  # errors, which are raised as well
+        # More would take longer than a clip gains by it.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         if not spinning:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                self.path.read_bytes(), options, providers=["CPUExecutionProvider"]
+                str(self.path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # of classes of its own, and any that a parser may raise
             raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
         self._thrifty = onnxruntime.RunOptions()
         self._thrifty.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.description = self._described()
-        self.config = config_of(self.description, self.path)
+        if [value.name for value in self._session.get_inputs()] != list(INPUTS):
+            raise StaleGraphError(
+                f"{path} was exported by another dtalk; dtalk export --force renews it"
+            )
 
-    def _described(self) -> Description:
-        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        description = parsed_description(text, self.path)
-        names = [value.name for value in self._session.get_inputs()]
+    def _described(self) -> tuple[Description, bool]:
+        """What the file says of itself, and whether its weights are in another."""
+        try:
+            file = read_onnx(self.path.read_bytes())
+        except (ValueError, OSError) as error:
+            raise CheckpointError(f"cannot load {self.path}: {one_line(error)}") from error
+        description = parsed_description(file.metadata.get(KEY), self.path)
         about = description.get("graph")
-        steps = about.get("steps") if isinstance(about, dict) else None
-        if names != list(INPUTS) or not isinstance(steps, int):
+        if not isinstance(about, dict) or not isinstance(about.get("steps"), int):
             raise CheckpointError(f"cannot load {self.path}: it is not a graph that dtalk exported")
-        return description
+        if file.locations:
+            check_weights(self.path, file.locations, about.get("header"))
+        return description, bool(file.locations)
+
+    @property
+    def files(self) -> list[Path]:
+        """The graph's own, and that of the weights if they lie in another."""
+        return [self.path, weights_of(self.path)] if self.is_external else [self.path]
 
     @property
     def steps(self) -> int:
@@ -103,6 +127,8 @@ class Graph:
 
     def is_of(self, checkpoint: Path) -> bool:
         """Tell whether it was made from this file, as the file is now."""
+        if self.is_external:
+            return checkpoint.samefile(self.files[1])
         changed = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         return self.description["graph"].get("weights") == _checksum(checkpoint, changed)
 
@@ -110,20 +136,28 @@ class Graph:
         self, levelled: Array, noise: Array, voice: Voice | None = None, temperature: float = 1.0
     ) -> Found:
         """Coefficients for levelled samples ``[S]`` and noise ``[T, 52]``."""
-        chosen = as_found(self.config) if voice is None else voice
-        feeds = {
-            "waveform": levelled,
-            "noise": noise,
-            "identity": chosen.identity,
-            "emotion": chosen.emotion,
-            "share": chosen.share,
-            "temperature": np.array([temperature], np.float32),
-        }
+        given = feeds(self.config, levelled, noise, voice or as_found(self.config), temperature)
         options = self._thrifty if len(noise) > _LONG else None
-        return Found(*self._session.run(list(OUTPUTS), feeds, options))
+        return Found(*self._session.run(list(OUTPUTS), given, options))
 
 
-def _onnxruntime() -> ModuleType:
+def feeds(
+    config: ModelConfig, levelled: Array, noise: Array, voice: Voice, temperature: float
+) -> dict[str, Array]:
+    """Values of all :data:`INPUTS`."""
+    nothing = np.zeros(2 * config.feature_width, np.float32)
+    return {
+        "waveform": levelled,
+        "noise": noise,
+        "identity": voice.identity,
+        "emotion": voice.emotion,
+        "share": voice.share,
+        "temperature": np.array([temperature], np.float32),
+        "heard": nothing if voice.heard is None else voice.heard,
+    }
+
+
+def onnxruntime_module() -> ModuleType:
     """Import ONNX Runtime, told not to report: since 1.29 it sends its use to its makers.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -33,9 +33,7 @@ class Heard:
     @classmethod
     def of(cls, found: Found) -> Heard:
         """What was found in a window."""
-        return cls(
-            found.identity, found.emotion, found.identity_probability, found.emotion_probability
-        )
+        return cls(*(getattr(found, field.name) for field in fields(cls)))
 
     def animation(
         self, config: ModelConfig, coefficients: Array, identity: str | None, emotion: str | None
@@ -70,12 +68,8 @@ def hear(
         found.append(Heard.of(engine.run(levelled, noise, as_found(engine.config), 0.0)))
     spoken = measures.spoken
     weights = [max(1, int(spoken[begin:end].sum())) for begin, end in spans]
-    return Heard(
-        _mean([one.identity for one in found], weights),
-        _mean([one.emotion for one in found], weights),
-        _mean([one.identity_probability for one in found], weights),
-        _mean([one.emotion_probability for one in found], weights),
-    )
+    columns = ([getattr(one, field.name) for one in found] for field in fields(Heard))
+    return Heard(*(_mean(column, weights) for column in columns))
 
 
 def spread(frames: int, layout: Layout = LAYOUT, most: int = MOST) -> Spans:

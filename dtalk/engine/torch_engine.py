@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dtalk.engine.export import AnimationGraph
-from dtalk.engine.graph import Found
+from dtalk.engine.graph import Found, feeds
 from dtalk.engine.voice import Voice
 from dtalk.model import DiffusionTalker
 from dtalk.utils.types import Array
@@ -25,8 +25,8 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, levelled: Array, noise: Array, voice: Voice, temperature: float) -> Found:
         """See :class:`dtalk.engine.protocol.Engine`."""
-        arrays = (levelled, noise, voice.identity, voice.emotion, voice.share)
+        given = feeds(self.config, levelled, noise, voice, temperature)
         with self._device:  # where the computation makes tensors of its own
-            tensors = (torch.from_numpy(array).to(self._device) for array in arrays)
-            found = self._graph(*tensors, torch.tensor([temperature]))
+            tensors = {name: torch.from_numpy(x).to(self._device) for name, x in given.items()}
+            found = self._graph(**tensors)
         return Found(*(tensor.cpu().numpy() for tensor in found))

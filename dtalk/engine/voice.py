@@ -19,18 +19,22 @@ class Voice:
         identity: ``[M + 1]``; all 0: as found in the sound.
         emotion: ``[K, N + 1]``, a row a prediction; all 0: as found in the sound.
         share: ``[K]`` of each prediction.
+        heard: ``[2 C]`` mean and deviation of the features of the whole sound that a window is of;
+            None: of the window.
     """
 
     identity: Array
     emotion: Array
     share: Array
+    heard: Array | None = None
 
-    def completed(self, identity: Array, emotion: Array) -> Voice:
+    def completed(self, identity: Array, emotion: Array, heard: Array | None = None) -> Voice:
         """A voice that has these weights where it names nothing."""
         return Voice(
             self.identity if self.identity.any() else identity,
             self.emotion if self.emotion.any() else emotion[None],
             self.share,
+            heard if self.heard is None else self.heard,
         )
 
 
@@ -66,4 +70,4 @@ def chosen_voice(
     plain = times == 1 or emotion == NEUTRAL
     shares = {emotion: 1.0} if plain else {emotion: times, NEUTRAL: 1 - times}
     rows = np.stack([one_hot(config.emotions, name) for name in shares])
-    return Voice(voice.identity, rows, np.array(list(shares.values()), np.float32))
+    return replace(voice, emotion=rows, share=np.array(list(shares.values()), np.float32))

@@ -46,7 +46,8 @@ def build(site: Path, weights: Path | None = None, runtime: Path = RUNTIME) -> N
     with (site / "viewer" / "viewer.css").open("a", encoding="utf-8") as style:
         style.write(wall_style(DEFAULT_LOOK.background))
     _copy(runtime, site / "onnxruntime", RUNTIME_FILES)
-    shutil.copy(graph.path, site / "model.onnx")
+    for file in graph.files:
+        shutil.copy(file, site)
     (site / "model.json").write_text(json.dumps(description(graph)), encoding="utf-8")
     (site / "head.bin").write_bytes(pack_head(built_in(), DEFAULT_LOOK))
     head_glb(built_in()).save(site / "head.glb")
@@ -56,12 +57,14 @@ def description(graph: Graph) -> dict[str, Any]:
     """What the page must know of a model beside its graph."""
     config = graph.config
     return {
-        "graph": "model.onnx",
+        "graph": graph.path.name,
+        "external": [file.name for file in graph.files[1:]],
         "name": graph.path.stem,
         "identities": config.identities,
         "emotions": config.emotions,
         "emotion_strength": config.emotion_strength,
         "emotion_threshold": DEFAULT_OPTIONS.emotion_threshold,
+        "features": config.feature_width,
         "close_in_silence": config.close_in_silence,
         "blinks": config.blinks,
         "names": ARKIT_NAMES,

@@ -17,7 +17,10 @@ ort.env.wasm.numThreads = 1; // more need headers that static servers do not sen
 /** A model and its description, `model.json`. */
 export class Talker {
   static async load(about) {
-    const session = await ort.InferenceSession.create(about.graph, { executionProviders: ["wasm"] });
+    const session = await ort.InferenceSession.create(about.graph, {
+      executionProviders: ["wasm"],
+      externalData: about.external.map((name) => ({ path: name, data: name })),
+    });
     return Object.assign(new Talker(), { session, about });
   }
 
@@ -42,6 +45,7 @@ export class Talker {
       noise: tensor(noise, [frames, about.names.length]),
       ...this.#labels(identity, emotion, strength ?? about.emotion_strength),
       temperature: tensor([1], [1]),
+      heard: tensor(Array(2 * about.features).fill(0), [2 * about.features]),
     });
     const curves = Float32Array.from(found.coefficients.data);
     if (about.close_in_silence || isSteady(samples)) this.#closeInSilence(curves, samples, frames);

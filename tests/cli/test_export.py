@@ -55,6 +55,10 @@ def test_export_writes_the_graph_beside_the_model(monkeypatch, capsys):
     assert Path("model.onnx").read_bytes() == Path("first.onnx").read_bytes()
     assert run_dtalk(monkeypatch, "export", "model.safetensors", "-o", "new/other.onnx") == 0
     assert Path("new/other.onnx").is_file()
+    assert run_dtalk(monkeypatch, "export", "model.safetensors", "--external", "--force") == 0
+    assert not Path("model.onnx").stat().st_size > Path("first.onnx").stat().st_size / 2
+    done = without_torch("info", "model.onnx", "--json")
+    assert json.loads(done.stdout)["weights"] == "model.safetensors"
 
 
 def test_a_graph_that_exists_is_kept_unless_forced(monkeypatch, capsys):
@@ -72,6 +76,7 @@ def test_a_graph_that_exists_is_kept_unless_forced(monkeypatch, capsys):
         (["none.safetensors"], "does not exist"),
         (["model.safetensors", "-o", "graph.npz"], "name it graph.onnx"),
         (["hello.wav", "-o", "new.onnx"], "cannot load hello.wav"),
+        (["model.safetensors", "-o", "new.onnx", "--external"], "under the same name: model.onnx"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(arguments, message, monkeypatch, capsys):

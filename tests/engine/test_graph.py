@@ -14,6 +14,7 @@ import pytest
 from helpers import speech
 
 from dtalk.checkpoint import KEY
+from dtalk.engine.external import StaleGraphError
 from dtalk.engine.graph import Graph
 from dtalk.engine.voice import Voice
 from dtalk.errors import CheckpointError
@@ -131,7 +132,7 @@ def test_a_graph_with_other_inputs_is_refused(exported, tmp_path):
         onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1])
     )
     onnx.save(loaded, tmp_path / "other.onnx")
-    with pytest.raises(CheckpointError, match="not a graph that dtalk exported"):
+    with pytest.raises(StaleGraphError, match="exported by another dtalk"):
         Graph(tmp_path / "other.onnx")
 
 

@@ -37,7 +37,9 @@ class Ear:
         self.lengths.append((len(levelled), len(noise)))
         who = np.eye(4, dtype=np.float32)[int(np.abs(levelled).max() > 0.05)]
         how = np.array([0.25, 0.75, 0], np.float32)
-        return Found(np.zeros_like(noise), who, how, who, how)
+        return Found(
+            np.zeros_like(noise), who, how, who, how, np.zeros((len(noise), 2), np.float32)
+        )
 
 
 def test_windows_count_by_their_speech() -> None:
@@ -57,7 +59,8 @@ def test_windows_count_by_their_speech() -> None:
 def test_labels_are_those_named_else_those_found() -> None:
     rows = (np.array(row, np.float32) for row in ([0, 1, 0, 0], [0.3, 0.7, 0], [0.1, 0.9, 0, 0]))
     identity, emotion, likely = rows
-    heard, face = Heard(identity, emotion, likely, emotion), np.zeros((1, 52), np.float32)
+    heard = Heard(identity, emotion, likely, emotion)
+    face = np.zeros((1, 52), np.float32)
     config = tiny_config()
     found = heard.animation(config, face, None, None)
     assert (found.identity, found.emotion) == (IDENTITIES[1], EMOTIONS[1])

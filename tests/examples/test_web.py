@@ -35,13 +35,13 @@ class _Silent(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """A small model that closes its mouth in silence, with its graph beside it."""
+    """A small model that closes its mouth in silence, with a graph that has its weights."""
     pytest.importorskip("onnx", reason="no onnx: pip install dtalk[export]")
     pytest.importorskip("onnxruntime", reason="no onnxruntime")
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     tiny = tiny_model(emotions=("happy", "neutral", "sad"), close_in_silence=True)
     save_model(tiny, path)
-    export_file(path, path.with_suffix(".onnx"))
+    export_file(path, path.with_suffix(".onnx"), external=True)
     return path
 
 

@@ -18,7 +18,7 @@ CONFIG = ModelConfig(("ann", "bob"), ("happy", "neutral"), emotion_strength=3.0)
 
 def found(identity: list[float], emotion: list[float]) -> Found:
     heard = (np.array(identity, np.float32), np.array(emotion, np.float32))
-    return Found(np.zeros((1, 52)), *heard, *heard)
+    return Found(np.zeros((1, 52)), *heard, *heard, np.zeros((1, 2)))
 
 
 def test_the_first_window_decides_for_itself() -> None:
