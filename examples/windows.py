@@ -1,4 +1,4 @@
-"""How much windows change: a sound animated in windows and at once, with equal noise and voice.
+"""How much windows change: a sound animated in windows and at once, with equal noise and labels.
 
     python examples/windows.py SOUND... [--weights MODEL] [--seconds 124]
 
@@ -37,10 +37,11 @@ def main() -> None:
     joined = np.concatenate([load_audio(path) for path in asked.sounds])
     sound = np.resize(joined, round(asked.seconds * SAMPLE_RATE))
     measures = measure([sound], 0)
-    heard = hear(engine, lambda: iter([sound]), measures)
-    voice = as_found(engine.config).completed(heard.identity, heard.emotion)
+    heard, features = hear(engine, lambda: iter([sound]), measures)
+    at_once = as_found(engine.config).completed(heard.identity, heard.emotion)
+    voice = at_once.completed(heard.identity, heard.emotion, features)
     noise = standard_normal(measures.digest.noise_seed, measures.frames)
-    whole = engine.run(measures.levels.levelled(sound), noise, voice, 1.0).coefficients
+    whole = engine.run(measures.levels.levelled(sound), noise, at_once, 1.0).coefficients
     found = predict_in_windows(engine, lambda: iter([sound]), measures, voice)
     off = np.abs(found - whole)
     print(f"largest {off.max():.4f}, mean {off.mean():.5f}, by window:")

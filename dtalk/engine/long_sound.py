@@ -31,7 +31,7 @@ def animate_long(
 ) -> tuple[Animation, str]:
     """Animate a sound of any length in windows, and note what is neutral for doubt.
 
-    Level, speaker and emotion are decided once, for the whole sound.
+    Speaker, emotion and manner are decided once, for the whole sound.
 
     Args:
         engine: animates a window.
@@ -49,13 +49,13 @@ def animate_long(
     if progress is not None:
         progress(0, measures.frames)
     with reading_again():
-        heard = hear(engine, read, measures, layout)
+        heard, features = hear(engine, read, measures, layout)
         made = heard.animation(config, np.zeros((0, WIDTH), np.float32), identity, emotion)
         doubt = made.doubt(config.emotions, options.emotion_threshold)
         if doubt:
             voice = chosen_voice(config, identity, NEUTRAL, 1.0)
             made = replace(made, emotion=NEUTRAL, emotion_confidence=None)
-        voice = voice.completed(heard.identity, heard.emotion)
+        voice = voice.completed(heard.identity, heard.emotion, features)
         curves = predict_in_windows(
             engine, read, measures, voice, options.temperature, progress, layout
         )

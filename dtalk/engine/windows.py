@@ -50,6 +50,11 @@ class Layout:
         begins = [*range(0, last, self.step), last]
         return [(begin, min(begin + self.window, frames)) for begin in begins]
 
+    def own(self, frames: int) -> Spans:
+        """The frames of each window that are mostly its own."""
+        middles = [begin + self.takeover + self.fade // 2 for begin, _ in self.bounds(frames)[1:]]
+        return list(zip([0, *middles], [*middles, frames]))
+
     def faded(self, before: Array, window: Array) -> Array:
         """A window ``[T, 52]`` that takes over from what there was of its first frames."""
         place = np.arange(len(before), dtype=np.float32) + 0.5 - self.takeover

@@ -115,7 +115,7 @@ def test_it_has_the_numbers_of_the_file_as_they_are(copy):
 
 def test_a_model_of_other_sizes_makes_it_stale(copy):
     save_model(tiny_model(hidden_width=16), weights_of(copy), half=True)
-    with pytest.raises(StaleGraphError, match=r"made from another model\.safetensors; dtalk export"):
+    with pytest.raises(StaleGraphError, match=r"made from another model\.safetensors; dtalk"):
         Graph(copy)
     talker = load_talker(EngineOptions(weights=weights_of(copy)))
     assert not isinstance(talker, GraphTalker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,16 +15,19 @@ from dtalk.engine.windows import LAYOUT, Layout
 from dtalk.speech.audio import first_sample
 from dtalk.speech.measures import measure
 
-SMALL = Layout(grid=48, window=168, step=96, takeover=24, fade=12)  # listens to 72 frames at once
+SMALL = Layout(grid=48, window=168, step=96, takeover=24, fade=12)
 
 
 @pytest.mark.parametrize("frames", [2281, 3000, 10_000, 18_000, 432_000])
 def test_windows_are_spread_over_the_sound(frames: int) -> None:
-    found = spread(frames)
-    assert found[0] == (0, 840)
-    assert frames - found[-1][1] < LAYOUT.grid
-    assert all(begin % LAYOUT.grid == 0 and end - begin == 840 for begin, end in found)
-    assert len(set(found)) == len(found) == min(20, (frames - 840) // 720 + 1)
+    found, own = spread(frames)
+    bounds = LAYOUT.bounds(frames)
+    assert (found[0], found[-1]) == (bounds[0], bounds[-1])
+    assert set(found) <= set(bounds)
+    assert len(set(found)) == len(found) == len(own) == min(12, len(bounds))
+    assert all(b <= first < last <= e for (b, e), (first, last) in zip(found, own))
+    assert (own[0][0], own[-1][1]) == (0, frames)
+    assert len(bounds) > 12 or all(one[1] == other[0] for one, other in pairwise(own))
 
 
 @dataclass
@@ -38,22 +42,26 @@ class Ear:
         who = np.eye(4, dtype=np.float32)[int(np.abs(levelled).max() > 0.05)]
         how = np.array([0.25, 0.75, 0], np.float32)
         return Found(
-            np.zeros_like(noise), who, how, who, how, np.zeros((len(noise), 2), np.float32)
+            np.zeros_like(noise), who, how, who, how, np.full((len(noise), 2), len(self.lengths))
         )
 
 
 def test_windows_count_by_their_speech() -> None:
-    """Five windows of 72 frames at 0, 48, ... 192; speech ends at frame 96."""
-    sound = np.zeros(first_sample(264), np.float32)
+    """Windows at 0, 96 and 192 of 168 frames each; speech ends at frame 96."""
+    sound = np.zeros(first_sample(360), np.float32)
     sound[: first_sample(96)] = 0.1 * np.tile([1, -1], first_sample(96) // 2)
     ear, measures = Ear(), measure([sound], 0)
-    found = hear(ear, lambda: iter([sound]), measures, SMALL)
-    assert ear.lengths == [(first_sample(72), 72)] * 5
-    # 72 and 48 spoken frames against three windows that count as one frame each.
-    assert found.identity.tolist() == pytest.approx([3 / 123, 120 / 123, 0, 0], abs=1e-6)
+    found, features = hear(ear, lambda: iter([sound]), measures, SMALL)
+    assert ear.lengths == [(first_sample(168), 168)] * 3
+    # 96 spoken frames against two windows that count as one frame each.
+    assert found.identity.tolist() == pytest.approx([2 / 98, 96 / 98, 0, 0], abs=1e-6)
     assert found.emotion.tolist() == [0.25, 0.75, 0]
-    few = hear(ear, lambda: iter([sound]), measures, SMALL, most=2)
-    assert few.identity.tolist() == pytest.approx([1 / 73, 72 / 73, 0, 0], abs=1e-6)
+    # Windows take over at 126 and 222: 126 frames of feature 1, 96 of 2, 138 of 3.
+    mean = (126 + 2 * 96 + 3 * 138) / 360
+    variance = (126 + 4 * 96 + 9 * 138) / 360 - mean**2
+    assert features.tolist() == pytest.approx([mean] * 2 + [variance**0.5] * 2, abs=1e-4)
+    few, _ = hear(ear, lambda: iter([sound]), measures, SMALL, most=2)
+    assert few.identity.tolist() == pytest.approx([1 / 97, 96 / 97, 0, 0], abs=1e-6)
 
 
 def test_labels_are_those_named_else_those_found() -> None:

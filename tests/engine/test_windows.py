@@ -13,9 +13,10 @@ import pytest
 from helpers import speech, tiny_model
 
 from dtalk.engine.graph import Graph
+from dtalk.engine.hearing import hear
 from dtalk.engine.protocol import Engine
 from dtalk.engine.torch_engine import TorchEngine
-from dtalk.engine.voice import chosen_voice
+from dtalk.engine.voice import as_found, chosen_voice
 from dtalk.engine.windows import LAYOUT, Layout, predict_in_windows, samples_of
 from dtalk.errors import AudioError, DtalkError
 from dtalk.motion.noise import standard_normal
@@ -110,6 +111,23 @@ def test_windows_of_the_encoder_lie_alike_in_neighbours(monkeypatch: pytest.Monk
         for layout in (aligned, replace(aligned, grid=60, step=120))
     ]
     assert errors[0] < 0.1 * errors[1]
+
+
+def test_windows_mix_the_linear_priors_as_the_whole_sound_does() -> None:
+    """Which of them speaks is heard in all of the sound, not in a window."""
+    engine = TorchEngine(tiny_model(experts=("news", "talks", "plays")))
+    sound = SOUND * np.linspace(0.1, 1, len(SOUND), dtype=np.float32)  # no two windows alike
+    read = partial(blocks, 4096, sound)
+    measures = measure(read(), 0)
+    heard, features = hear(engine, read, measures, SMALL)
+    at_once = as_found(engine.config).completed(heard.identity, heard.emotion)
+    noise = standard_normal(measures.digest.noise_seed, FRAMES)
+    whole = engine.run(measures.levels.levelled(sound), noise, at_once, 1.0).coefficients
+    errors = [
+        np.abs(predict_in_windows(engine, read, measures, voice, layout=SMALL) - whole).max()
+        for voice in (replace(at_once, heard=features), at_once)
+    ]
+    assert errors[0] < 1e-5 < errors[1]
 
 
 def test_the_size_of_blocks_does_not_matter(graph: Graph) -> None:
