@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json as jsons
 import math
 import textwrap
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dtalk.errors import DtalkError, HeadError, MotionError
+from dtalk.errors import CheckpointError, DtalkError, HeadError, MotionError, VideoError
 
 Facts = dict[str, Any]
 """What is known of a file, by name; plain values, as json has them."""
@@ -23,7 +24,9 @@ _COLUMNS = 80
 def info(
     file: Annotated[
         Path | None,
-        typer.Argument(help="a motion, sound, head or model file [the models that ship]"),
+        typer.Argument(
+            help="a motion, sound, head, model, video, page or picture [the models that ship]"
+        ),
     ] = None,
     json: Annotated[bool, typer.Option(help="print json")] = False,
 ) -> None:
@@ -62,19 +65,29 @@ def _reader_of(path: Path) -> Callable[[Path], Facts]:
     from dtalk.motion.files import FORMATS
     from dtalk.speech.audio import AUDIO_SUFFIXES
     from dtalk.utils.glb import READ_SUFFIXES
+    from dtalk.video.facts import (
+        PAGE_SUFFIXES,
+        PICTURE_SUFFIXES,
+        VIDEO_SUFFIXES,
+        page_facts,
+        picture_facts,
+    )
 
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        return model_facts
-    if suffix == ".onnx":
-        return graph_facts
-    if suffix in AUDIO_SUFFIXES:
-        return sound_facts
-    if suffix in READ_SUFFIXES:
-        return glb_facts
-    if suffix == ".npz":
-        return _npz_facts
-    return motion_facts if suffix.removeprefix(".") in FORMATS else _other_facts
+    readers: dict[str, Callable[[Path], Facts]] = {
+        **dict.fromkeys((f".{name}" for name in FORMATS), motion_facts),
+        ".npz": _npz_facts,
+        ".json": _table_facts,
+        ".csv": _table_facts,
+        ".safetensors": model_facts,
+        ".onnx": graph_facts,
+        ".pt": state_facts,
+        **dict.fromkeys(AUDIO_SUFFIXES, sound_facts),
+        **dict.fromkeys(READ_SUFFIXES, glb_facts),
+        **dict.fromkeys(PAGE_SUFFIXES, page_facts),
+        **dict.fromkeys(PICTURE_SUFFIXES, picture_facts),
+        **dict.fromkeys(VIDEO_SUFFIXES, _film_facts),
+    }
+    return readers.get(path.suffix.lower(), _other_facts)
 
 
 def model_facts(path: Path) -> Facts:
@@ -160,6 +173,19 @@ def sound_facts(path: Path) -> Facts:
     }
 
 
+def _film_facts(path: Path) -> Facts:
+    """Describe a video, or a sound in a file for videos."""
+    from dtalk.video.facts import video_facts
+
+    try:
+        return video_facts(path)
+    except VideoError as refusal:
+        try:
+            return sound_facts(path)
+        except DtalkError:
+            raise refusal from None
+
+
 def glb_facts(path: Path) -> Facts:
     """Describe an avatar: its ARKit shapes, meshes with some, and its animation."""
     from dtalk.motion.arkit import ARKIT_NAMES
@@ -192,15 +218,70 @@ def glb_facts(path: Path) -> Facts:
     return {**motion, **facts}
 
 
-def _npz_facts(path: Path) -> Facts:
-    """Describe an npz: motion, else a FLAME model."""
+def state_facts(path: Path) -> Facts:
+    """Describe the state of a training run that can go on.
+
+    Raises:
+        CheckpointError: another file, or a damaged one.
+    """
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        done, seconds = int(state["update"]), float(state["seconds"])
+        parameters = sum(tensor.numel() for tensor in state["model"].values())
+    except Exception as error:  # torch raises many kinds
+        raise CheckpointError(f"cannot read {path}: no state of a training run") from error
+    run = {"updates": done, "seconds": round(seconds), "parameters": parameters}
+    return {**_file_facts(path, "training state"), **run}
+
+
+def _table_facts(path: Path) -> Facts:
+    """Describe a table or json of curves, or what ``dtalk evaluate`` writes."""
     try:
         return motion_facts(path)
-    except MotionError as refusal:
-        try:
-            return flame_facts(path)
-        except DtalkError:
-            raise refusal from None
+    except MotionError:
+        facts = evaluation_facts(path)
+        if facts is None:
+            raise
+        return facts
+
+
+def evaluation_facts(path: Path) -> Facts | None:
+    """Describe figures (json) or clips (csv) of an evaluation; None if it is something else."""
+    try:
+        if path.suffix.lower() == ".json":
+            systems = list(jsons.loads(path.read_text(encoding="utf-8"))["systems"])
+            return {**_file_facts(path, "evaluation"), "systems": systems}
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        systems = list(dict.fromkeys(row["system"] for row in rows))
+        clips = len({(row["set"], row["clip"]) for row in rows})
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):
+        return None
+    return {**_file_facts(path, "evaluation"), "systems": systems, "clips": clips}
+
+
+def _npz_facts(path: Path) -> Facts:
+    """Describe an npz: motion, else a head, else a FLAME model."""
+    try:
+        return motion_facts(path)
+    except MotionError:
+        for other in (head_facts, flame_facts):
+            try:
+                return other(path)
+            except DtalkError:
+                continue
+        raise
+
+
+def head_facts(path: Path) -> Facts:
+    """Describe a head as dtalk keeps them."""
+    from dtalk.heads.head import Head
+
+    head = Head.load(path)
+    counts = {"vertices": len(head.vertices), "triangles": len(head.faces)}
+    return {**_file_facts(path, "head"), "model": "dtalk", **counts, "shapes": len(head.names)}
 
 
 def flame_facts(path: Path) -> Facts:

@@ -7,7 +7,9 @@ Browsers unzip by themselves, and reading safetensors takes a dozen lines of Jav
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -18,6 +20,11 @@ from safetensors.numpy import save
 Array = npt.NDArray[Any]
 
 METADATA = "dtalk"  # the key of the json in the file's metadata
+_MOST_HEADER = 1 << 20  # bytes
+
+
+class PackError(ValueError):
+    """Bytes are not what `pack` gives."""
 
 
 def pack(
@@ -42,6 +49,24 @@ def pack(
     text = json.dumps({**metadata, "steps": steps, "differences": sorted(differences)})
     small = {name: np.ascontiguousarray(_smallest(array)) for name, array in stored.items()}
     return gzip.compress(save(small, metadata={METADATA: text}), mtime=0)
+
+
+def describe(data: bytes) -> tuple[dict[str, list[int]], dict[str, Any]]:
+    """Read the shapes by name, and the metadata, of what `pack` gave; arrays are not unpacked.
+
+    Raises:
+        PackError: it did not give that.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > _MOST_HEADER:
+                raise PackError("its header is too long")
+            header = json.loads(file.read(size))
+        about = json.loads(header.pop("__metadata__")[METADATA])
+        return {name: list(entry["shape"]) for name, entry in header.items()}, dict(about)
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, AttributeError) as e:
+        raise PackError("these are no packed arrays") from e
 
 
 def _rounded(array: Array, step: float | None) -> Array:

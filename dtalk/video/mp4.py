@@ -22,6 +22,7 @@ from dtalk.rendering.picture import Frame, video_format
 from dtalk.rendering.renderer import DEFAULT_SIZE, Size, checked_size, render_frames
 from dtalk.utils.ffmpeg import FfmpegError, first_complaint, run_ffmpeg
 from dtalk.utils.files import atomic_path
+from dtalk.version import __version__
 from dtalk.video.soundtrack import BITRATE, REPRODUCIBLE, Soundtrack, encode_sound
 
 CRF = 18  # x264's quality: 18 is hard to tell from the original
@@ -196,6 +197,7 @@ def muxed(
     streams = ["-map", "0:v:0", *(["-map", "1:a:0"] if track is not None else [])]
     encoded = [*video, "-c:a", "copy", *REPRODUCIBLE]
     encoded += ["-metadata", f"comment={comment}"] if comment else []
+    encoded += ["-metadata", f"encoding_tool=dtalk {__version__}"]
     target = ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{output}"]
     return ["-v", "error", *picture, *sound, *streams, *encoded, *target]
 

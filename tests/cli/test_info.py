@@ -14,11 +14,20 @@ from avatars import avatar, with_skeleton
 from flames import small, with_chumpy
 from helpers import smooth_motion, speech
 
+from dtalk.heads.head import built_in
 from dtalk.motion.arkit import ARKIT_NAMES
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import npz_arrays, write_motion
+from dtalk.version import __version__
+from dtalk.video.html import write_html
+from dtalk.video.mp4 import write_video
+from dtalk.video.stills import write_stills
 
 RATE = 16000
+DAMAGED_PAGE = (
+    b'<meta name="generator" content="dtalk 1"><script type="text/plain" id="head">AAAA</script>'
+    b'<script type="text/plain" id="motions">AAAA</script>'
+)
 
 
 @pytest.fixture(autouse=True)
@@ -133,9 +142,74 @@ def test_sound_of_every_kind(call, kind):
     assert (facts["kind"], facts["frames"]) == ("sound", pytest.approx(30, abs=2))
 
 
+def test_a_video(call):
+    soundfile.write("a.wav", speech(RATE), RATE)
+    frames = (np.full((48, 64, 3), 8 * k, np.uint8) for k in range(25))
+    write_video(frames, "a.mp4", 25, "a.wav", "emotion: joy")
+    write_video((np.zeros((36, 32), np.uint8) for _ in range(2)), "silent.mp4", 24)
+    facts = json.loads(call("info", "a.mp4", "--json").out)
+    assert (facts["kind"], facts["frames"], facts["fps"]) == ("video", 25, 25)
+    assert (facts["width"], facts["height"], facts["seconds"]) == (
+        64,
+        48,
+        pytest.approx(1, abs=0.1),
+    )
+    assert (facts["notes"], facts["sound"]) == ("emotion: joy", "aac, 16000 Hz")
+    assert facts["made_by"] == f"dtalk {__version__}"
+    silent = json.loads(call("info", "silent.mp4", "--json").out)
+    assert (silent["width"], silent["height"], silent["sound"]) == (32, 24, "none")
+
+
+def test_a_page(call):
+    write_html([motion(emotion="joy"), motion()], ["a", "b"], Path("a.html"), comment="<hello>")
+    facts = json.loads(call("info", "a.html", "--json").out)
+    assert (facts["kind"], facts["frames"], facts["fps"], facts["seconds"]) == ("page", 30, 30, 1)
+    assert (facts["heads"], facts["labels"], facts["vertices"]) == (2, ["a", "b"], 11816)
+    assert "<hello>" in facts["notes"]
+    assert "emotion joy" in facts["notes"]
+    assert facts["made_by"] == f"dtalk {__version__}"
+
+
+def test_a_picture(call):
+    write_stills([np.zeros((20, 30, 3), np.uint8)], [Path("a.png")], "hello")
+    facts = json.loads(call("info", "a.png", "--json").out)
+    assert (facts["kind"], facts["width"], facts["height"]) == ("picture", 30, 20)
+    assert facts["notes"] == "hello"
+
+
+def test_the_head_that_ships(call):
+    built_in().save(Path("head.npz"))
+    facts = json.loads(call("info", "head.npz", "--json").out)
+    assert (facts["kind"], facts["vertices"], facts["shapes"]) == ("head", 11816, 52)
+
+
+def test_an_evaluation(call):
+    Path("report.json").write_text('{"settings": {}, "machine": {}, "systems": {"student": {}}}')
+    Path("clips.csv").write_text("system,set,clip\nstudent,a,1\nteacher,a,1\nstudent,a,2\n")
+    facts = [json.loads(call("info", name, "--json").out) for name in ("report.json", "clips.csv")]
+    assert [each["kind"] for each in facts] == ["evaluation", "evaluation"]
+    assert [each["systems"] for each in facts] == [["student"], ["student", "teacher"]]
+    assert facts[1]["clips"] == 2
+
+
+def test_the_state_of_a_run(call):
+    torch = pytest.importorskip("torch")
+    torch.save({"update": 7, "seconds": 3.6, "model": {"a": torch.zeros(2, 3)}}, "training.pt")
+    facts = json.loads(call("info", "training.pt", "--json").out)
+    assert (facts["kind"], facts["updates"], facts["parameters"]) == ("training state", 7, 6)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.mp4", b"no", "no moving pictures"),
+        ("a.html", b"<html>", "none that dtalk wrote"),
+        ("a.htm", b"\xff\xfe", "none that dtalk wrote"),
+        ("a.html", DAMAGED_PAGE, "the page is damaged"),
+        ("a.png", b"no", "no PNG"),
+        ("a.pt", b"no", "no state of a training run"),
+        ("a.json", b"{}", "a.json"),
+        ("a.csv", b"x,y\n1,2\n", "a.csv"),
         ("missing.npz", None, "does not exist"),
         ("a.npz", b"no", "a.npz"),
         ("a.glb", b"no", "no GLB"),

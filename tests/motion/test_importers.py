@@ -54,6 +54,24 @@ def test_every_row_lands_where_it_should(tmp_path, name, fps):
         assert off < 0.01
 
 
+def test_a_rate_for_motionbuilder(tmp_path):
+    """At 59.94 rows a second each row has the whole number that its script counts, for 16 s."""
+    importer = IMPORTERS["MotionBuilder, LiveLinkFace-CSV-Retarget"]
+    assert worst(importer(stamps(tmp_path / "a.csv", 59.94, 16)), 59.94) < 0.01
+
+
+@pytest.mark.parametrize("fps", [24, 25])
+def test_whole_numbers_would_move_rows_where_fractions_are_read(tmp_path, fps):
+    """What docs/formats.md says of such a csv: rows on whole 60ths, values sampled there."""
+    ticks = np.floor(60 * np.arange(4 * fps) / fps)
+    uneven = [f"00:00:{int(tick) // 60:02}:{int(tick) % 60:02}.000" for tick in ticks]
+    for name in ("Blender, Faceit", "Maya, Live-Link-CSV-Import"):
+        assert np.abs(np.array(IMPORTERS[name](uneven)) - ticks / 60).max() < 1e-9
+    # But a row a frame, as others lay them, is then off by as much as Maya's is now.
+    apart = np.abs(np.array(by_rows(fps)(uneven)) - ticks / 60).max() * 1000
+    assert apart == pytest.approx({24: 8.3, 25: 13.3}[fps], abs=0.1)
+
+
 @pytest.mark.parametrize("name", IMPORTERS)
 def test_before_they_did_not(name):
     """On a clock of 30 every importer but Epic's newer one was off by half a second."""

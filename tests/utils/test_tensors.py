@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load
 
-from dtalk.utils.tensors import METADATA, pack
+from dtalk.utils.tensors import METADATA, PackError, describe, pack
 
 
 def unpacked(data: bytes):
@@ -79,3 +79,25 @@ def test_an_empty_array_stays_empty():
 def test_equal_arrays_give_equal_bytes():
     arrays_ = {"b": np.arange(5), "a": np.linspace(0, 1, 4)}
     assert pack(arrays_, {"x": 1}) == pack(dict(arrays_), {"x": 1})
+
+
+def test_shapes_and_metadata_without_the_arrays() -> None:
+    data = pack({"a": np.zeros((2, 3)), "b": np.arange(4)}, {"fps": 25.0}, {"a": 0.1})
+    shapes, about = describe(data)
+    assert shapes == {"a": [2, 3], "b": [4]}
+    assert about["fps"] == 25.0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no",
+        gzip.compress(b""),
+        gzip.compress(b"\xff" * 9),
+        gzip.compress(b"\2" + b"\0" * 7 + b"{}"),
+    ],
+)
+def test_no_packed_arrays(data: bytes) -> None:
+    with pytest.raises(PackError):
+        describe(data)
