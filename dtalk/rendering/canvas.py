@@ -199,7 +199,7 @@ class Canvas:
         self._drawn, self._behind = Framebuffer(*size), Framebuffer(*size)
         for picture in (self._drawn, self._behind):
             picture.add_depth()
-        colors = self._picture.components(backdrop.astype(np.float32) / 255)
+        colors = self._picture.components(backdrop.astype(np.float32) / np.float32(255))
         small = Framebuffer(self._width, self._height, np.rint(255 * colors).astype(np.uint8))
         enlarge(small, self._behind)
 
