@@ -56,7 +56,7 @@ def test_export_writes_the_graph_beside_the_model(monkeypatch, capsys):
     assert run_dtalk(monkeypatch, "export", "model.safetensors", "-o", "new/other.onnx") == 0
     assert Path("new/other.onnx").is_file()
     assert run_dtalk(monkeypatch, "export", "model.safetensors", "--external", "--force") == 0
-    assert not Path("model.onnx").stat().st_size > Path("first.onnx").stat().st_size / 2
+    assert Path("model.onnx").stat().st_size < Path("first.onnx").stat().st_size
     done = without_torch("info", "model.onnx", "--json")
     assert json.loads(done.stdout)["weights"] == "model.safetensors"
 
