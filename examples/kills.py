@@ -196,9 +196,13 @@ def main() -> int:
             longest = (WORKING if at_work else STARTING)[name]
             after = float(generator.uniform(0, asked.stretch * longest))
             tally = tallies.setdefault((name, how.name), Counter())
-            tally.update({"runs": 1, **end_one(kinds[name](out), out, how, after, at_work)})
+            found = end_one(kinds[name](out), out, how, after, at_work)
+            tally.update({"runs": 1, **found})
             since = "its first file" if at_work else "its start"
-            print(f"{number + 1:4} {name} {how.name} {after:.1f} s after {since}", flush=True)
+            said = ", ".join(f"{n} {what}" for what, n in found.items() if n)
+            print(
+                f"{number + 1:4} {name} {how.name} {after:.1f} s after {since}: {said}", flush=True
+            )
     total: Counter[str] = Counter()
     for (name, how_name), tally in tallies.items():
         total += tally
