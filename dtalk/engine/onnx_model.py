@@ -38,6 +38,7 @@ def simplified(traced: bytes) -> onnx.ModelProto:
     runtime = onnxruntime_module()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # on any machine the same bytes
     # What ONNX Runtime calls basic is valid wherever ONNX is.
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with TemporaryDirectory() as folder:
