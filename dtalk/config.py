@@ -169,7 +169,7 @@ class RuntimeOptions(Settings):
     device: str = setting("cpu", "cpu, cuda, mps or auto")
     threads: int | None = setting(None, "CPU threads [all]", least=1, most=MOST_THREADS)
     weights: Path | None = setting(
-        None, "model file, or student, open or teacher, which ship [student]", group=EVERYDAY
+        None, "model file, or student, open, tiny or teacher, which ship [student]", group=EVERYDAY
     )
 
 

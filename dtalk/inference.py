@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WEIGHTS = "student.safetensors"
 GRAPH_SUFFIX = ".onnx"
-SHIPPED = ("student", "open", "teacher")
+SHIPPED = ("student", "open", "tiny", "teacher")
 """Names that stand for the models in the weights folder."""
 
 

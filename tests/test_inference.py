@@ -260,7 +260,7 @@ print(heavy())
 
 
 @pytest.mark.skipif(not SHIPPED.is_file(), reason=f"no weights/{DEFAULT_WEIGHTS} in this checkout")
-@pytest.mark.parametrize("name", ["student", "open"])
+@pytest.mark.parametrize("name", ["student", "open", "tiny"])
 def test_a_shipped_model_speaks(name: str) -> None:
     """The mouth of the example opens and closes, more while there is speech than in silence."""
     motion = dtalk.animate(EXAMPLE, weights=name)

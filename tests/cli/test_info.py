@@ -49,7 +49,7 @@ def motion(**fields: Any) -> Motion:
 
 def test_what_ships(call):
     models = json.loads(call("info", "--json").out)
-    assert {Path(model["file"]).stem for model in models} >= {"student", "open", "teacher"}
+    assert {Path(model["file"]).stem for model in models} >= {"student", "open", "tiny", "teacher"}
     for model in models:
         assert model["kind"] == "model"
         assert model["megabytes"] == pytest.approx(4e-6 * model["parameters"], abs=0.01)
