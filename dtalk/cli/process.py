@@ -56,10 +56,12 @@ def _terminable() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
     def remind() -> None:
-        """Ask again: an import, or what the garbage collector calls, may swallow an interrupt."""
+        """Ask again: an import, or what the garbage collector calls, may swallow an interrupt.
+
+        Whoever has taken the signal on since, such as a training, has not seen it yet.
+        """
         while not left.wait(PATIENCE):
-            if signal.getsignal(signal.SIGTERM) is end:  # nobody else has taken that on
-                _thread.interrupt_main(signal.SIGTERM)
+            _thread.interrupt_main(signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, end)
     try:

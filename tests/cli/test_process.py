@@ -14,6 +14,7 @@ import pytest
 
 from dtalk.cli.process import at_end, ready
 from dtalk.motion.columns import MotionWarning
+from dtalk.training.interrupts import held_interrupts
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 
@@ -69,6 +70,26 @@ def test_termination_that_was_swallowed_comes_again(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         work()
     assert (ended.value.code, len(swallowed)) == (143, 3)
+
+
+@posix
+def test_a_handler_that_comes_later_hears_of_a_termination_that_was_swallowed(monkeypatch):
+    """A training handles signals itself, between its updates."""
+    monkeypatch.setattr("dtalk.cli.process.PATIENCE", 0.01)
+
+    def work() -> None:
+        with ready():
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+                waited(10_000)
+            with held_interrupts() as held:
+                while not held.met:
+                    waited(10)
+                held.raise_if_any()
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert ended.value.code == 143
 
 
 @posix
