@@ -1,7 +1,7 @@
 """Disk cache of a large encoder's features: the same sound is encoded once.
 
-An entry's name is a hash of the encoder's weights, its layers and precision, the frame rate and the
-sound. An entry is a numpy array (half precision) followed by its checksum; a damaged one is
+An entry's name is a hash of the encoder's weights, its layers and precision, the frame rate, the way
+sounds are levelled, and the sound. An entry is a numpy array (half precision) followed by its checksum; a damaged one is
 computed anew. What was used longest ago goes when there is more than the limit.
 """
 
@@ -31,6 +31,7 @@ from dtalk.utils.types import Array
 GIGABYTE = 10**9
 _ENTRY = r"[0-9a-f]{2}/([0-9a-f]{32}|\.dtalk-[0-9a-f-]+)\.npy"  # or left by a killed process
 _CHECKSUM = 4  # bytes
+_LEVELS = 2  # how sounds are levelled before they are encoded, counted up when that changes
 _LARGEST = np.finfo(np.float16).max
 
 
@@ -73,7 +74,8 @@ class FeatureCache(Generic[Source]):
         self.encoder = encoder
         self.folder = default_folder() if folder is None else Path(folder)
         self._kept = CacheFolder(self.folder, _ENTRY, limit)
-        self._about = f"{encoder.fingerprint} {encoder.layers} {encoder.precision} {FPS}".encode()
+        about = f"{encoder.fingerprint} {encoder.layers} {encoder.precision} {FPS} {_LEVELS}"
+        self._about = about.encode()
 
     def __call__(self, waveform: Array, keep: bool = True) -> Tensor:
         """Encode a waveform ``[S]``; float32, rounded to half precision, cached or not.
