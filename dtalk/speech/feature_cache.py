@@ -1,8 +1,9 @@
 """Disk cache of a large encoder's features: the same sound is encoded once.
 
-An entry's name is a hash of the encoder's weights, its layers and precision, the frame rate, the way
-sounds are levelled, and the sound. An entry is a numpy array (half precision) followed by its checksum; a damaged one is
-computed anew. What was used longest ago goes when there is more than the limit.
+An entry's name is a hash of the encoder's weights, its layers and precision, the frame rate, the
+way sounds are levelled, and the sound. An entry is a numpy array (half precision) followed by its
+checksum; a damaged one is computed anew. What was used longest ago goes when there is more than the
+limit.
 """
 
 from __future__ import annotations
