@@ -40,8 +40,8 @@ BROUGHT = {"pyrender": "OpenGL", "transformers": "huggingface_hub"}
 #: Modules that are usable, and quick to import, without torch.
 LIGHT = (
     *("checkpoint", "config", "errors", "inference"),
-    *("engine.graph", "engine.hearing", "engine.long_sound", "engine.protocol", "engine.talker"),
-    *("engine.voice", "engine.windows"),
+    *("engine.external", "engine.graph", "engine.hearing", "engine.long_sound"),
+    *("engine.onnx_file", "engine.protocol", "engine.talker", "engine.voice", "engine.windows"),
     *("live.clock", "live.engine", "live.finishing", "live.frames", "live.json_lines"),
     *("live.live_link_udp", "live.loudness", "live.microphone", "live.options", "live.session"),
     *("live.sources", "live.targets", "live.udp", "live.vmc", "live.voice", "live.window"),
@@ -49,7 +49,7 @@ LIGHT = (
     *("motion.gaze", "motion.gltf", "motion.gltf_joints", "motion.idle", "motion.live_link"),
     *("motion.names", "motion.noise", "motion.tables", "motion.timecodes"),
     *("speech.audio", "speech.channels", "speech.container", "speech.decode", "speech.finishing"),
-    *("speech.loudness", "speech.measures", "speech.ogg", "speech.voice_activity"),
+    *("speech.levels", "speech.loudness", "speech.measures", "speech.ogg", "speech.voice_activity"),
     *("utils.arrays", "utils.ffmpeg", "utils.files", "utils.glb", "utils.gltf_parts"),
     *("utils.labels", "utils.settings", "utils.types"),
 )

@@ -207,8 +207,7 @@ class SmallEncoder(OwnEncoder):
     """The student's speech encoder: front end, bidirectional LSTM, fully connected layer.
 
     Paper, section II-D2. The features are brought to the face's frame rate before the LSTM
-    rather than after it: 30 recurrent steps a second instead of 50. Residual blocks between,
-    which the paper has not, help it to tell emotions.
+    rather than after it. Residual blocks between, which the paper has not, help with emotions.
 
     Args:
         front_end: ``mel`` or ``wide-mel`` (log-mel 80) or ``cnn`` (HuBERT's seven convolutions).
@@ -298,12 +297,10 @@ def _features_by(source: Callable[[Array], Tensor], waveform: Tensor, keep: bool
 class CompressedEncoder(OwnEncoder):
     """The student's speech encoder as in the paper: a large one's bottom, BiLSTM, fully connected.
 
-    Paper, section II-D2.
-
-    A linear filter over :attr:`reach` frames, every second one, is added to what the LSTM gives
-    (not in the paper): most of what the large encoder's features say is linear in its bottom's,
-    and a filter is fitted in closed form. The bottom's weights are part of the model. They stay as
-    they were copied, so that its features of a sound can be kept: ``source``, if set, has them.
+    Section II-D2. A linear filter over :attr:`reach` frames, every second one, is added to what the
+    LSTM gives (not in the paper): most of what the large encoder's features say is linear in its
+    bottom's, and a filter is fitted in closed form. The bottom's weights are part of the model and
+    stay as they were copied, so that its features of a sound can be kept: ``source`` has them.
 
     Args:
         bottom: the large encoder's first layers; width: of the BiLSTM, both directions together.

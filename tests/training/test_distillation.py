@@ -330,7 +330,8 @@ def test_the_encoder_is_trained_alone_at_first(finished):
         assert not torch.equal(start[name], end[name]), name
     (entry,) = logged(config.out / ENCODER)
     assert set(entry) == {"update", "losses"}
-    assert set(entry["losses"]) == {"total", "encoder", "pooled", "match", "identity", "emotion"}
+    parts = {"encoder", "guide", "pooled", "match", "identity", "emotion"}
+    assert set(entry["losses"]) == {"total", *parts}
 
 
 def test_rounds_train_all_there_is(finished):

@@ -42,8 +42,10 @@ def test_no_more_than_asked_is_computed_and_nothing_after_the_end() -> None:
             done.append(number)
             yield number
 
+    before = set(threading.enumerate())  # other tests may have left some
     found = ahead(items(), 2)
     assert next(found) == 0
+    assert set(threading.enumerate()) - before
     found.close()  # type: ignore[attr-defined]  # a generator
     assert len(done) <= 3
-    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+    assert not set(threading.enumerate()) - before
