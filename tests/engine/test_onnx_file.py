@@ -55,8 +55,8 @@ def test_every_location_counts_of_which_the_last_would_be_read():
     }
     # One pair with two values, as no library writes it: field 2 comes twice.
     pair = b"\x0a\x08location\x12\x01a\x12\x01b"
-    tensor = b"\x6a" + bytes([len(pair)]) + pair
-    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    written = b"\x6a" + bytes([len(pair)]) + pair
+    graph = b"\x2a" + bytes([len(written)]) + written
     parsed = onnx.load_model_from_string(b"\x3a" + bytes([len(graph)]) + graph)
     assert parsed.graph.initializer[0].external_data[0].value == "b"
     assert read_onnx(b"\x3a" + bytes([len(graph)]) + graph).locations == {"a", "b"}
