@@ -207,7 +207,7 @@ def frames_of(features: Tensor, samples: Tensor, rate: float, start: float) -> T
         samples: a tensor, so that an exported graph takes any length; rate, start: as in
             :func:`dtalk.nn.frames.resample_features`.
     """
-    each = torch.ones(features.shape[0], dtype=torch.long)
+    each = torch.ones(features.shape[0], dtype=torch.long, device=features.device)
     frames = (samples.double() / SAMPLE_RATE * FPS).round().long().clamp(min=1)
     return resample_features(features, each * features.shape[1], each * frames, rate, start)
 

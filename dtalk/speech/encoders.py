@@ -25,7 +25,6 @@ from dtalk.nn.frames import frame_mask, resample_features
 from dtalk.nn.recurrent import run_recurrent
 from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.speech.bottom import (
-    RATE,
     SHORTEST,
     Bottom,
     HubertBottom,
@@ -360,8 +359,7 @@ class BottomFeatures:
 
     def __init__(self, encoder: CompressedEncoder) -> None:
         bottom = encoder.bottom
-        rate = "" if bottom.rate == RATE else f" {bottom.rate}"
-        digest = hashlib.sha256((type(bottom).__name__ + rate).encode())
+        digest = hashlib.sha256(f"{type(bottom).__name__} {bottom.rate}".encode())
         for key, value in sorted(bottom.state_dict().items()):
             digest.update(key.encode() + value.cpu().numpy().tobytes())
         self.fingerprint = digest.hexdigest()[:16]

@@ -89,9 +89,12 @@ def load_compatible(
 
 def _other_parts(mine: ModelConfig, theirs: ModelConfig, other_gru: bool) -> tuple[str, ...]:
     """How the names of parts begin that two networks need not share."""
-    encoder = mine.encoder_key != theirs.encoder_key
-    gru = other_gru and (mine.hidden_width, mine.layers) != (theirs.hidden_width, theirs.layers)
-    return encoder * ("encoder.",) + gru * ("decoder.recurrent.", "decoder.output.")
+    parts: tuple[str, ...] = ()
+    if mine.encoder_key != theirs.encoder_key:
+        parts += ("encoder.",)
+    if other_gru and (mine.hidden_width, mine.layers) != (theirs.hidden_width, theirs.layers):
+        parts += ("decoder.recurrent.", "decoder.output.")
+    return parts
 
 
 def _copy_experts(model: DiffusionTalker, source: DiffusionTalker) -> None:
