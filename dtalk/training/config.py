@@ -10,6 +10,7 @@ from dtalk.config import (
     LIBRARIES,
     MOST_LAYERS,
     MOST_WIDTH,
+    OPTIMIZERS,
     PARTS,
     PRECISIONS,
     SMALL_ENCODERS,
@@ -60,8 +61,14 @@ class TrainingConfig(Settings):
         None,
         "changed versions of a clip, 0 for a new one each time [8 with a large encoder, else 0]",
     )
+    optimizer: str = setting(
+        "adamw",
+        "adamw, or muon for the matrices of speech encoder and GRU: far fewer updates",
+        OPTIMIZERS,
+        group=OPTIMISATION,
+    )
     learning_rate: float = setting(1e-3, "peak of the learning rate", group=OPTIMISATION)
-    weight_decay: float = setting(0.02, "AdamW's weight decay", group=OPTIMISATION)
+    weight_decay: float = setting(0.02, "decay of the weights", group=OPTIMISATION)
     clip_gradient: float = setting(1.0, "largest norm of the gradient", group=OPTIMISATION)
     ema: float = setting(0.998, "decay of the moving average of the weights", group=OPTIMISATION)
     reconstruction_weight: float = setting(

@@ -36,6 +36,7 @@ from dtalk.training.interrupts import held_interrupts
 from dtalk.training.linear_start import start_linear
 from dtalk.training.objective import Grams, losses_of
 from dtalk.training.observer import Observer
+from dtalk.training.optimizer import make_optimizer
 from dtalk.training.starting import load_compatible, new_model, standardise_features, statistics
 from dtalk.training.unlabelled import read_speech
 from dtalk.training.validation import validation_tables
@@ -132,9 +133,7 @@ class Trainer:
         self.best = math.inf
         self.seconds = 0.0
         self.batches: Callable[[int], Generator[Batch, None, None]] = self.batch_maker()
-        self.optimizer = torch.optim.AdamW(
-            self.weights(), config.learning_rate, weight_decay=config.weight_decay
-        )
+        self.optimizer = make_optimizer(self.model, self.helpers, config)
 
     def weights(self) -> list[nn.Parameter]:
         """All that is trained."""

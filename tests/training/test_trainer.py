@@ -322,12 +322,11 @@ def test_only_a_better_model_becomes_the_best(data, tmp_path):
 # Resuming ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at", [1, 3])
-def test_resuming_is_exact(data, tmp_path, at):
+@pytest.mark.parametrize(("at", "optimizer"), [(1, "adamw"), (3, "adamw"), (2, "muon")])
+def test_resuming_is_exact(data, tmp_path, at, optimizer):
     """Five updates at once, and with an interruption: the same to the last bit."""
-    whole = training_config(
-        data, tmp_path / "whole", updates=5, model={**WIDTHS, "dropout": 0.2}, validate_every=2
-    )
+    settings = {"model": {**WIDTHS, "dropout": 0.2}, "validate_every": 2, "optimizer": optimizer}
+    whole = training_config(data, tmp_path / "whole", updates=5, **settings)
     train(whole)
     parts = dataclasses.replace(whole, out=tmp_path / "parts")
     with pytest.raises(KeyboardInterrupt):

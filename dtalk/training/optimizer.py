@@ -1,0 +1,109 @@
+"""Optimisers: AdamW for all weights, or Muon for the matrices of the encoder and the GRU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dtalk.training.config import TrainingConfig
+
+HIDDEN = ("encoder.", "decoder.recurrent.")  # parts whose matrices Muon updates
+MOMENTUM = 0.95
+ITERATIONS = 5
+COEFFICIENTS = (3.4445, -4.775, 2.0315)  # of the quintic; steepest at 0, so five times suffice
+LIKE_ADAMW = 0.2  # root mean square of AdamW's usual updates, in learning rates
+
+
+@torch.no_grad()
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """Bring all singular values of a matrix ``[N, M]`` near 1 (between about 0.7 and 1.2).
+
+    Newton-Schulz iterations in the matrix' own precision. (``torch.optim.Muon`` has them in
+    bfloat16, which takes longer than a whole update on processors that have none.)
+    """
+    a, b, c = COEFFICIENTS
+    wide = matrix.T if len(matrix) > matrix.shape[1] else matrix
+    wide = wide / wide.norm().clamp(min=1e-7)
+    for _ in range(ITERATIONS):
+        gram = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide.T if len(matrix) > matrix.shape[1] else wide
+
+
+class Muon(torch.optim.Optimizer):
+    """Gradient descent on matrices by their orthogonalised momentum, with decoupled decay.
+
+    An update is as large as AdamW's, so learning rates carry over. Source: Jordan et al., "Muon"
+    (2024); the scale is that of Liu et al., "Muon is scalable for LLM training" (2025).
+    """
+
+    def __init__(self, matrices: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Update every matrix that has a gradient; a closure is not supported."""
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    self._update(matrix, matrix.grad, group["lr"], group["weight_decay"])
+
+    def _update(self, matrix: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
+        state = self.state[matrix]
+        if not state:
+            state["momentum"] = torch.zeros_like(matrix)
+        momentum: Tensor = state["momentum"]
+        momentum.lerp_(gradient, 1 - MOMENTUM)
+        direction = orthogonalised(gradient.lerp(momentum, MOMENTUM))  # after Nesterov
+        matrix.mul_(1 - rate * decay)
+        matrix.add_(direction, alpha=-rate * LIKE_ADAMW * max(matrix.shape) ** 0.5)
+
+
+class Optimizers:
+    """Optimisers of different weights, used like one."""
+
+    def __init__(self, **parts: torch.optim.Optimizer) -> None:
+        self._parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all."""
+        return [group for part in self._parts.values() for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients of all weights."""
+        for part in self._parts.values():
+            part.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        """Update all weights."""
+        for part in self._parts.values():
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of all, by name."""
+        return {name: part.state_dict() for name, part in self._parts.items()}
+
+    def load_state_dict(self, states: dict[str, Any]) -> None:
+        """Load what :meth:`state_dict` returned."""
+        for name, part in self._parts.items():
+            part.load_state_dict(states[name])
+
+
+def make_optimizer(
+    model: nn.Module, helpers: nn.Module, config: TrainingConfig
+) -> Optimizers | torch.optim.Optimizer:
+    """Make the optimiser that a configuration asks for, of all weights that are trained."""
+    named = [(n, w) for n, w in model.named_parameters() if w.requires_grad]
+    muon = config.optimizer == "muon"
+    hidden = [w for n, w in named if muon and n.startswith(HIDDEN) and w.ndim == 2]
+    matrices = {id(w) for w in hidden}
+    others = [w for _, w in named if id(w) not in matrices]
+    others += [w for w in helpers.parameters() if w.requires_grad]
+    adamw = torch.optim.AdamW(others, config.learning_rate, weight_decay=config.weight_decay)
+    if not hidden:
+        return adamw
+    return Optimizers(muon=Muon(hidden, config.learning_rate, config.weight_decay), adamw=adamw)
