@@ -135,7 +135,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
         load_compatible(student, load_model(config.init, teacher.device), other_gru=True)
         students = students[-1:]  # whose teacher then is the first, in twice as many steps
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
-    if config.encoder_updates and student.config.encoder_key != teacher.config.encoder_key:
+    if _learns_encoder(student, teacher, config):
         student = EncoderStage(course, student, config.encoder_updates).finish()
     if config.linear_start:
         refit_prior(student, course.data.train, course.observer)
@@ -148,13 +148,24 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
 
 
 def _without_distillation(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]:
-    """Yield one stage of direct training, with as many updates as all rounds have."""
+    """Yield one stage of direct training, with as many updates as the stages that it replaces."""
     config, teacher = course.config, course.teacher
     student = _new_student(teacher, config).new_like(steps=config.steps)
     measured = dict(teacher.named_buffers())  # statistics of the data, not what was learned
     for name, buffer in student.named_buffers():
         buffer.copy_(measured[name])
-    yield DirectTraining(course, student, sum(round_updates(config, steps) for steps in students))
+    rounds = students if config.init is None else students[-1:]
+    updates = sum(round_updates(config, steps) for steps in rounds)
+    if _learns_encoder(student, teacher, config):
+        updates += config.encoder_updates
+    yield DirectTraining(course, student, updates)
+
+
+def _learns_encoder(
+    student: DiffusionTalker, teacher: DiffusionTalker, config: DistillationConfig
+) -> bool:
+    """Tell whether a stage for the student's encoder alone comes before the rounds."""
+    return config.encoder_updates > 0 and student.config.encoder_key != teacher.config.encoder_key
 
 
 class _Figures:

@@ -674,7 +674,7 @@ def test_without_distillation(data, teacher, tmp_path, monkeypatch):
             [MODEL_FILE, TABLE_FILE, *(f"2-steps/{name}" for name in
              (MODEL_FILE, "best.safetensors", STATE_FILE, LOG_FILE))]
         )  # fmt: skip
-        assert observer.updates == [1, 2, 3, 4]  # two rounds of two
+        assert observer.updates == list(range(1, 8))  # three of the encoder, two rounds of two
         made.append(copied(student))
         assert (student.config.steps, student.config.encoder) == (2, "mel")
     assert not same(load_file(teacher), load_file(other))
@@ -690,12 +690,21 @@ def test_without_distillation_and_compression(data, teacher, tmp_path):
     """The student hears as the teacher does: through the same encoder, standardised alike."""
     without = ("distillation", "compression")
     config = settings(data, teacher, tmp_path / "run", without=without, updates=1)
-    student = distil(config, Recorder())
+    observer = Recorder()
+    student = distil(config, observer)
+    assert observer.updates == [1, 2]  # two rounds of one, and no stage for an encoder
     assert student.config == dataclasses.replace(load_model(teacher).config, steps=2)
     source, weights = load_file(teacher), student.state_dict()
     for name in ("encoder.mean", "encoder.std", "mean", "std"):
         assert torch.equal(weights[name], source[name]), name
     assert not torch.equal(weights["encoder.output.weight"], source["encoder.output.weight"])
+
+
+def test_without_distillation_only_the_last_round_is_replaced_with_init(data, teacher, tmp_path):
+    config = settings(data, teacher, tmp_path / "run", without=("distillation",), updates=1)
+    observer = Recorder()
+    distil(dataclasses.replace(config, init=teacher, encoder_updates=0), observer)
+    assert observer.updates == [1]
 
 
 def test_without_distillation_is_resumed_exactly(data, teacher, tmp_path):
