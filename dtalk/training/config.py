@@ -117,7 +117,12 @@ class TrainingConfig(Settings):
     init: Path | None = setting(None, "model to start from, to fine-tune it", group=EVERYDAY)
     linear_start: bool = setting(
         False,
-        "linear parts start from ridge regression; a large encoder's features stay",
+        "linear parts start from ridge regression; large features and choice of experts stay",
+        group=OPTIMISATION,
+    )
+    refit: bool = setting(
+        False,
+        "the linear prior of --init, and its choice of experts, are fitted anew first",
         group=OPTIMISATION,
     )
     resume: bool = setting(False, "go on from the state in the output folder", group=EVERYDAY)

@@ -132,6 +132,17 @@ def start_linear(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: 
     _fit_choice(model, clips)
 
 
+def keep_fitted(model: DiffusionTalker) -> None:
+    """Train neither a large encoder's projection nor the choice of experts any further.
+
+    Gradient descent soon chooses one expert for all voices, and the others' filters are lost.
+    """
+    if isinstance(model.encoder, AdaptedEncoder):
+        model.encoder.requires_grad_(False)
+    if model.decoder.guide.choose is not None:
+        model.decoder.guide.choose.requires_grad_(False)
+
+
 def _start_projection(
     model: DiffusionTalker, encoder: AdaptedEncoder, clips: Sequence[LoadedClip]
 ) -> None:
@@ -228,11 +239,11 @@ def _fit_prior(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
 
 @torch.no_grad()
 def refit_prior(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: Observer) -> None:
-    """Fit a student's linear prior, and how it chooses experts, to its own features.
+    """Fit a model's linear prior, and how it chooses experts, to its own features.
 
-    They are not its teacher's: what pooled features say to the teacher would mislead the student.
+    A student's are not its teacher's: what pooled features say to the one misleads the other.
     """
-    observer.note("fitting the linear prior to the student's features")
+    observer.note("fitting the linear prior to the model's features")
     model.eval()
     tracked = [c for c in clips if c.clip.motion is not None and c.coefficients is not None]
     _fit_prior(model, tracked)

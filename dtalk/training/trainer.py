@@ -28,12 +28,11 @@ from dtalk.evaluation.evaluate import without_nan
 from dtalk.evaluation.scoring import Scores
 from dtalk.heads.head import built_in
 from dtalk.model import DiffusionTalker
-from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.training.batches import Batch, BatchMaker
 from dtalk.training.config import TrainingConfig
 from dtalk.training.distributed import mean_over_ranks, parallel, rank
 from dtalk.training.interrupts import held_interrupts
-from dtalk.training.linear_start import start_linear
+from dtalk.training.linear_start import keep_fitted, refit_prior, start_linear
 from dtalk.training.objective import Grams, losses_of
 from dtalk.training.observer import Observer
 from dtalk.training.optimizer import make_optimizer
@@ -121,8 +120,8 @@ class Trainer:
         self.covariance = statistics(self.data.train)[2]
         torch.manual_seed(config.seed)
         self.model = self.build()
-        if config.linear_start and isinstance(self.model.encoder, AdaptedEncoder):
-            self.model.encoder.requires_grad_(False)
+        if config.linear_start:
+            keep_fitted(self.model)
         self.helpers = nn.ModuleDict(helpers)
         self.objective = parallel(
             Objective([self.model, self.helpers], lambda *drawn: self.losses(*drawn))
@@ -159,6 +158,8 @@ class Trainer:
             source = load_model(config.init, model.device)
             source.name = config.init.name
             load_compatible(model, source)
+            if config.refit:
+                refit_prior(model, train, self.observer)
         return model
 
     def batch_maker(self) -> BatchMaker:

@@ -245,7 +245,7 @@ def test_a_refitted_prior_knows_what_its_own_features_say():
     before = model.decoder.guide.constant.weight.clone()
     observer = Recorder()
     refit_prior(model, [*talks[:20], drawn], observer)
-    assert observer.notes == ["fitting the linear prior to the student's features"]
+    assert observer.notes == ["fitting the linear prior to the model's features"]
     assert torch.equal(model.decoder.guide.constant.weight, before)
     assert prior_error(model, talks[20:]) < 0.25
     length = torch.tensor([talks[20].frames])

@@ -34,6 +34,7 @@ from safetensors.torch import load_file
 
 from dtalk.checkpoint import load_model, read_description
 from dtalk.data.clips import labels_of
+from dtalk.data.index import read_index
 from dtalk.errors import CheckpointError, DataError
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
@@ -737,6 +738,36 @@ def test_a_large_encoder_is_never_trained_but_its_adapter_is(data, tmp_path, lar
     for name in ("mean", "std", "output.weight", "output.bias"):
         fixed = torch.equal(first[f"encoder.{name}"], second[f"encoder.{name}"])
         assert fixed is (name in ("mean", "std")), name
+
+
+def linear_settings(data: Path, tmp_path: Path, out: str, **changes):
+    experts = tuple({clip.set: None for clip in read_index(data) if clip.motion is not None})[:2]
+    settings = large_settings(tmp_path, out, model={"experts": experts}, linear_start=True)
+    return training_config(data, **{**settings, **changes})
+
+
+def test_a_linear_start_keeps_the_projection_and_the_choice_of_experts(data, tmp_path, large):
+    config = linear_settings(data, tmp_path, "run")
+    before = Trainer(dataclasses.replace(config, out=tmp_path / "x"), Recorder()).model
+    first, second = before.state_dict(), train(config).model.state_dict()
+    for name in ("encoder.output", "decoder.guide.choose", "decoder.guide.heard"):
+        for kind in ("weight", "bias"):
+            fixed = torch.equal(first[f"{name}.{kind}"], second[f"{name}.{kind}"])
+            assert fixed is (name != "decoder.guide.heard"), (name, kind)
+
+
+def test_refit_fits_the_prior_of_the_model_it_starts_from(data, tmp_path, large):
+    train(linear_settings(data, tmp_path, "first"))
+    source = load_model(tmp_path / "first" / MODEL_FILE)
+    for refit in (False, True):
+        config = linear_settings(
+            data, tmp_path, f"{refit}", init=tmp_path / "first" / MODEL_FILE, refit=refit
+        )
+        model = Trainer(config, Recorder()).model
+        for part in ("guide.heard", "output.0"):
+            name = f"decoder.{part}.weight"
+            fixed = torch.equal(model.state_dict()[name], source.state_dict()[name])
+            assert fixed is not (refit and "guide" in part), name
 
 
 def test_resuming_through_a_large_encoder_is_exact(data, tmp_path, large):
