@@ -254,6 +254,8 @@ class LinearPrior(nn.Module):
         filtered = self.heard(functional.pad(real.transpose(1, 2), around(self.reach)))
         if self.choose is not None:
             audio = pooled(real, lengths) if audio is None else audio
+            if not self.choose.weight.requires_grad:  # features are not trained for it either
+                audio = audio.detach()
             shares = self.choose(audio).softmax(-1)
             of_experts = filtered.unflatten(1, (-1, COEFFICIENTS))
             filtered = torch.einsum("bk,bkct->bct", shares, of_experts)

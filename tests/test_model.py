@@ -384,6 +384,25 @@ def test_experts_are_averaged_by_what_the_pooled_sound_says():
     )
 
 
+def test_features_are_not_trained_for_a_choice_that_is_not():
+    """The filters are 0 and the experts differ in a constant: only the choice asks for features."""
+    ours, p, lengths = guide(experts=("news", "talks")), torch.zeros(1, 8), torch.tensor([5])
+    assert ours.choose is not None
+    assert ours.heard.bias is not None
+    with torch.no_grad():
+        ours.heard.weight.zero_()
+        ours.heard.bias.copy_(torch.arange(104.0))
+    asked = []
+    for trained in (True, False):
+        features = normal(1, 5, 8).requires_grad_()
+        ours.choose.requires_grad_(trained)
+        ours(features, p, lengths).sum().backward()
+        assert features.grad is not None
+        asked.append(float(features.grad.abs().max()))
+    assert asked[0] > 0.01
+    assert asked[1] == 0
+
+
 @torch.no_grad()
 def test_each_clip_chooses_its_own_expert():
     """By the mean of one channel: high chooses the first, low the second."""
