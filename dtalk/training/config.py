@@ -130,6 +130,8 @@ class TrainingConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.refit and self.init is None:
+            raise DtalkError("--refit is for a model to start from: name it with --init")
         unknown = sorted(self.model.keys() - ModelConfig.__dataclass_fields__.keys())
         if unknown:
             raise DtalkError(f"a model has no setting {unknown[0]}")

@@ -107,6 +107,8 @@ def _distil(
         config.cache_gigabytes,
     ).requires_grad_(False)
     students = halvings(teacher.config.steps, config.steps)
+    if config.init is not None:
+        students = students[-1:]  # whose teacher then is the first, in twice as many steps
     data = load_data(config, observer)
     stages = _without_distillation
     if "distillation" not in config.without:
@@ -133,11 +135,10 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
         fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
         load_compatible(student, load_model(config.init, teacher.device), other_gru=True)
-        students = students[-1:]  # whose teacher then is the first, in twice as many steps
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if _learns_encoder(student, teacher, config):
         student = EncoderStage(course, student, config.encoder_updates).finish()
-    if config.linear_start:
+    if config.linear_start or config.refit:
         refit_prior(student, course.data.train, course.observer)
     for steps in students:
         started = student.new_like(steps=steps)
@@ -154,8 +155,7 @@ def _without_distillation(course: DistillationRun, students: Sequence[int]) -> I
     measured = dict(teacher.named_buffers())  # statistics of the data, not what was learned
     for name, buffer in student.named_buffers():
         buffer.copy_(measured[name])
-    rounds = students if config.init is None else students[-1:]
-    updates = sum(round_updates(config, steps) for steps in rounds)
+    updates = sum(round_updates(config, steps) for steps in students)
     if _learns_encoder(student, teacher, config):
         updates += config.encoder_updates
     yield DirectTraining(course, student, updates)

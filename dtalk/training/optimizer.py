@@ -94,16 +94,19 @@ class Optimizers:
 
 
 def make_optimizer(
-    model: nn.Module, helpers: nn.Module, config: TrainingConfig
+    model: nn.Module, weights: Iterable[nn.Parameter], config: TrainingConfig
 ) -> Optimizers | torch.optim.Optimizer:
-    """Make the optimiser that a configuration asks for, of all weights that are trained."""
-    named = [(n, w) for n, w in model.named_parameters() if w.requires_grad]
-    muon = config.optimizer == "muon"
-    hidden = [w for n, w in named if muon and n.startswith(HIDDEN) and w.ndim == 2]
-    matrices = {id(w) for w in hidden}
-    others = [w for _, w in named if id(w) not in matrices]
-    others += [w for w in helpers.parameters() if w.requires_grad]
+    """Make the optimiser that a configuration asks for, of all ``weights`` that are trained."""
+    hidden = _hidden_matrices(model) if config.optimizer == "muon" else []
+    taken = {id(matrix) for matrix in hidden}
+    others = [weight for weight in weights if id(weight) not in taken]
     adamw = torch.optim.AdamW(others, config.learning_rate, weight_decay=config.weight_decay)
     if not hidden:
         return adamw
     return Optimizers(muon=Muon(hidden, config.learning_rate, config.weight_decay), adamw=adamw)
+
+
+def _hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """List the matrices of :data:`HIDDEN` parts that are trained."""
+    named = model.named_parameters()
+    return [w for n, w in named if n.startswith(HIDDEN) and w.ndim == 2 and w.requires_grad]

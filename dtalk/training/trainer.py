@@ -132,7 +132,7 @@ class Trainer:
         self.best = math.inf
         self.seconds = 0.0
         self.batches: Callable[[int], Generator[Batch, None, None]] = self.batch_maker()
-        self.optimizer = make_optimizer(self.model, self.helpers, config)
+        self.optimizer = make_optimizer(self.model, self.weights(), config)
 
     def weights(self) -> list[nn.Parameter]:
         """All that is trained."""

@@ -57,9 +57,13 @@ def test_a_matrix_without_a_gradient_stays():
     assert torch.equal(weight, before)
 
 
+def trained(*modules: nn.Module) -> list[nn.Parameter]:
+    return [w for module in modules for w in module.parameters() if w.requires_grad]
+
+
 def test_adamw_has_all_weights(tmp_path):
     model, helpers = DiffusionTalker(SIZE), nn.ModuleDict({"one": nn.Linear(2, 2)})
-    optimizer = make_optimizer(model, helpers, training_config(tmp_path, tmp_path))
+    optimizer = make_optimizer(model, trained(model, helpers), training_config(tmp_path, tmp_path))
     assert isinstance(optimizer, torch.optim.AdamW)
     found = [w for group in optimizer.param_groups for w in group["params"]]
     assert {id(w) for w in found} == {id(w) for w in [*model.parameters(), *helpers.parameters()]}
@@ -67,7 +71,7 @@ def test_adamw_has_all_weights(tmp_path):
 
 def muon_of(model: nn.Module, helpers: nn.Module, folder) -> Optimizers:
     config = dataclasses.replace(training_config(folder, folder), optimizer="muon")
-    found = make_optimizer(model, helpers, config)
+    found = make_optimizer(model, trained(model, helpers), config)
     assert isinstance(found, Optimizers)
     return found
 
@@ -84,8 +88,7 @@ def test_muon_has_the_matrices_of_encoder_and_gru_and_adamw_the_rest(tmp_path):
     assert "encoder.output.weight" not in hidden
     both = [*matrices, *rest]
     assert len(both) == len({id(w) for w in both})
-    trained = [w for w in [*model.parameters(), *helpers.parameters()] if w.requires_grad]
-    assert {id(w) for w in both} == {id(w) for w in trained}
+    assert {id(w) for w in both} == {id(w) for w in trained(model, helpers)}
 
 
 def test_a_state_goes_on_to_the_same_weights(tmp_path):

@@ -35,7 +35,7 @@ from safetensors.torch import load_file
 from dtalk.checkpoint import load_model, read_description
 from dtalk.data.clips import labels_of
 from dtalk.data.index import read_index
-from dtalk.errors import CheckpointError, DataError
+from dtalk.errors import CheckpointError, DataError, DtalkError
 from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
 from dtalk.speech.encoders import AdaptedEncoder
@@ -768,6 +768,11 @@ def test_refit_fits_the_prior_of_the_model_it_starts_from(data, tmp_path, large)
             name = f"decoder.{part}.weight"
             fixed = torch.equal(model.state_dict()[name], source.state_dict()[name])
             assert fixed is not (refit and "guide" in part), name
+
+
+def test_refit_wants_a_model_to_start_from(data, tmp_path):
+    with pytest.raises(DtalkError, match="--refit is for a model to start from"):
+        training_config(data, tmp_path, refit=True)
 
 
 def test_resuming_through_a_large_encoder_is_exact(data, tmp_path, large):
