@@ -117,7 +117,7 @@ class TrainingConfig(Settings):
     init: Path | None = setting(None, "model to start from, to fine-tune it", group=EVERYDAY)
     linear_start: bool = setting(
         False,
-        "linear parts start from ridge regression; large features and choice of experts stay",
+        "linear parts start from ridge regression; large features, experts and their choice stay",
         group=OPTIMISATION,
     )
     refit: bool = setting(

@@ -32,7 +32,7 @@ from dtalk.training.starting import statistics
 
 CONTEXT = (-4, -2, 0, 2, 4)  # frames around a frame that the projection is chosen by
 THINNED = 3  # of the frames every third is taken there: neighbours are alike
-RIDGE, PRIOR_RIDGE, FILTER_RIDGE = 0.3, 0.01, 0.03  # relative to features of unit variance
+RIDGE, PRIOR_RIDGE, FILTER_RIDGE = 0.3, 0.3, 0.03  # relative to features of unit variance
 OWN = 10.0  # times that a clip counts for the expert of its own set
 CHOICE_CLIPS = 300  # of each set, from which the choice is learned
 CHOICE_DECAY = 0.01  # of the weights that choose an expert
@@ -133,14 +133,17 @@ def start_linear(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: 
 
 
 def keep_fitted(model: DiffusionTalker) -> None:
-    """Train neither a large encoder's projection nor the choice of experts any further.
+    """Train neither a large encoder's projection nor experts and their choice any further.
 
-    Gradient descent soon chooses one expert for all voices, and the others' filters are lost.
+    Gradient descent soon chooses one expert for all voices, and the others' filters are lost; an
+    expert of few clips learns them by heart.
     """
     if isinstance(model.encoder, AdaptedEncoder):
         model.encoder.requires_grad_(False)
-    if model.decoder.guide.choose is not None:
-        model.decoder.guide.choose.requires_grad_(False)
+    guide = model.decoder.guide
+    if guide.choose is not None:
+        guide.choose.requires_grad_(False)
+        guide.heard.requires_grad_(False)
 
 
 def _start_projection(

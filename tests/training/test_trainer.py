@@ -746,14 +746,15 @@ def linear_settings(data: Path, tmp_path: Path, out: str, **changes):
     return training_config(data, **{**settings, **changes})
 
 
-def test_a_linear_start_keeps_the_projection_and_the_choice_of_experts(data, tmp_path, large):
+def test_a_linear_start_keeps_the_projection_the_experts_and_their_choice(data, tmp_path, large):
     config = linear_settings(data, tmp_path, "run")
     before = Trainer(dataclasses.replace(config, out=tmp_path / "x"), Recorder()).model
     first, second = before.state_dict(), train(config).model.state_dict()
-    for name in ("encoder.output", "decoder.guide.choose", "decoder.guide.heard"):
+    guide = "decoder.guide"
+    for name in ("encoder.output", f"{guide}.choose", f"{guide}.heard", f"{guide}.constant"):
         for kind in ("weight", "bias"):
             fixed = torch.equal(first[f"{name}.{kind}"], second[f"{name}.{kind}"])
-            assert fixed is (name != "decoder.guide.heard"), (name, kind)
+            assert fixed is (name != f"{guide}.constant"), (name, kind)
 
 
 def test_refit_fits_the_prior_of_the_model_it_starts_from(data, tmp_path, large):
