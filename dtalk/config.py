@@ -224,7 +224,9 @@ class ModelConfig(Settings):
     )
     feature_width: int = setting(128, "channels of the speech features", least=1, most=MOST_WIDTH)
     experts: tuple[str, ...] = setting(
-        (), "data sets whose speech has a linear prior of its own; repeatable [one for all]"
+        (),
+        "data sets whose speech has a linear prior of its own, one+other to share it; repeatable "
+        "[one for all]",
     )
     tokens: int = setting(4, "tokens of a library entry", least=1, most=MOST_WIDTH)
     token_width: int = setting(64, "width of a library token", least=1, most=MOST_WIDTH)

@@ -9,7 +9,7 @@ alone has the figures that gradient descent from random weights has not reached 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ CONTEXT = (-4, -2, 0, 2, 4)  # frames around a frame that the projection is chos
 THINNED = 3  # of the frames every third is taken there: neighbours are alike
 RIDGE, PRIOR_RIDGE, FILTER_RIDGE = 0.3, 0.3, 0.03  # relative to features of unit variance
 OWN = 10.0  # times that a clip counts for the expert of its own set
+SHARED = "+"  # between the names of the sets that share an expert
 CHOICE_CLIPS = 300  # of each set, from which the choice is learned
 CHOICE_DECAY = 0.01  # of the weights that choose an expert
 FLOOR = 0.02  # of a variance, before its root is divided by
@@ -80,16 +81,21 @@ class EquationsOfSets:
         """Add rows ``[N, inputs]`` and ``[N, outputs]`` of one set."""
         self._sets.setdefault(name, self._new()).add(inputs, outputs)
 
-    def together(self, favoured: str = "") -> NormalEquations:
-        """Sum all sets; a favoured one counts :data:`OWN` times."""
+    def together(self, favoured: Collection[str] = ()) -> NormalEquations:
+        """Sum all sets; favoured ones count :data:`OWN` times."""
         total = self._new()
         for name, equations in self._sets.items():
-            total.add_all(equations, OWN if name == favoured else 1.0)
+            total.add_all(equations, OWN if name in favoured else 1.0)
         return total
 
     def of_experts(self, experts: Sequence[str]) -> Iterable[NormalEquations]:
-        """Each expert's equations, in which its own set counts most; without experts, of all."""
-        return map(self.together, experts or ("",))
+        """Each expert's equations, in which its own sets count most; without experts, of all."""
+        return (self.together(sets_of(expert)) for expert in experts or ("",))
+
+
+def sets_of(expert: str) -> list[str]:
+    """The names of an expert's data sets, such as ``crema+ravdess3d``."""
+    return expert.split(SHARED)
 
 
 def in_context(frames: Tensor, around: Sequence[int]) -> Tensor:
@@ -261,7 +267,10 @@ def _fit_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     choose, experts = model.decoder.guide.choose, model.config.experts
     if choose is None:
         return
-    number = {SPEECH: 0, **{name: k for k, name in enumerate(experts)}}
+    number = {
+        SPEECH: 0,
+        **{name: k for k, expert in enumerate(experts) for name in sets_of(expert)},
+    }
     known = [
         clip for name in number for clip in [c for c in clips if _set_of(c) == name][:CHOICE_CLIPS]
     ]

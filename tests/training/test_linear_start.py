@@ -83,11 +83,11 @@ def test_a_set_counts_ten_times_for_its_own_expert():
     of_set.add("news", torch.ones(30, 1), torch.zeros(30, 1))
     of_set.add("talks", torch.ones(10, 1), torch.full((10, 1), 4.0))
     assert of_set.together().solve(0.0).item() == pytest.approx(40 / 40)
-    news, talks = (
-        equations.solve(0.0).item() for equations in of_set.of_experts(("news", "talks"))
-    )
-    assert news == pytest.approx(40 / 310)
-    assert talks == pytest.approx(400 / 130)
+    found = [
+        equations.solve(0.0).item()
+        for equations in of_set.of_experts(("news", "talks", "news+talks"))
+    ]
+    assert found == pytest.approx([40 / 310, 400 / 130, 40 / 40])
     (alone,) = of_set.of_experts(())
     assert alone.solve(0.0).item() == pytest.approx(1.0)
 
@@ -139,12 +139,13 @@ def test_started_experts_move_in_the_manner_of_their_sets():
         for number, clip in enumerate(clips)
     ]
     errors = {}
-    for experts in ((), ("news", "talks")):
+    for experts in ((), ("news", "talks"), ("news+other", "talks")):
         model = large_model(large=LouderTalks(opposite), feature_width=20, experts=experts)
         model.mean.fill_(0.5)
         start_linear(model, opposite[:30], Recorder())
         errors[experts] = prior_error(model, opposite[30:])
     assert errors["news", "talks"] < 0.4 < errors[()]
+    assert errors["news+other", "talks"] == errors["news", "talks"]  # there is no clip of "other"
 
 
 class LouderTalks(RandomLarge):
