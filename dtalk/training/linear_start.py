@@ -98,6 +98,11 @@ def sets_of(expert: str) -> list[str]:
     return expert.split(SHARED)
 
 
+def expert_by_set(experts: Sequence[str]) -> dict[str, int]:
+    """Number the experts by the names of the data sets that have one."""
+    return {name: k for k, expert in enumerate(experts) for name in sets_of(expert)}
+
+
 def in_context(frames: Tensor, around: Sequence[int]) -> Tensor:
     """Each frame of ``[T, C]`` beside those ``around`` it, 0 beyond the ends: ``[T, N * C]``."""
     reach = max(map(abs, around))
@@ -267,10 +272,7 @@ def _fit_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     choose, experts = model.decoder.guide.choose, model.config.experts
     if choose is None:
         return
-    number = {
-        SPEECH: 0,
-        **{name: k for k, expert in enumerate(experts) for name in sets_of(expert)},
-    }
+    number = {SPEECH: 0, **expert_by_set(experts)}
     known = [
         clip for name in number for clip in [c for c in clips if _set_of(c) == name][:CHOICE_CLIPS]
     ]

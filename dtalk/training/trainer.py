@@ -32,7 +32,7 @@ from dtalk.training.batches import Batch, BatchMaker
 from dtalk.training.config import TrainingConfig
 from dtalk.training.distributed import mean_over_ranks, parallel, rank
 from dtalk.training.interrupts import held_interrupts
-from dtalk.training.linear_start import keep_fitted, refit_prior, sets_of, start_linear
+from dtalk.training.linear_start import expert_by_set, keep_fitted, refit_prior, start_linear
 from dtalk.training.objective import Grams, losses_of
 from dtalk.training.observer import Observer
 from dtalk.training.optimizer import make_optimizer
@@ -361,7 +361,7 @@ def load_data(config: TrainingConfig, observer: Observer) -> Data:
     """
     index = read_index(config.data, observer.note)
     chosen = select(index, sets=config.sets, without=config.without_sets)
-    own = [name for expert in config.model.get("experts", ()) for name in sets_of(expert)]
+    own = list(expert_by_set(config.model.get("experts", ())))
     check_sets(select(chosen, "train", motion=True), own, "--experts: ")
     wanted = [clip for clip in chosen if clip.split in ("train", "val")]
     loaded, failures = load_clips(wanted, observer.loading)
