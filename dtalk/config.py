@@ -219,6 +219,12 @@ class ModelConfig(Settings):
     bottom_width: int = setting(
         512, "channels of a whisper or hubert encoder's bottom", least=1, most=MOST_WIDTH
     )
+    block_width: int | None = setting(
+        None,
+        "channels between the linear layers of a whisper encoder's blocks [4 * bottom_width]",
+        least=1,
+        most=4 * MOST_WIDTH,
+    )
     encoder_dropout: float | None = setting(
         None, "dropout in the speech encoder [as in the decoder]", most=0.99
     )

@@ -397,7 +397,7 @@ class DiffusionTalker(nn.Module):
             other.attach(self.large_source)
         mine, theirs = self.encoder, other.encoder
         if isinstance(mine, CompressedEncoder) and isinstance(theirs, CompressedEncoder):
-            theirs.source = mine.source
+            theirs.source = None if mine.trains_blocks else mine.source
         return other
 
     def with_config(self, **changes: Any) -> DiffusionTalker:

@@ -52,27 +52,40 @@ class Bottom(nn.Module, ABC):
 
 
 class Block(nn.Module):
-    """One transformer block of Whisper's encoder: self-attention, then two linear layers."""
+    """One transformer block of Whisper's encoder: self-attention, then two linear layers.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: channels; inner: those between the linear layers.
+    """
+
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.heads = width // HEAD_WIDTH
         self.attention_norm, self.linear_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.value = nn.Linear(width, width), nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
         self.joined = nn.Linear(width, width)
-        self.inner, self.outer = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.inner, self.outer = nn.Linear(width, inner), nn.Linear(inner, width)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """``[B, F, C]`` -> ``[B, F, C]``."""
+    def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``[B, F, C]``, of which ``mask`` ``[B, F]`` are real -> ``[B, F, C]``."""
+        hidden = self.attended(hidden, mask)
+        return hidden + self.outer(self.activations(hidden))
+
+    def attended(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What self-attention makes of ``[B, F, C]``: ``[B, F, C]``."""
         seen = self.attention_norm(hidden)
         query, key, value = (
             part(seen).unflatten(-1, (self.heads, HEAD_WIDTH)).transpose(1, 2)
             for part in (self.query, self.key, self.value)
         )
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        hidden = hidden + self.joined(mixed.transpose(1, 2).flatten(2))
-        return hidden + self.outer(functional.gelu(self.inner(self.linear_norm(hidden))))
+        heard = None if mask is None else mask[:, None, None]
+        mixed = functional.scaled_dot_product_attention(query, key, value, heard)
+        return hidden + self.joined(mixed.transpose(1, 2).flatten(2))
+
+    def activations(self, hidden: Tensor) -> Tensor:
+        """What the first linear layer makes of ``[B, F, C]``: ``[B, F, inner]``."""
+        return functional.gelu(self.inner(self.linear_norm(hidden)))
 
 
 class WhisperBottom(Bottom):
@@ -85,27 +98,38 @@ class WhisperBottom(Bottom):
         width: channels; depth: blocks.
         at_face_rate: whether the blocks run at the face's rate: four tenths less work than at
             Whisper's 50 a second, after which four of ten features would be interpolated away.
+        inner: channels between a block's linear layers; None for Whisper's own, 4 * ``width``.
     """
 
     start = 0.0
 
-    def __init__(self, width: int, depth: int, at_face_rate: bool = False) -> None:
+    def __init__(
+        self, width: int, depth: int, at_face_rate: bool = False, inner: int | None = None
+    ) -> None:
         super().__init__()
         self.width = width
         if at_face_rate:
             self.rate, self.start, self.grid = FPS, 0.5, FACE_GRID
         self.first = nn.Conv1d(WHISPER_BANDS, width, 3, padding=1)
         self.second = nn.Conv1d(width, width, 3, stride=2, padding=1)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, inner or 4 * width) for _ in range(depth))
 
     def forward(self, waveforms: Tensor) -> Tensor:
+        return self.transformed(self.stem(waveforms))
+
+    def stem(self, waveforms: Tensor) -> Tensor:
+        """What the blocks are given, ``[B, F, C]`` at the rate, of samples ``[B, S]``."""
         hidden = functional.gelu(self.first(whisper_mel(waveforms)))
         hidden = functional.gelu(self.second(hidden)).transpose(1, 2)
         hidden = hidden + positions(hidden.shape[1], self.width).to(hidden)
         if self.rate == FPS:
             hidden = frames_of(hidden, torch.as_tensor(waveforms.shape[1]), RATE, 0.0)
+        return hidden
+
+    def transformed(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the blocks make of the stem's ``[B, F, C]``, of which ``mask`` are real."""
         for block in self.blocks:
-            hidden = block(hidden)
+            hidden = block(hidden, mask)
         return hidden
 
     @classmethod

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,6 @@ from dtalk.motion.curves import FPS
 from dtalk.nn.fast_rnn import FastLSTM
 from dtalk.nn.frames import frame_mask, resample_features
 from dtalk.nn.recurrent import run_recurrent
-from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.speech.bottom import (
     SHORTEST,
     Bottom,
@@ -33,90 +31,10 @@ from dtalk.speech.bottom import (
     in_windows,
 )
 from dtalk.speech.feature_cache import FeatureCache
-from dtalk.speech.features import MEL_BANDS, log_mel, wide_log_mel
-from dtalk.speech.loudness import SPEECH_LEVEL, level
+from dtalk.speech.front_ends import FRONT_ENDS, padded_to
+from dtalk.speech.loudness import level
 from dtalk.speech.pretrained import LargeEncoder
-from dtalk.speech.spectrum import HOP
 from dtalk.utils.types import Array
-
-
-class FrontEnd(nn.Module, ABC):
-    """The first layers of an encoder, at a frame rate of their own."""
-
-    rate: float
-    start: float
-
-    @abstractmethod
-    def prepare(self, levelled: Tensor) -> Tensor:
-        """Compute the network's input ``[F, C]`` of a levelled waveform ``[S]``."""
-
-    @abstractmethod
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Map inputs ``[B, F, C]`` with ``lengths`` to features ``[B, F', D]`` and lengths."""
-
-
-class MelFrontEnd(FrontEnd):
-    """Log-mel spectrogram, then two convolutions, the second of stride 2: 50 Hz."""
-
-    rate, start = SAMPLE_RATE / HOP / 2, 0.0
-
-    def __init__(self, width: int, dropout: float) -> None:
-        super().__init__()
-        self.first = nn.Conv1d(MEL_BANDS, width, 5, padding=2)
-        self.second = nn.Conv1d(width, width, 5, stride=2, padding=2)
-        self.dropout = nn.Dropout(dropout)
-
-    def prepare(self, levelled: Tensor) -> Tensor:
-        return log_mel(levelled)
-
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        mask = frame_mask(lengths, inputs.shape[1])[:, None]
-        hidden = functional.gelu(self.first(inputs.transpose(1, 2) * mask)) * mask
-        hidden = functional.gelu(self.second(self.dropout(hidden)))
-        return hidden.transpose(1, 2), (lengths + 1) // 2
-
-
-class WideMelFrontEnd(MelFrontEnd):
-    """The same on a log-mel spectrogram with a lower floor."""
-
-    def prepare(self, levelled: Tensor) -> Tensor:
-        return wide_log_mel(levelled)
-
-
-class ConvFrontEnd(FrontEnd):
-    """Seven strided convolutions over the waveform: 50 Hz.
-
-    Kernels and strides are those of HuBERT's feature extractor (Hsu et al., 2021, section IV-B);
-    it is narrower, and normalises each frame over its channels, which padding cannot change.
-    """
-
-    kernels, strides = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
-    field, hop = 400, 320
-    rate, start = SAMPLE_RATE / hop, 0.5
-
-    def __init__(self, width: int, dropout: float) -> None:
-        super().__init__()
-        channels = (1, *([width] * len(self.kernels)))
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(i, o, kernel, stride, bias=False)
-            for i, o, kernel, stride in zip(channels, channels[1:], self.kernels, self.strides)
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.kernels)
-        self.dropout = nn.Dropout(dropout)
-
-    def prepare(self, levelled: Tensor) -> Tensor:
-        # Half the overlap of two windows on either side centres frame j at (j + 0.5) hops.
-        edge = (self.field - self.hop) // 2
-        samples = torch.as_tensor(levelled.shape[0])
-        frames = (samples / self.hop).round().long().clamp(min=1)
-        whole = padded_to(levelled / SPEECH_LEVEL, frames * self.hop)
-        return functional.pad(whole, (edge, edge))[:, None]
-
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = inputs.transpose(1, 2)
-        for convolution, norm in zip(self.convolutions, self.norms):
-            hidden = functional.gelu(norm(convolution(hidden).transpose(1, 2))).transpose(1, 2)
-        return self.dropout(hidden.transpose(1, 2)), (lengths - self.field) // self.hop + 1
 
 
 class ResidualBlock(nn.Module):
@@ -141,22 +59,6 @@ class ResidualBlock(nn.Module):
         """Map ``[B, F, C]`` with ``mask`` ``[B, F, 1]`` of the real frames to ``[B, F, C]``."""
         around = self.over_time((hidden * mask).transpose(1, 2)).transpose(1, 2)
         return hidden + self.outer(functional.gelu(self.inner(self.norm(around))))
-
-
-def padded_to(waveform: Tensor, samples: Tensor) -> Tensor:
-    """A waveform ``[S]`` with silence up to a number of samples, if it has fewer.
-
-    The number is a tensor, so that an exported graph takes any length.
-    """
-    missing = (samples - waveform.shape[0]).clamp(min=0)
-    return torch.cat([waveform, waveform.new_zeros(cast(int, missing))])
-
-
-FRONT_ENDS: dict[str, type[FrontEnd]] = {
-    "mel": MelFrontEnd,
-    "wide-mel": WideMelFrontEnd,
-    "cnn": ConvFrontEnd,
-}
 
 
 class SpeechEncoder(nn.Module, ABC):
@@ -298,8 +200,9 @@ class CompressedEncoder(OwnEncoder):
 
     Section II-D2. A linear filter over :attr:`reach` frames, every second one, is added to what the
     LSTM gives (not in the paper): most of what the large encoder's features say is linear in its
-    bottom's, and a filter is fitted in closed form. The bottom's weights are part of the model and
-    stay as they were copied, so that its features of a sound can be kept: ``source`` has them.
+    bottom's, and a filter is fitted in closed form. The bottom's weights are part of the model. As
+    long as they stay as they are its features of a sound can be kept: ``source`` has them. While a
+    bottom's blocks are trained (:attr:`trains_blocks`) the network's input is its stem's instead.
 
     Args:
         bottom: the large encoder's first layers; width: of the BiLSTM, both directions together.
@@ -313,6 +216,7 @@ class CompressedEncoder(OwnEncoder):
     def __init__(self, bottom: Bottom, width: int, features: int, dropout: float) -> None:
         super().__init__()
         self.source: FeatureCache[BottomFeatures] | None = None
+        self.trains_blocks = False
         self.bottom = bottom.requires_grad_(False)
         self.register_buffer("mean", torch.zeros(bottom.width))
         self.register_buffer("std", torch.ones(bottom.width))
@@ -328,18 +232,40 @@ class CompressedEncoder(OwnEncoder):
         self.output = nn.Linear(width, features)
 
     def prepare(self, waveform: Tensor, keep: bool = True) -> Tensor:
-        """The bottom's features ``[T, C]`` at the face's frame rate."""
+        """The bottom's features ``[T, C]`` at the face's frame rate.
+
+        While its blocks are trained, its stem's ``[F, C]`` at the bottom's own, of at most 28 s.
+        """
         if self.source is None:
             return super().prepare(waveform, keep)
         return _features_by(self.source, waveform, keep)
 
+    def train_blocks(self) -> None:
+        """Let the bottom's transformer blocks be trained from now on, in clips of at most 28 s.
+
+        Raises:
+            CheckpointError: the bottom has none.
+        """
+        if not isinstance(self.bottom, WhisperBottom) or not len(self.bottom.blocks):
+            raise CheckpointError("only the transformer blocks of a whisper front end are trained")
+        self.bottom.blocks.requires_grad_(True)
+        self.trains_blocks, self.source = True, None
+
     def prepare_levelled(self, levelled: Tensor) -> Tensor:
         samples, bottom = torch.as_tensor(levelled.shape[0]), self.bottom
-        features = in_windows(bottom, padded_to(levelled, torch.tensor(SHORTEST)))
-        return frames_of(features[None], samples, bottom.rate, bottom.start)[0]
+        padded = padded_to(levelled, torch.tensor(SHORTEST))
+        if self.trains_blocks:
+            assert isinstance(bottom, WhisperBottom)
+            return bottom.stem(padded[None])[0]
+        return frames_of(in_windows(bottom, padded)[None], samples, bottom.rate, bottom.start)[0]
 
     def encode(self, inputs: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
-        features = resample_features(inputs, lengths, frame_lengths, FPS, 0.5)
+        rate, start = FPS, 0.5
+        if self.trains_blocks:
+            assert isinstance(self.bottom, WhisperBottom)
+            inputs = self.bottom.transformed(inputs, frame_mask(lengths, inputs.shape[1]))
+            rate, start = self.bottom.rate, self.bottom.start
+        features = resample_features(inputs, lengths, frame_lengths, rate, start)
         hidden = self.standardised(features, frame_lengths)
         linear = self.linear(hidden.transpose(1, 2)).transpose(1, 2)
         hidden = run_recurrent(self.recurrent, self.dropout(hidden), frame_lengths)
@@ -352,7 +278,10 @@ class CompressedEncoder(OwnEncoder):
 
 
 class BottomFeatures:
-    """The features of a compressed encoder's bottom, with a name, so that they can be kept."""
+    """What a compressed encoder is given, with a name, so that it can be kept.
+
+    That is the features of its bottom, or of the bottom's stem while the blocks are trained.
+    """
 
     layers: tuple[int, ...] = ()
     precision = "float32"
@@ -361,12 +290,13 @@ class BottomFeatures:
         bottom = encoder.bottom
         digest = hashlib.sha256(f"{type(bottom).__name__} {bottom.rate}".encode())
         for key, value in sorted(bottom.state_dict().items()):
-            digest.update(key.encode() + value.cpu().numpy().tobytes())
+            if not (encoder.trains_blocks and key.startswith("blocks.")):
+                digest.update(key.encode() + value.cpu().numpy().tobytes())
         self.fingerprint = digest.hexdigest()[:16]
         self._encoder = encoder
 
     def __call__(self, waveform: Array) -> Tensor:
-        """16 kHz mono samples ``[S]`` -> features ``[T, C]`` at 30 fps, on the CPU."""
+        """16 kHz mono samples ``[S]`` -> features ``[T, C]``, on the CPU."""
         sound = torch.from_numpy(waveform).to(self._encoder.mean.device)
         return OwnEncoder.prepare(self._encoder, sound).cpu()
 
@@ -375,7 +305,9 @@ def build_bottom(config: ModelConfig) -> Bottom:
     """The bottom that a configuration asks for, untrained."""
     if config.encoder == "hubert":
         return HubertBottom(config.bottom_width)
-    return WhisperBottom(config.bottom_width, config.encoder_depth, config.blocks_at_face_rate)
+    return WhisperBottom(
+        config.bottom_width, config.encoder_depth, config.blocks_at_face_rate, config.block_width
+    )
 
 
 def build_encoder(config: ModelConfig) -> SpeechEncoder:

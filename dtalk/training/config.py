@@ -174,6 +174,13 @@ class DistillationConfig(TrainingConfig):
         "whether a whisper front end's blocks run at the face's 30 frames a second, not at 50",
         group=NETWORK,
     )
+    block_width: int | None = setting(
+        None,
+        "channels kept between the linear layers of a whisper front end's blocks [all]",
+        least=1,
+        most=4 * MOST_WIDTH,
+        group=NETWORK,
+    )
     encoder_width: int = setting(
         192, "channels inside the student's speech encoder", least=1, group=NETWORK
     )
@@ -203,6 +210,11 @@ class DistillationConfig(TrainingConfig):
         "model whose small encoder to start from [ridge regression, or random weights]",
         group=OPTIMISATION,
     )
+    block_rate: float = setting(
+        0.0,
+        "learning rate of a whisper front end's blocks, relative to the others'; 0 keeps them",
+        group=OPTIMISATION,
+    )
     encoder_updates: int = setting(
         1500, "updates of the small speech encoder alone, before all rounds", group=OPTIMISATION
     )
@@ -218,3 +230,8 @@ class DistillationConfig(TrainingConfig):
     match_weight: float = setting(
         0.0, "weight of retrieving from the sound what the teacher retrieves", group=LOSSES
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.front_end != "whisper" and (self.block_rate or self.block_width is not None):
+            raise DtalkError("--block-width and --block-rate are for --front-end whisper")

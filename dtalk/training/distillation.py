@@ -23,9 +23,10 @@ from dtalk.evaluation.evaluate import write_figures
 from dtalk.inference import read_model
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.speech.encoders import CompressedEncoder
+from dtalk.training.bottoms import copy_bottom, keep_features
 from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import rank
-from dtalk.training.linear_start import copy_bottom, fit_linear, quieten, refit_prior
+from dtalk.training.linear_start import fit_linear, quieten, refit_prior
 from dtalk.training.observer import Observer
 from dtalk.training.pseudo_labels import with_unlabelled
 from dtalk.training.stages import (
@@ -126,7 +127,7 @@ def _distil(
 def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]:
     """Yield the rounds, each to be finished before the next is asked for."""
     config, teacher = course.config, course.teacher
-    student = _new_student(teacher, config)
+    student = _new_student(course)
     quieten(student.decoder.output[-1])  # a GRU that is not its teacher's
     load_compatible(student, teacher, other_gru=True)
     if config.encoder_init is not None:
@@ -135,9 +136,11 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
         fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
         load_compatible(student, load_model(config.init, teacher.device), other_gru=True)
+    _keep_features(student, config)
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if _learns_encoder(student, teacher, config):
         student = EncoderStage(course, student, config.encoder_updates).finish()
+        _keep_features(student, config)
     if config.linear_start or config.refit:
         refit_prior(student, course.data.train, course.observer)
     for steps in students:
@@ -151,7 +154,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
 def _without_distillation(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]:
     """Yield one stage of direct training, with as many updates as the stages that it replaces."""
     config, teacher = course.config, course.teacher
-    student = _new_student(teacher, config).new_like(steps=config.steps)
+    student = _new_student(course).new_like(steps=config.steps)
     measured = dict(teacher.named_buffers())  # statistics of the data, not what was learned
     for name, buffer in student.named_buffers():
         buffer.copy_(measured[name])
@@ -209,6 +212,7 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
         encoder_blocks=config.encoder_blocks,
         encoder_residual=config.encoder_residual,
         encoder_depth=config.encoder_depth,
+        block_width=config.block_width,
         blocks_at_face_rate=config.blocks_at_face_rate,
         encoder_dropout=config.encoder_dropout,
         layer=(),
@@ -217,12 +221,19 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
     )
 
 
-def _new_student(teacher: DiffusionTalker, config: DistillationConfig) -> DiffusionTalker:
+def _keep_features(student: DiffusionTalker, config: DistillationConfig) -> None:
+    """Let what a student's encoder is given be kept, after its bottom may have become another."""
+    if isinstance(student.encoder, CompressedEncoder):
+        keep_features(student.encoder, config)
+
+
+def _new_student(course: DistillationRun) -> DiffusionTalker:
     """Make an untrained student; without compression it uses the teacher's large encoder."""
+    teacher, config = course.teacher, course.config
     torch.manual_seed(config.seed)
     student = DiffusionTalker(student_config(teacher.config, config)).to(teacher.device)
     if student.config.uses_large_encoder and teacher.large_source is not None:
         student.attach(teacher.large_source)
     if isinstance(student.encoder, CompressedEncoder):
-        copy_bottom(student.encoder, teacher, config)
+        copy_bottom(student.encoder, teacher, config, course.data.train)
     return student

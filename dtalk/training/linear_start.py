@@ -17,15 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtalk.data.clips import LoadedClip
-from dtalk.errors import CheckpointError, DataError
+from dtalk.errors import DataError
 from dtalk.heads.head import built_in
 from dtalk.model import COEFFICIENTS, DiffusionTalker, pooled
 from dtalk.motion.curves import FPS
 from dtalk.speech.audio import SAMPLE_RATE, frame_count
-from dtalk.speech.encoders import AdaptedEncoder, BottomFeatures, CompressedEncoder
-from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
+from dtalk.speech.encoders import AdaptedEncoder, CompressedEncoder
 from dtalk.training.batches import SPEECH
-from dtalk.training.config import DistillationConfig
 from dtalk.training.objective import Grams
 from dtalk.training.observer import Observer
 from dtalk.training.starting import statistics
@@ -320,28 +318,6 @@ def quieten(last: nn.Module) -> None:
     with torch.no_grad():
         last.weight.mul_(FIRST_SHARE)
         last.bias.zero_()
-
-
-def copy_bottom(
-    encoder: CompressedEncoder, teacher: DiffusionTalker, config: DistillationConfig
-) -> None:
-    """Give a student the first layers of its teacher's large encoder, which then stay as they are.
-
-    Raises:
-        CheckpointError: the teacher has no large encoder, or one of another kind.
-    """
-    large = teacher.large_encoder
-    if large is None:
-        raise CheckpointError(f"front end {config.front_end} wants a teacher with a large encoder")
-    try:
-        encoder.bottom.load_state_dict(large.bottom(config.encoder_depth).state_dict())
-    except (RuntimeError, KeyError) as error:  # other names or other shapes
-        raise CheckpointError(
-            f"{large.name} is not the kind of encoder that front end {config.front_end} is for"
-        ) from error
-    encoder.source = FeatureCache(
-        BottomFeatures(encoder), config.cache, config.cache_gigabytes * GIGABYTE
-    )
 
 
 @torch.no_grad()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import ParamsT
 
-from dtalk.training.config import TrainingConfig
+from dtalk.training.config import DistillationConfig, TrainingConfig
 
 HIDDEN = ("encoder.", "decoder.recurrent.")  # parts whose matrices Muon updates
+COPIED = "encoder.bottom.blocks."  # parts that begin as a large encoder has them
 MOMENTUM = 0.95
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.775, 2.0315)  # of the quintic; steepest at 0, so five times suffice
@@ -40,7 +42,7 @@ class Muon(torch.optim.Optimizer):
     (2024); the scale is that of Liu et al., "Muon is scalable for LLM training" (2025).
     """
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+    def __init__(self, matrices: ParamsT, lr: float, weight_decay: float) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -96,14 +98,28 @@ class Optimizers:
 def make_optimizer(
     model: nn.Module, weights: Iterable[nn.Parameter], config: TrainingConfig
 ) -> Optimizers | torch.optim.Optimizer:
-    """Make the optimiser that a configuration asks for, of all ``weights`` that are trained."""
+    """Make the optimiser that a configuration asks for, of all ``weights`` that are trained.
+
+    Its groups have a ``share``: their learning rate, relative to the configuration's.
+    """
     hidden = _hidden_matrices(model) if config.optimizer == "muon" else []
     taken = {id(matrix) for matrix in hidden}
     others = [weight for weight in weights if id(weight) not in taken]
-    adamw = torch.optim.AdamW(others, config.learning_rate, weight_decay=config.weight_decay)
+    slow = {id(weight) for name, weight in model.named_parameters() if name.startswith(COPIED)}
+    share = config.block_rate if isinstance(config, DistillationConfig) else 1.0
+    settings = config.learning_rate, config.weight_decay
+    adamw = torch.optim.AdamW(_groups(others, slow, share), settings[0], weight_decay=settings[1])
     if not hidden:
         return adamw
-    return Optimizers(muon=Muon(hidden, config.learning_rate, config.weight_decay), adamw=adamw)
+    return Optimizers(muon=Muon(_groups(hidden, slow, share), *settings), adamw=adamw)
+
+
+def _groups(
+    weights: Sequence[nn.Parameter], slow: Collection[int], share: float
+) -> list[dict[str, Any]]:
+    """Groups of weights, of which those whose id is in ``slow`` have a share of the rate."""
+    parts = [w for w in weights if id(w) not in slow], [w for w in weights if id(w) in slow]
+    return [{"params": part, "share": s} for part, s in zip(parts, (1.0, share)) if part]
 
 
 def _hidden_matrices(model: nn.Module) -> list[nn.Parameter]:

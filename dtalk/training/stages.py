@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from dtalk.diffusion import distillation_target, schedule, time_grid
 from dtalk.model import DiffusionTalker, Enhancer, Library
 from dtalk.nn.frames import frame_mask
+from dtalk.speech.encoders import CompressedEncoder
 from dtalk.training import losses
 from dtalk.training.batches import Batch, BatchMaker
+from dtalk.training.bottoms import keep_features
 from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import gathered, mean_count
 from dtalk.training.objective import (
@@ -71,6 +73,9 @@ class Stage(Trainer):
         going_on = config.resume and (out / STATE_FILE).exists()
         self._started, self.first_teacher = started, course.teacher
         self.distillation = dataclasses.replace(config, out=out, updates=updates, resume=going_on)
+        if config.block_rate and isinstance(started.encoder, CompressedEncoder):
+            started.encoder.train_blocks()
+            keep_features(started.encoder, config)
         super().__init__(self.distillation, course.observer, course.command, course.data, helpers)
 
     def build(self) -> DiffusionTalker:

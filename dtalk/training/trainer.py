@@ -212,7 +212,7 @@ class Trainer:
         torch.manual_seed(number + (rank() << 48))
         self.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.update, self.config)
+            group["lr"] = group.get("share", 1.0) * learning_rate(self.update, self.config)
         parts = self.objective(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
         parts["total"].backward()

@@ -16,7 +16,6 @@ from dtalk.nn.frames import frame_mask, resample_features
 from dtalk.speech.audio import frame_count
 from dtalk.speech.bottom import HubertBottom, WhisperBottom
 from dtalk.speech.encoders import (
-    FRONT_ENDS,
     AdaptedEncoder,
     CompressedEncoder,
     ResidualBlock,
@@ -24,6 +23,7 @@ from dtalk.speech.encoders import (
     SpeechEncoder,
     build_encoder,
 )
+from dtalk.speech.front_ends import FRONT_ENDS
 
 kinds = pytest.mark.parametrize("kind", ["mel", "wide-mel", "cnn"])
 all_kinds = pytest.mark.parametrize("kind", ["mel", "wide-mel", "cnn", "large"])

@@ -12,7 +12,7 @@ from helpers import FakeLarge, Recorder, large_model, loaded_clip, tiny_config, 
 from torch import Tensor
 
 from dtalk.data.clips import LoadedClip
-from dtalk.errors import CheckpointError, DataError
+from dtalk.errors import DataError
 from dtalk.model import DiffusionTalker, pooled
 from dtalk.speech.audio import frame_count
 from dtalk.speech.encoders import CompressedEncoder
@@ -20,7 +20,6 @@ from dtalk.training import linear_start
 from dtalk.training.linear_start import (
     EquationsOfSets,
     NormalEquations,
-    copy_bottom,
     fit_linear,
     in_context,
     logistic_regression,
@@ -222,15 +221,6 @@ def test_a_fitted_filter_finds_the_teachers_features():
         middle = slice(4, -4)  # the ends of a clip are not those of the fake
         likeness = torch.nn.functional.cosine_similarity(found[middle], wanted[middle], dim=-1)
         assert likeness.mean() > 0.98
-
-
-def test_a_bottom_needs_a_large_encoder(tmp_path):
-    from helpers import distillation_config
-
-    student = DiffusionTalker(tiny_config(encoder="whisper", encoder_depth=0, bottom_width=16))
-    config = distillation_config(tmp_path, tmp_path, tmp_path / "t", front_end="whisper")
-    with pytest.raises(CheckpointError, match="front end whisper wants a teacher with a large"):
-        copy_bottom(student.encoder, tiny_model(), config)
 
 
 def test_a_refitted_prior_knows_what_its_own_features_say(monkeypatch):
