@@ -37,6 +37,7 @@ from dtalk.evaluation.evaluate import without_nan
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.nn.frames import frame_mask
 from dtalk.speech import pretrained
+from dtalk.speech.bottom import WhisperBottom
 from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
 from dtalk.training import losses, pseudo_labels, stages, starting
 from dtalk.training.config import DistillationConfig
@@ -1038,3 +1039,46 @@ def test_resuming_with_other_speech_is_refused(data, teacher, spoken, tmp_path):
     less = dataclasses.replace(config, resume=True, speech=(spoken / "deep",))
     with pytest.raises(CheckpointError, match=r"other settings: clips was 12, is 11$"):
         distil(less, Recorder())
+
+
+# A bottom whose blocks are trained ---------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class LargeWithBottom(FakeLarge):
+    """A large encoder whose first layers can be copied."""
+
+    def bottom(self, depth: int) -> WhisperBottom:
+        torch.manual_seed(depth)
+        return WhisperBottom(512, depth)
+
+
+def blocks_of(path: Path) -> dict[str, Tensor]:
+    return part_of(load_file(path), "encoder.bottom.blocks.")
+
+
+@pytest.mark.parametrize("stopped", [None, 1, 3])
+def test_the_blocks_of_a_bottom_are_trained_in_every_stage(
+    stopped, data, teacher, tmp_path, monkeypatch
+):
+    """Narrowed first, by a tenth of the rate; interrupted, they go on exactly."""
+    for module in (pretrained, starting):
+        monkeypatch.setattr(module, "load_large_encoder", lambda *_: LargeWithBottom())
+    config = settings(
+        data, teacher, tmp_path / "run", init=teacher, front_end="whisper", encoder_depth=1,
+        block_width=8, block_rate=0.1, encoder_updates=2, updates=2, blocks_at_face_rate=True,
+        cache=tmp_path / "cache",
+    )  # fmt: skip
+    whole = distil(config, Recorder())
+    after_encoder, after_round = (
+        blocks_of(config.out / stage / MODEL_FILE) for stage in (ENCODER, "2-steps")
+    )
+    assert after_round["encoder.bottom.blocks.0.inner.weight"].shape == (8, 512)
+    for name, value in after_encoder.items():
+        assert not torch.equal(after_round[name], value), name
+    if stopped is not None:
+        parts = dataclasses.replace(config, out=tmp_path / "parts")
+        with pytest.raises(KeyboardInterrupt):
+            distil(parts, Stopping(after=stopped))
+        again = distil(dataclasses.replace(parts, resume=True), Recorder())
+        assert same(copied(again), copied(whole))
