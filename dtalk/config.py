@@ -219,6 +219,12 @@ class ModelConfig(Settings):
     bottom_width: int = setting(
         512, "channels of a whisper or hubert encoder's bottom", least=1, most=MOST_WIDTH
     )
+    stem_width: int | None = setting(
+        None,
+        "channels between the convolutions of a whisper encoder's stem [bottom_width]",
+        least=1,
+        most=MOST_WIDTH,
+    )
     block_width: int | None = setting(
         None,
         "channels between the linear layers of a whisper encoder's blocks [4 * bottom_width]",

@@ -99,19 +99,25 @@ class WhisperBottom(Bottom):
         at_face_rate: whether the blocks run at the face's rate: four tenths less work than at
             Whisper's 50 a second, after which four of ten features would be interpolated away.
         inner: channels between a block's linear layers; None for Whisper's own, 4 * ``width``.
+        stem: channels between the convolutions; None for Whisper's own, ``width``.
     """
 
     start = 0.0
 
     def __init__(
-        self, width: int, depth: int, at_face_rate: bool = False, inner: int | None = None
+        self,
+        width: int,
+        depth: int,
+        at_face_rate: bool = False,
+        inner: int | None = None,
+        stem: int | None = None,
     ) -> None:
         super().__init__()
         self.width = width
         if at_face_rate:
             self.rate, self.start, self.grid = FPS, 0.5, FACE_GRID
-        self.first = nn.Conv1d(WHISPER_BANDS, width, 3, padding=1)
-        self.second = nn.Conv1d(width, width, 3, stride=2, padding=1)
+        self.first = nn.Conv1d(WHISPER_BANDS, stem or width, 3, padding=1)
+        self.second = nn.Conv1d(stem or width, width, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(Block(width, inner or 4 * width) for _ in range(depth))
 
     def forward(self, waveforms: Tensor) -> Tensor:
@@ -119,12 +125,16 @@ class WhisperBottom(Bottom):
 
     def stem(self, waveforms: Tensor) -> Tensor:
         """What the blocks are given, ``[B, F, C]`` at the rate, of samples ``[B, S]``."""
-        hidden = functional.gelu(self.first(whisper_mel(waveforms)))
+        hidden = self.first_activations(waveforms)
         hidden = functional.gelu(self.second(hidden)).transpose(1, 2)
         hidden = hidden + positions(hidden.shape[1], self.width).to(hidden)
         if self.rate == FPS:
             hidden = frames_of(hidden, torch.as_tensor(waveforms.shape[1]), RATE, 0.0)
         return hidden
+
+    def first_activations(self, waveforms: Tensor) -> Tensor:
+        """What the first convolution makes of samples ``[B, S]``: ``[B, stem, S // 160]``."""
+        return functional.gelu(self.first(whisper_mel(waveforms)))
 
     def transformed(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
         """What the blocks make of the stem's ``[B, F, C]``, of which ``mask`` are real."""

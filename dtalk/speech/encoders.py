@@ -306,7 +306,11 @@ def build_bottom(config: ModelConfig) -> Bottom:
     if config.encoder == "hubert":
         return HubertBottom(config.bottom_width)
     return WhisperBottom(
-        config.bottom_width, config.encoder_depth, config.blocks_at_face_rate, config.block_width
+        config.bottom_width,
+        config.encoder_depth,
+        config.blocks_at_face_rate,
+        config.block_width,
+        config.stem_width,
     )
 
 

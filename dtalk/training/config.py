@@ -174,6 +174,13 @@ class DistillationConfig(TrainingConfig):
         "whether a whisper front end's blocks run at the face's 30 frames a second, not at 50",
         group=NETWORK,
     )
+    stem_width: int | None = setting(
+        None,
+        "channels kept between the convolutions of a whisper front end's stem [all]",
+        least=1,
+        most=MOST_WIDTH,
+        group=NETWORK,
+    )
     block_width: int | None = setting(
         None,
         "channels kept between the linear layers of a whisper front end's blocks [all]",
@@ -233,5 +240,8 @@ class DistillationConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.front_end != "whisper" and (self.block_rate or self.block_width is not None):
-            raise DtalkError("--block-width and --block-rate are for --front-end whisper")
+        narrow = self.stem_width is not None or self.block_width is not None
+        if self.front_end != "whisper" and (narrow or self.block_rate):
+            raise DtalkError(
+                "--stem-width, --block-width and --block-rate are for --front-end whisper"
+            )

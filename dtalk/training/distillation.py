@@ -23,7 +23,7 @@ from dtalk.evaluation.evaluate import write_figures
 from dtalk.inference import read_model
 from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.speech.encoders import CompressedEncoder
-from dtalk.training.bottoms import copy_bottom, keep_features
+from dtalk.training.bottoms import copy_bottom, keep_features, load_encoder
 from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import rank
 from dtalk.training.linear_start import fit_linear, quieten, refit_prior
@@ -37,7 +37,7 @@ from dtalk.training.stages import (
     Stage,
     round_updates,
 )
-from dtalk.training.starting import load_compatible, load_encoder
+from dtalk.training.starting import load_compatible
 from dtalk.training.trainer import (
     MODEL_FILE,
     STATE_FILE,
@@ -131,7 +131,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     quieten(student.decoder.output[-1])  # a GRU that is not its teacher's
     load_compatible(student, teacher, other_gru=True)
     if config.encoder_init is not None:
-        load_encoder(student, config.encoder_init)
+        load_encoder(student, config.encoder_init, course.data.train)
     elif isinstance(student.encoder, CompressedEncoder):
         fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
@@ -212,6 +212,7 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
         encoder_blocks=config.encoder_blocks,
         encoder_residual=config.encoder_residual,
         encoder_depth=config.encoder_depth,
+        stem_width=config.stem_width,
         block_width=config.block_width,
         blocks_at_face_rate=config.blocks_at_face_rate,
         encoder_dropout=config.encoder_dropout,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dtalk.checkpoint import load_model
 from dtalk.config import ModelConfig
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import CheckpointError
@@ -107,21 +105,6 @@ def _copy_experts(model: DiffusionTalker, source: DiffusionTalker) -> None:
                 other = source.decoder.guide.get_parameter(part)
                 row = known.index(name)
                 to[size * index : size * (index + 1)] = other[size * row : size * (row + 1)]
-
-
-def load_encoder(model: DiffusionTalker, path: Path) -> None:
-    """Take the small speech encoder of another model.
-
-    Raises:
-        CheckpointError: the file cannot be loaded, or its encoder is of another kind or size.
-    """
-    source = load_model(path, model.device)
-    if source.config.encoder_key != model.config.encoder_key:
-        raise CheckpointError(f"{path} has another kind of speech encoder")
-    try:
-        model.encoder.load_state_dict(source.encoder.state_dict())
-    except RuntimeError as error:
-        raise CheckpointError(f"the speech encoder in {path} has another size") from error
 
 
 def _shared_weights(model: DiffusionTalker, without_experts: bool) -> dict[str, Tensor]:

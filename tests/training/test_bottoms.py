@@ -6,11 +6,12 @@ import torch
 from helpers import distillation_config, loaded_clip, tiny_config, tiny_model
 from torch import Tensor
 
+from dtalk.checkpoint import save_model
 from dtalk.errors import CheckpointError, DtalkError
 from dtalk.model import DiffusionTalker
 from dtalk.speech.bottom import Block, WhisperBottom
 from dtalk.speech.encoders import CompressedEncoder
-from dtalk.training.bottoms import chosen, copy_bottom, keep_features, narrowed
+from dtalk.training.bottoms import chosen, copy_bottom, keep_features, load_encoder, take_bottom
 from dtalk.training.optimizer import Optimizers, make_optimizer
 
 WIDTH = 64
@@ -29,6 +30,12 @@ def first_linear(bottom: WhisperBottom, block: int = 0) -> torch.nn.Linear:
 
 def clips(count: int = 12):
     return [loaded_clip(f"c{number}", 40, number) for number in range(count)]
+
+
+def narrowed(source: WhisperBottom, **sizes) -> WhisperBottom:
+    bottom = random_bottom(len(source.blocks), at_face_rate=source.rate == 30, **sizes)
+    take_bottom(bottom, source, clips())
+    return bottom
 
 
 def features(bottom: WhisperBottom) -> Tensor:
@@ -55,7 +62,7 @@ def test_a_block_that_says_all_twice_loses_nothing(at_face_rate):
         assert isinstance(block, Block)
         block.inner.weight[half:] = block.inner.weight[:half]
         block.inner.bias[half:] = block.inner.bias[:half]
-    found = narrowed(bottom, half, at_face_rate, clips())
+    found = narrowed(bottom, inner=half)
     assert found.rate == bottom.rate
     wanted = features(bottom)
     error = (features(found) - wanted).square().mean() / wanted.var(0).mean()
@@ -64,10 +71,36 @@ def test_a_block_that_says_all_twice_loses_nothing(at_face_rate):
     assert torch.equal(found.first.weight, bottom.first.weight)
 
 
+def test_a_stem_that_says_all_twice_loses_nothing():
+    bottom, half = random_bottom(1), WIDTH // 2
+    bottom.first.weight[half:] = bottom.first.weight[:half]
+    assert bottom.first.bias is not None
+    bottom.first.bias[half:] = bottom.first.bias[:half]
+    found, wanted = narrowed(bottom, stem=half), features(bottom)
+    assert (features(found) - wanted).square().mean() / wanted.var(0).mean() < 2e-3
+    assert found.second.weight.shape == (WIDTH, half, 3)
+    assert torch.equal(found.blocks[0].get_parameter("inner.weight"), first_linear(bottom).weight)
+
+
+def test_blocks_make_good_what_a_stem_has_lost():
+    """They are fitted to what the whole stem led to."""
+    bottom, sizes = random_bottom(1), {"stem": 4, "inner": 2 * WIDTH}
+    both = narrowed(bottom, **sizes)
+    apart = narrowed(bottom, stem=4)
+    blind = random_bottom(1, **sizes)
+    blind.load_state_dict(both.state_dict())
+    alone = narrowed(bottom, inner=2 * WIDTH)
+    blind.blocks.load_state_dict(alone.blocks.state_dict())
+    wanted = features(bottom)
+    errors = [(features(each) - wanted).square().mean() for each in (both, blind, apart)]
+    assert errors[0] < errors[1]
+    assert errors[2] > 0
+
+
 def test_what_is_kept_is_fitted_to_what_is_lost():
     """Much nearer than the same channels with their own weights, in the second block too."""
     bottom, inner = random_bottom(), WIDTH
-    found, cut = narrowed(bottom, inner, False, clips()), random_bottom(inner=inner)
+    found, cut = narrowed(bottom, inner=inner), random_bottom(inner=inner)
     cut.load_state_dict(found.state_dict())
     for whole, small in zip(bottom.blocks, cut.blocks):
         assert isinstance(whole, Block)
@@ -82,12 +115,11 @@ def test_what_is_kept_is_fitted_to_what_is_lost():
 
 def compressed(tmp_path, **changes):
     """A student's encoder, its configuration, and the bottom of a large encoder."""
-    sizes = {"bottom_width": WIDTH, "encoder_depth": 1}
+    sizes: dict[str, int | None] = {"bottom_width": WIDTH, "encoder_depth": 1}
     asked = {"front_end": "whisper", "encoder_depth": 1, **changes}
     config = distillation_config(tmp_path, tmp_path, tmp_path / "t", cache=tmp_path / "c", **asked)
-    student = DiffusionTalker(
-        tiny_config(encoder="whisper", block_width=config.block_width, **sizes)
-    )
+    sizes |= {"block_width": config.block_width, "stem_width": config.stem_width}
+    student = DiffusionTalker(tiny_config(encoder="whisper", **sizes))
     encoder = student.eval().encoder
     assert isinstance(encoder, CompressedEncoder)
     return student, encoder, config
@@ -128,6 +160,23 @@ def test_a_bottom_is_copied_or_narrowed(width, kept, tmp_path):
     found, copied = first_linear(encoder.bottom), first_linear(bottom)
     assert found.weight.shape == (kept, WIDTH)
     assert torch.equal(found.bias, copied.bias) is (width is None)
+
+
+def test_a_students_encoder_is_narrowed_when_it_is_taken(tmp_path):
+    wide, encoder, _ = compressed(tmp_path)
+    save_model(wide, tmp_path / "wide.safetensors")
+    student, found, _ = compressed(tmp_path, stem_width=8, block_width=16)
+    load_encoder(student, tmp_path / "wide.safetensors", clips())
+    assert torch.equal(found.linear.weight, encoder.linear.weight)
+    assert torch.equal(
+        found.bottom.get_parameter("blocks.0.query.weight"),
+        encoder.bottom.get_parameter("blocks.0.query.weight"),
+    )
+    assert isinstance(found.bottom, WhisperBottom)
+    assert first_linear(found.bottom).weight.shape == (16, WIDTH)
+    save_model(student, tmp_path / "narrow.safetensors")
+    with pytest.raises(CheckpointError, match=r"narrow\.safetensors has another size"):
+        load_encoder(wide, tmp_path / "narrow.safetensors", clips())
 
 
 def encoded(encoder: CompressedEncoder, sounds: list[np.ndarray]) -> Tensor:
@@ -201,7 +250,7 @@ def test_blocks_have_a_share_of_the_learning_rate(optimizer, tmp_path):
     assert {share[i] for i in share.keys() - blocks} == {1.0}
 
 
-@pytest.mark.parametrize("asked", [{"block_rate": 0.1}, {"block_width": 8}])
+@pytest.mark.parametrize("asked", [{"block_rate": 0.1}, {"block_width": 8}, {"stem_width": 8}])
 def test_other_front_ends_have_no_blocks(asked, tmp_path):
     with pytest.raises(DtalkError, match="are for --front-end whisper"):
         distillation_config(tmp_path, tmp_path, tmp_path / "t", front_end="mel", **asked)
