@@ -130,12 +130,12 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     student = _new_student(course)
     quieten(student.decoder.output[-1])  # a GRU that is not its teacher's
     load_compatible(student, teacher, other_gru=True)
-    if config.encoder_init is not None:
-        load_encoder(student, config.encoder_init, course.data.train)
-    elif isinstance(student.encoder, CompressedEncoder):
+    if config.encoder_init is None and isinstance(student.encoder, CompressedEncoder):
         fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
         load_compatible(student, load_model(config.init, teacher.device), other_gru=True)
+    if config.encoder_init is not None:
+        load_encoder(student, config.encoder_init, course.data.train)
     _keep_features(student, config)
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if _learns_encoder(student, teacher, config):

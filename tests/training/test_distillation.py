@@ -581,6 +581,19 @@ def test_a_student_can_be_gone_on_with(finished, data, teacher, tmp_path):
     assert folders == ["2-steps"]
 
 
+def test_an_encoder_that_is_named_goes_before_the_students(finished, data, teacher, tmp_path):
+    earlier, other = finished[1].out / MODEL_FILE, finished[1].out / ENCODER / MODEL_FILE
+    config = settings(
+        data, teacher, tmp_path / "run", init=earlier, encoder_init=other, updates=1,
+        encoder_updates=0, learning_rate=0.0,
+    )  # fmt: skip
+    found = copied(distil(config, Recorder()))
+    sources = [copied(load_model(path)) for path in (earlier, other)]
+    for part, [one, another] in {"encoder.": sources[::-1], "decoder.": sources}.items():
+        assert same(part_of(found, part), part_of(one, part))
+        assert not same(part_of(found, part), part_of(another, part))
+
+
 def test_a_student_can_begin_with_the_last_round(data, teacher, tmp_path):
     """From its teacher, whose large encoder it does not need."""
     config = settings(data, teacher, tmp_path / "run", init=teacher, updates=1, encoder_updates=0)
