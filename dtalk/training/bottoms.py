@@ -94,9 +94,14 @@ def take_bottom(bottom: Bottom, source: Bottom, clips: Sequence[LoadedClip]) -> 
     mine, theirs = bottom.state_dict(), source.state_dict()
     same = {name: value for name, value in theirs.items() if value.shape == mine[name].shape}
     bottom.load_state_dict(same, strict=False)
-    if len(same) == len(theirs):
-        return
-    whole = _at_rate_of(source, bottom)
+    if len(same) < len(theirs):
+        fitted = copy.deepcopy(bottom).cpu()
+        _narrow(fitted, _at_rate_of(source, fitted).cpu(), clips)
+        bottom.load_state_dict(fitted.state_dict())
+
+
+def _narrow(bottom: WhisperBottom, whole: WhisperBottom, clips: Sequence[LoadedClip]) -> None:
+    """Fit the parts of a bottom that are narrower than those of a whole one, on the CPU."""
     order = np.random.default_rng(0).permutation(len(clips))[:CLIPS]
     sounds = [_sound(clips[index]) for index in order]
     if bottom.first.out_channels < whole.first.out_channels:
@@ -107,7 +112,7 @@ def take_bottom(bottom: Bottom, source: Bottom, clips: Sequence[LoadedClip]) -> 
         assert isinstance(smaller, Block)
         wanted = [block(hidden) for hidden in wanted]
         if smaller.inner.out_features < block.inner.out_features:
-            _narrow(smaller, block, found, wanted)
+            _narrow_block(smaller, block, found, wanted)
         found = [smaller(hidden) for hidden in found]
 
 
@@ -150,7 +155,7 @@ def _windows(activations: Tensor) -> Tensor:
     return functional.pad(activations, (1, 1))[0].unfold(1, 3, 2).transpose(0, 1)
 
 
-def _narrow(
+def _narrow_block(
     smaller: Block, block: Block, given: Sequence[Tensor], wanted: Sequence[Tensor]
 ) -> None:
     """Fit a smaller block to make ``wanted`` ``[1, F, C]`` of what is ``given``, sound by sound."""
