@@ -17,14 +17,14 @@ from dtalk.errors import CheckpointError
 from dtalk.model import DiffusionTalker
 from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.speech.bottom import SHORTEST, Block, Bottom, WhisperBottom
-from dtalk.speech.encoders import BottomFeatures, CompressedEncoder
+from dtalk.speech.encoders import BottomFeatures, CompressedEncoder, SpeechEncoder
 from dtalk.speech.feature_cache import GIGABYTE, FeatureCache
 from dtalk.speech.front_ends import padded_to
 from dtalk.speech.loudness import level
 from dtalk.training.config import DistillationConfig
 
-CLIPS, LONGEST = 500, 8  # on which blocks are narrowed, and seconds of each
-RIDGE = 1e-3  # relative to the mean variance of a block's activations
+CLIPS, LONGEST = 500, 8  # on which a bottom is narrowed, and seconds of each
+RIDGE = 1e-3  # relative to the mean variance of the channels
 
 
 def copy_bottom(
@@ -50,10 +50,14 @@ def copy_bottom(
     keep_features(encoder, config)
 
 
-def keep_features(encoder: CompressedEncoder, config: DistillationConfig) -> None:
-    """Let what the encoder is given be computed once a sound, from its weights as they are now."""
-    folder, limit = config.cache, config.cache_gigabytes * GIGABYTE
-    encoder.source = FeatureCache(BottomFeatures(encoder), folder, limit)
+def keep_features(encoder: SpeechEncoder, config: DistillationConfig) -> None:
+    """Let what a compressed encoder is given be computed once a sound, by its bottom as it is now.
+
+    Other encoders have no bottom.
+    """
+    if isinstance(encoder, CompressedEncoder):
+        folder, limit = config.cache, config.cache_gigabytes * GIGABYTE
+        encoder.source = FeatureCache(BottomFeatures(encoder), folder, limit)
 
 
 def load_encoder(model: DiffusionTalker, path: Path, clips: Sequence[LoadedClip]) -> None:
@@ -141,8 +145,9 @@ def _sound(clip: LoadedClip) -> Tensor:
 
 def _narrow_stem(bottom: WhisperBottom, whole: WhisperBottom, sounds: Sequence[Tensor]) -> None:
     """Fit a narrower stem: the second convolution sees three frames of fewer channels."""
-    heard = torch.cat([_windows(whole.first_activations(sound)) for sound in sounds])
-    outputs = torch.cat([whole.second(whole.first_activations(sound))[0].T for sound in sounds])
+    activations = [whole.first_activations(sound) for sound in sounds]
+    heard = torch.cat([_windows(each) for each in activations])
+    outputs = torch.cat([whole.second(each)[0].T for each in activations])
     middle = heard[:, :, 1]
     kept = _best(middle, outputs, outputs.std(0), bottom.first.out_channels)
     _set(bottom.first, whole.first.weight[kept], _bias(whole.first)[kept])

@@ -136,11 +136,11 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
         load_compatible(student, load_model(config.init, teacher.device), other_gru=True)
     if config.encoder_init is not None:
         load_encoder(student, config.encoder_init, course.data.train)
-    _keep_features(student, config)
+    keep_features(student.encoder, config)
     enhancer = Enhancer(teacher.config.embedding_width).to(teacher.device)
     if _learns_encoder(student, teacher, config):
         student = EncoderStage(course, student, config.encoder_updates).finish()
-        _keep_features(student, config)
+        keep_features(student.encoder, config)
     if config.linear_start or config.refit:
         refit_prior(student, course.data.train, course.observer)
     for steps in students:
@@ -220,12 +220,6 @@ def student_config(teacher: ModelConfig, config: DistillationConfig) -> ModelCon
         large_width=0,
         large_fingerprint="",
     )
-
-
-def _keep_features(student: DiffusionTalker, config: DistillationConfig) -> None:
-    """Let what a student's encoder is given be kept, after its bottom may have become another."""
-    if isinstance(student.encoder, CompressedEncoder):
-        keep_features(student.encoder, config)
 
 
 def _new_student(course: DistillationRun) -> DiffusionTalker:
