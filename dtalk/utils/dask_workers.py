@@ -35,10 +35,16 @@ PREFIX = "dtalk-"  # of our tasks' keys
 class OneTry(SchedulerPlugin):
     """A scheduler's plugin: when a worker dies, its task fails at once, and the client decides.
 
-    Dask's own limit, ``distributed.scheduler.allowed-failures``, holds for the whole scheduler.
+    Dask's own limit, ``distributed.scheduler.allowed-failures``, holds for the whole scheduler. It
+    would also do again what was done, if the worker dies before its result was fetched; its outputs
+    would be there then.
     """
 
     name, idempotent = "dtalk-one-try", True
+
+    async def start(self, scheduler: Any) -> None:
+        """Note the scheduler."""
+        self._tasks = scheduler.tasks
 
     def update_graph(self, scheduler: Any, **about: Any) -> None:
         """Count a new task as one that has used up its retries."""
@@ -46,6 +52,11 @@ class OneTry(SchedulerPlugin):
             task = scheduler.tasks.get(key)
             if task is not None and str(key).startswith(PREFIX):
                 task.suspicious = max(task.suspicious, scheduler.allowed_failures)
+
+    def transition(self, key: Any, start: str, finish: str, *_: Any, **__: Any) -> None:
+        """Forget how a result was made: as data, it is not made again when it is lost."""
+        if finish == "memory" and str(key).startswith(PREFIX):
+            self._tasks[key].run_spec = None
 
 
 class DaskWorkers:
@@ -136,7 +147,10 @@ class DaskWorkers:
             self._count = 0  # to be looked at anew
             raise WorkerDied("a worker died, perhaps for memory") from error
         except distributed.client.FutureCancelledError as error:
-            raise DtalkError(f"the scheduler {self.address} was lost") from error
+            if error.reason.startswith("scheduler-"):
+                raise DtalkError(f"the scheduler {self.address} was lost") from error
+            self._count = 0
+            raise WorkerDied("a worker died with what it had done") from error
 
 
 def _in_folder(function: Callable[[Any], Any], folder: str, task: Any) -> Any:

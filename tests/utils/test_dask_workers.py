@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from dtalk.errors import DtalkError
 from dtalk.speech.audio import SAMPLE_RATE
 from dtalk.utils.jobs import run_elsewhere
 from dtalk.utils.open_workers import open_workers
+from dtalk.utils.workers import WorkerDied
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
@@ -66,6 +69,28 @@ def test_animate_convert_and_their_bytes(cluster, tmp_path, monkeypatch, weights
     for index in range(3):
         assert Path(f"alone/{index}.npz").read_bytes() == Path(f"together/{index}.npz").read_bytes()
         assert Path(f"csv/{index}.csv").read_bytes() == Path(f"csvs/{index}.csv").read_bytes()
+
+
+def signed(place: Path) -> None:
+    """Add the number of this process to a file's lines."""
+    with place.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0])
+def test_what_is_lost_with_a_worker_is_not_done_again_unasked(cluster, tmp_path, pause):
+    """The worker dies after its task, before the result is fetched: has just died, or long ago."""
+    place = tmp_path / "done"
+    with open_workers(1, cluster) as workers:
+        first = workers.submit(signed, place)
+        workers.wait([first])
+        os.kill(int(place.read_text()), signal.SIGKILL)
+        time.sleep(pause)
+        with pytest.raises(WorkerDied, match="a worker died with what it had done"):
+            workers.result(first)
+        assert len(place.read_text().splitlines()) == 1
+        workers.result(workers.submit(signed, place))
+    assert len(place.read_text().splitlines()) == 2
 
 
 def refused(address: str) -> str:
