@@ -149,7 +149,7 @@ def _bad_configuration(path: Path, error: Exception) -> CheckpointError:
 
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalker:
-    """Load the model of a checkpoint, in evaluation mode.
+    """Load the model of a checkpoint, in evaluation mode, named after the file.
 
     Raises:
         CheckpointError: as :func:`read_description` and :func:`config_of`, or tensors that do not
@@ -171,6 +171,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
         raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
     _check_tensors(model, tensors, path)
     model.load_state_dict(tensors)
+    model.name = path.stem
     return model.to(device).eval()
 
 

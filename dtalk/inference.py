@@ -125,7 +125,6 @@ def read_model(
     from dtalk.utils.devices import device_of
 
     model = load_model(path, device_of(device))
-    model.name = path.stem
     config = model.config
     if not config.uses_large_encoder:
         return model

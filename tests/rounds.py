@@ -24,10 +24,7 @@ def write_teacher(path: Path, data: Path, seed: int = 3, **changes: Any) -> Path
     """A random model that hears through a large encoder, standardised as the data are."""
     clips = load_data(distillation_config(data, path, path), Recorder()).train
     model = large_model(seed, **{"steps": STEPS, **changes})
-    mean, std, _ = starting.statistics(clips)
-    model.mean.copy_(mean)
-    model.std.copy_(std)
-    starting.standardise_features(model, clips)
+    starting.standardise(model, clips)
     save_model(model, path)
     return path
 

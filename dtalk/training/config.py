@@ -125,13 +125,23 @@ class TrainingConfig(Settings):
         "the linear prior of --init, and its choice of experts, are fitted anew first",
         group=OPTIMISATION,
     )
+    emotion_channels: int = setting(
+        0,
+        "so many channels of a large encoder's features, the last ones, first learn to tell "
+        "emotions apart; with --init, and its linear prior is fitted anew",
+        least=0,
+        most=MOST_WIDTH,
+        group=OPTIMISATION,
+    )
     resume: bool = setting(False, "go on from the state in the output folder", group=EVERYDAY)
     model: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.refit and self.init is None:
-            raise DtalkError("--refit is for a model to start from: name it with --init")
+        for name in ("refit", "emotion_channels"):
+            if getattr(self, name) and self.init is None:
+                flag = name.replace("_", "-")
+                raise DtalkError(f"--{flag} is for a model to start from: name it with --init")
         unknown = sorted(self.model.keys() - ModelConfig.__dataclass_fields__.keys())
         if unknown:
             raise DtalkError(f"a model has no setting {unknown[0]}")
@@ -149,6 +159,7 @@ class DistillationConfig(TrainingConfig):
         group=EVERYDAY,
     )
     updates: int = setting(1500, "updates of the weights in each round", least=1, group=EVERYDAY)
+    emotion_channels: int = 0  # no flag: a student's channels are its teacher's
     last_updates: int | None = setting(
         None, "updates in the last round [as in the others]", least=1, group=EVERYDAY
     )

@@ -139,11 +139,14 @@ def new_model(model_config: ModelConfig, config: TrainingConfig) -> DiffusionTal
 
 
 @torch.no_grad()
-def standardise_features(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
-    """Measure mean and spread of a large encoder's channels on some of the clips.
+def standardise(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
+    """Measure mean and spread of the motion, and of a large encoder's channels on some clips.
 
     Each rank encodes its share of them; then all read all from the cache.
     """
+    mean, std, _ = statistics(clips)
+    model.mean.copy_(mean)
+    model.std.copy_(std)
     encoder = model.encoder
     if not isinstance(encoder, AdaptedEncoder):
         return

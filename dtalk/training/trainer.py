@@ -31,12 +31,13 @@ from dtalk.model import DiffusionTalker
 from dtalk.training.batches import Batch, BatchMaker
 from dtalk.training.config import TrainingConfig
 from dtalk.training.distributed import mean_over_ranks, parallel, rank
+from dtalk.training.emotion_channels import learn_emotion_channels
 from dtalk.training.interrupts import held_interrupts
 from dtalk.training.linear_start import expert_by_set, keep_fitted, refit_prior, start_linear
 from dtalk.training.objective import Grams, losses_of
 from dtalk.training.observer import Observer
 from dtalk.training.optimizer import make_optimizer
-from dtalk.training.starting import load_compatible, new_model, standardise_features, statistics
+from dtalk.training.starting import load_compatible, new_model, standardise, statistics
 from dtalk.training.unlabelled import read_speech
 from dtalk.training.validation import validation_tables
 from dtalk.utils.claims import claimed
@@ -148,17 +149,14 @@ class Trainer:
         identities = () if "identity" in config.without else identities
         emotions = () if "emotion" in config.without else emotions
         model = new_model(ModelConfig(identities, emotions, **config.model), config)
-        mean, std, _ = statistics(train)
-        model.mean.copy_(mean)
-        model.std.copy_(std)
-        standardise_features(model, train)
+        standardise(model, train)
         if config.linear_start and config.init is None:
             start_linear(model, train, self.observer)
         if config.init is not None:
-            source = load_model(config.init, model.device)
-            source.name = config.init.name
-            load_compatible(model, source)
-            if config.refit:
+            load_compatible(model, load_model(config.init, model.device))
+            if config.emotion_channels:
+                learn_emotion_channels(model, train, config, self.observer)
+            if config.refit or config.emotion_channels:
                 refit_prior(model, train, self.observer)
         return model
 

@@ -40,6 +40,7 @@ from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.speech.feature_cache import FeatureCache
+from dtalk.training import emotion_channels
 from dtalk.training.batches import BatchMaker
 from dtalk.training.config import TrainingConfig
 from dtalk.training.starting import statistics
@@ -770,9 +771,28 @@ def test_refit_fits_the_prior_of_the_model_it_starts_from(data, tmp_path, large)
             assert fixed is not (refit and "guide" in part), name
 
 
-def test_refit_wants_a_model_to_start_from(data, tmp_path):
-    with pytest.raises(DtalkError, match="--refit is for a model to start from"):
-        training_config(data, tmp_path, refit=True)
+def test_emotion_channels_are_learned_before_the_prior_is_fitted(
+    data, tmp_path, large, monkeypatch
+):
+    monkeypatch.setattr(emotion_channels, "UPDATES", 2)
+    train(linear_settings(data, tmp_path, "first"))
+    before = load_model(tmp_path / "first" / MODEL_FILE).state_dict()
+    config = linear_settings(
+        data, tmp_path, "second", init=tmp_path / "first" / MODEL_FILE, emotion_channels=3
+    )
+    after = Trainer(config, Recorder()).model.state_dict()
+    name = "encoder.output.weight"
+    changed = (after[name] != before[name]).any(1)
+    assert changed.tolist() == [False] * (len(changed) - 3) + [True] * 3
+    name = "decoder.guide.heard.weight"
+    assert not torch.equal(after[name], before[name])
+
+
+@pytest.mark.parametrize("setting", [{"refit": True}, {"emotion_channels": 8}])
+def test_refit_and_emotion_channels_want_a_model_to_start_from(data, tmp_path, setting):
+    flag = next(iter(setting)).replace("_", "-")
+    with pytest.raises(DtalkError, match=f"--{flag} is for a model to start from"):
+        training_config(data, tmp_path, **setting)
 
 
 def test_resuming_through_a_large_encoder_is_exact(data, tmp_path, large):

@@ -1,0 +1,111 @@
+"""Channels that tell emotions apart: what is learned, what stays, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import FakeLarge, Recorder, large_model, loaded_clip, tiny_model
+from torch import Tensor
+
+from dtalk.data.clips import LoadedClip
+from dtalk.errors import DataError
+from dtalk.model import DiffusionTalker, pooled
+from dtalk.speech.audio import frame_count
+from dtalk.training import emotion_channels
+from dtalk.training.config import TrainingConfig
+from dtalk.training.emotion_channels import learn_emotion_channels
+
+CHANNELS, EMOTIONS = 3, ("happy", "sad")
+
+
+class Moody(FakeLarge):
+    """Noise; in the last channel its mean is as the clip's second sample says, 1 or -1."""
+
+    def __call__(self, waveform: np.ndarray) -> Tensor:
+        seed = int(np.abs(waveform).sum() * 1000) % 2**31
+        noise = torch.randn(
+            frame_count(len(waveform)), self.width, generator=torch.Generator().manual_seed(seed)
+        )
+        noise[:, -1] += 1.0 if waveform[1] > 0 else -1.0
+        return noise
+
+
+def moody_clips(count: int = 40) -> list[LoadedClip]:
+    """Happy and sad ones in turn."""
+    clips = [
+        loaded_clip(f"c{number}", 60, number, emotion=EMOTIONS[number % 2])
+        for number in range(count)
+    ]
+    for number, clip in enumerate(clips):
+        clip.waveform[1] = -0.1 if number % 2 else 0.1
+    return clips
+
+
+def moody_model(**changes: object) -> DiffusionTalker:
+    """A teacher whose projection does not hear the channel that tells emotions apart."""
+    model = large_model(large=Moody(), emotions=EMOTIONS, **changes)
+    with torch.no_grad():
+        model.encoder.output.weight[:, -1] = 0
+    return model
+
+
+def learn(model: DiffusionTalker, clips: list[LoadedClip], channels: int = CHANNELS) -> Recorder:
+    observer = Recorder()
+    there = Path("there")
+    config = TrainingConfig(there, there, init=there, emotion_channels=channels)
+    learn_emotion_channels(model, clips, config, observer)
+    return observer
+
+
+def between(model: DiffusionTalker, clips: list[LoadedClip]) -> Tensor:
+    """How far apart the two emotions are in each channel's mean, in spreads of one's clips."""
+    lengths = torch.tensor([frame_count(len(clip.waveform)) for clip in clips])
+    with torch.no_grad():
+        heard = pooled(model.features([clip.waveform for clip in clips], lengths), lengths)
+    happy, sad = heard[::2, : model.config.feature_width], heard[1::2, : model.config.feature_width]
+    return (happy.mean(0) - sad.mean(0)).abs() / happy.std(0)
+
+
+def test_the_last_channels_learn_what_tells_emotions_apart(monkeypatch):
+    monkeypatch.setattr(emotion_channels, "UPDATES", 60)
+    monkeypatch.setattr(emotion_channels, "RATE", 0.03)
+    model, clips = moody_model(), moody_clips()
+    before, random = model.encoder.output.weight.clone(), torch.random.get_rng_state()
+    deaf = between(model, clips)
+    observer = learn(model, clips)
+    after = model.encoder.output.weight
+    assert torch.equal(after[:-CHANNELS], before[:-CHANNELS])
+    heard = between(model, clips)
+    assert deaf.max() < 1
+    assert heard[:-CHANNELS].max() < 2
+    assert heard[-CHANNELS:].min() > 10
+    assert observer.notes == [f"learning {CHANNELS} channels that tell 2 emotions apart"]
+    assert torch.equal(torch.random.get_rng_state(), random)
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_the_same_seed_learns_the_same(monkeypatch):
+    monkeypatch.setattr(emotion_channels, "UPDATES", 3)
+    found = []
+    for _ in range(2):
+        model = moody_model()
+        learn(model, moody_clips(8))
+        found.append(model.encoder.output.weight.clone())
+    assert torch.equal(*found)
+
+
+def test_what_is_refused():
+    clips, model = moody_clips(4), moody_model()
+    with pytest.raises(DataError, match="is for clips of several emotions"):
+        learn(model, clips[::2])
+    width = model.config.feature_width
+    with pytest.raises(DataError, match=f"--emotion-channels {width}: the features have no more"):
+        learn(model, clips, width)
+
+
+def test_a_small_encoder_is_refused():
+    with pytest.raises(DataError, match="is for a model with a large encoder"):
+        learn(tiny_model(), moody_clips(4))
