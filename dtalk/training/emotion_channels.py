@@ -31,6 +31,8 @@ WIDTH = 192  # of the classifier
 # few voices, and all are soon known by heart.
 LARGE_DROPOUT, POOLED_DROPOUT, HIDDEN_DROPOUT = 0.5, 0.2, 0.3
 SMOOTHING = 0.1  # of the labels
+THINNED = 8  # frames of which one counts for the covariance
+FLOOR = 1e-6  # of a channel's variance
 
 
 def learn_emotion_channels(
@@ -84,6 +86,7 @@ def _learn(
 ) -> Tensor:
     """Learn ``channels`` ``[N, C]``, beside those ``kept``, with a classifier that reads both."""
     generator = np.random.default_rng([seed, 3])
+    covariance = _covariance(heard)
     learned = nn.Parameter(channels.clone())
     classifier = _classifier(len(kept) + len(learned), int(labels.max()) + 1)
     optimizer = torch.optim.AdamW(
@@ -98,7 +101,8 @@ def _learn(
         pieces = [_piece(heard[index], generator) for index in chosen]
         lengths = torch.tensor([len(piece) for piece in pieces])
         large = functional.dropout(pad_sequence(pieces, batch_first=True), LARGE_DROPOUT)
-        features = torch.cat([large @ kept.T, large @ learned.T], -1)
+        channels = of_unit_variance(learned, covariance)
+        features = torch.cat([large @ kept.T, large @ channels.T], -1)
         features = functional.layer_norm(features, features.shape[-1:])
         scores = classifier(pooled(features, lengths))
         loss = functional.cross_entropy(scores, labels[chosen], label_smoothing=SMOOTHING)
@@ -106,7 +110,22 @@ def _learn(
         loss.backward()
         optimizer.step()
         falling.step()
-    return learned.detach()
+    return of_unit_variance(learned.detach(), covariance)
+
+
+def of_unit_variance(channels: Tensor, covariance: Tensor) -> Tensor:
+    """Scale channels ``[N, C]`` to variance 1 over features of this covariance ``[C, C]``.
+
+    Louder ones would drown the others when a frame's features are normalised.
+    """
+    variance = (channels @ covariance * channels).sum(1, keepdim=True)
+    return channels / variance.clamp(min=FLOOR).sqrt()
+
+
+def _covariance(heard: Sequence[Tensor]) -> Tensor:
+    """The covariance ``[C, C]`` of features of mean 0, of some frames."""
+    frames = torch.cat([features[::THINNED].float() for features in heard])
+    return frames.T @ frames / len(frames)
 
 
 def _classifier(channels: int, classes: int) -> nn.Sequential:
