@@ -109,12 +109,13 @@ class Library(nn.Module):
 
     def contrast_features(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Encode pooled audio ``[B, 2C]`` and entries as unit vectors ``[B, D]``, ``[M, D]``."""
+        heard = functional.normalize(self.encode_audio(audio), dim=-1)
+        return heard, self.encoded_entries()
+
+    def encoded_entries(self) -> Tensor:
+        """Encode the entries that a sound may be matched to as unit vectors ``[M, D]``."""
         known = self.entries if self.is_open else self.entries[:-1]
-        entries = self.encode_entry(known.flatten(1))
-        return (
-            functional.normalize(self.encode_audio(audio), dim=-1),
-            functional.normalize(entries, dim=-1),
-        )
+        return functional.normalize(self.encode_entry(known.flatten(1)), dim=-1)
 
     def match(self, audio: Tensor) -> Tensor:
         """Compute the probability of every label given the sound: ``[B, 2C]`` -> ``[B, M]``."""

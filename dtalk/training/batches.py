@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +113,7 @@ class BatchMaker:
         self._none_of_them = len(self._identity) if named.config.open_set else UNKNOWN
         self._emotion = {e: i for i, e in enumerate(named.config.emotions)}
         self._poses = [name for name in PROTOTYPES if name in self._emotion]
-        self._neutral_sets = {*config.neutral_sets, *((SPEECH,) if config.neutral_sets else ())}
+        self._emotion_of = partial(emotion_of, config=config)
 
     def __call__(self, start: int) -> Generator[Batch, None, None]:
         """Yield batches from update ``start`` on, without end."""
@@ -209,15 +210,17 @@ class BatchMaker:
         emotion = self._poses[int(generator.integers(len(self._poses)))]
         return posed(motion, sound, emotion, generator), self._emotion[emotion]
 
-    def _emotion_of(self, label: Clip) -> str:
-        """The label of a clip's emotion; neutral for the unlabelled ones of some sets."""
-        return label.emotion or (NEUTRAL if label.set in self._neutral_sets else "")
-
     def _identity_of(self, label: Clip) -> int:
         """The index of a clip's speaker: one past the last for a voice that is none of them."""
         if not label.speaker and label.set != SPEECH:
             return UNKNOWN
         return self._identity.get(label.speaker, self._none_of_them)
+
+
+def emotion_of(label: Clip, config: TrainingConfig) -> str:
+    """Get the label of a clip's emotion; neutral for the unlabelled ones of some sets."""
+    neutral_sets = (*config.neutral_sets, SPEECH) if config.neutral_sets else ()
+    return label.emotion or (NEUTRAL if label.set in neutral_sets else "")
 
 
 def set_shares(clips: Sequence[LoadedClip], balance: float) -> dict[str, float]:

@@ -3,14 +3,19 @@
 Reduced-rank regression keeps what the face is linear in, and how a voice feels is hardly part of
 that: a classifier of Whisper's own features, pooled over a clip, names more emotions than one of
 their projection. So some of the projection's channels are learned as a classifier's, through the
-same normalisation and pooling as the personalizer has. (Not in the paper.)
+same normalisation and pooling as the personalizer has; then the library of emotions learns to hear
+by them. There are few voices, which are soon known by heart, so much is left out while learning.
+(Not in the paper.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,21 +23,20 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError
-from dtalk.model import DiffusionTalker, pooled
+from dtalk.model import DiffusionTalker, Library, mlp, pooled
 from dtalk.speech.encoders import AdaptedEncoder
-from dtalk.training.batches import shares
+from dtalk.training.batches import AUDIO_ONLY_FRAMES, emotion_of, shares
 from dtalk.training.config import TrainingConfig
 from dtalk.training.observer import Observer
 
-UPDATES, CLIPS, FRAMES = 700, 48, 120  # clips of an update, and frames of each
-RATE, CLASSIFIER_RATE, DECAY = 3e-3, 2e-3, 0.05  # the decay is the classifier's
-WIDTH = 192  # of the classifier
-# What is left out of large features, pooled features and the classifier's hidden layer: there are
-# few voices, and all are soon known by heart.
+UPDATES, RATE, FRAMES = 700, 3e-3, 120  # of the channels, from pieces of so many frames
+READING_RATE, DECAY = 2e-3, 0.05  # of the classifier that reads them
+HEARING_UPDATES, HEARING_RATE, HEARING_DECAY = 1500, 1e-3, 0.1  # of the library
+CLIPS = 48  # of an update
 LARGE_DROPOUT, POOLED_DROPOUT, HIDDEN_DROPOUT = 0.5, 0.2, 0.3
 SMOOTHING = 0.1  # of the labels
 THINNED = 8  # frames of which one counts for the covariance
-FLOOR = 1e-6  # of a channel's variance
+FLOOR = 1e-6  # of a variance
 
 
 def learn_emotion_channels(
@@ -40,7 +44,8 @@ def learn_emotion_channels(
 ) -> None:
     """Learn the last ``config.emotion_channels`` channels of a teacher's projection anew.
 
-    The others stay as they are; what reads the features is to be fitted or trained afterwards.
+    The others stay as they are, and so do the library's entries: what it hears them by is learned
+    too. What else reads the features is to be fitted or trained afterwards.
 
     Raises:
         DataError: the model has no large encoder or fewer channels, or the clips no two emotions.
@@ -50,67 +55,121 @@ def learn_emotion_channels(
         raise DataError("--emotion-channels is for a model with a large encoder")
     if count >= encoder.output.out_features:
         raise DataError(f"--emotion-channels {count}: the features have no more than that")
-    told = [clip for clip in clips if clip.clip.emotion in model.config.emotions]
-    names = sorted({clip.clip.emotion for clip in told})
-    if len(names) < 2:
+    library = model.personalizer.emotion
+    told = [clip for clip in clips if emotion_of(clip.clip, config) in library.labels]
+    labels = torch.tensor([library.labels.index(emotion_of(c.clip, config)) for c in told])
+    if len(labels.unique()) < 2:
         raise DataError("--emotion-channels is for clips of several emotions")
-    observer.note(f"learning {count} channels that tell {len(names)} emotions apart")
+    observer.note(f"learning {count} channels that tell {len(labels.unique())} emotions apart")
     heard = [_standardised(encoder, clip) for clip in told]
-    labels = torch.tensor([names.index(clip.clip.emotion) for clip in told])
-    sampled = shares(told, config.balance)
+    voices = Voices(labels, shares(told, config.balance), np.random.default_rng([config.seed, 3]))
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        kept, learned = encoder.output.weight.detach().split(
-            [encoder.output.out_features - count, count]
-        )
-        found = _learn(kept, learned, heard, labels, sampled, config.seed)
-    with torch.no_grad():
-        encoder.output.weight[-count:] = found
-        encoder.output.bias[-count:] = 0
+        _learn_channels(encoder.output, count, heard, voices)
+        _learn_to_hear(library, _pooled_features(encoder.output, heard), voices)
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Labels ``[N]`` of clips, the probability by which each is drawn, and by what.
+
+    Without probabilities all are alike.
+    """
+
+    labels: Tensor
+    shares: npt.NDArray[np.float64] | None
+    generator: np.random.Generator
+
+    def tell_apart(
+        self,
+        weights: Iterable[dict[str, Any]],
+        updates: int,
+        scores_of: Callable[[Sequence[int]], Tensor],
+    ) -> None:
+        """Train weights so that the scores ``[B, K]`` of clips say their labels."""
+        optimizer = torch.optim.AdamW(list(weights))
+        falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 - done / updates)
+        for _ in range(updates):
+            drawn = self.generator.choice(len(self.labels), CLIPS, p=self.shares).tolist()
+            loss = functional.cross_entropy(
+                scores_of(drawn), self.labels[drawn], label_smoothing=SMOOTHING
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            falling.step()
 
 
 @torch.no_grad()
 def _standardised(encoder: AdaptedEncoder, clip: LoadedClip) -> Tensor:
     """Large features ``[T, C]`` of a clip, of unit variance; 16 bits, for all are held at once."""
-    features = encoder.prepare(torch.from_numpy(clip.waveform))
+    features = encoder.prepare(torch.from_numpy(clip.waveform))[:AUDIO_ONLY_FRAMES]
     return ((features - encoder.mean) / encoder.std).half()
 
 
-def _learn(
-    kept: Tensor,
-    channels: Tensor,
-    heard: Sequence[Tensor],
-    labels: Tensor,
-    sampled: np.ndarray | None,
-    seed: int,
-) -> Tensor:
-    """Learn ``channels`` ``[N, C]``, beside those ``kept``, with a classifier that reads both."""
-    generator = np.random.default_rng([seed, 3])
-    covariance = _covariance(heard)
-    learned = nn.Parameter(channels.clone())
-    classifier = _classifier(len(kept) + len(learned), int(labels.max()) + 1)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [learned], "lr": RATE, "weight_decay": 0.0},
-            {"params": classifier.parameters(), "lr": CLASSIFIER_RATE, "weight_decay": DECAY},
-        ]
-    )
-    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 - done / UPDATES)
-    for _ in range(UPDATES):
-        chosen = generator.choice(len(heard), CLIPS, p=sampled)
-        pieces = [_piece(heard[index], generator) for index in chosen]
-        lengths = torch.tensor([len(piece) for piece in pieces])
+def _learn_channels(
+    projection: nn.Linear, count: int, heard: Sequence[Tensor], voices: Voices
+) -> None:
+    """Learn a projection's last channels with a classifier that reads them all."""
+    weight, covariance = projection.weight.detach(), _covariance(heard)
+    kept, learned = weight[:-count], nn.Parameter(weight[-count:].clone())
+    width = 2 * len(weight)
+    classifier = mlp(width, len(weight), int(voices.labels.max()) + 1)
+
+    def scores_of(drawn: Sequence[int]) -> Tensor:
+        pieces = [_piece(heard[index], voices.generator) for index in drawn]
         large = functional.dropout(pad_sequence(pieces, batch_first=True), LARGE_DROPOUT)
-        channels = of_unit_variance(learned, covariance)
-        features = torch.cat([large @ kept.T, large @ channels.T], -1)
-        features = functional.layer_norm(features, features.shape[-1:])
-        scores = classifier(pooled(features, lengths))
-        loss = functional.cross_entropy(scores, labels[chosen], label_smoothing=SMOOTHING)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        falling.step()
-    return of_unit_variance(learned.detach(), covariance)
+        channels = torch.cat([kept, of_unit_variance(learned, covariance)])
+        features = functional.layer_norm(large @ channels.T, (len(channels),))
+        found = pooled(features, torch.tensor([len(piece) for piece in pieces]))
+        return _with_dropout(classifier, functional.layer_norm(found, (width,)))
+
+    read = {"params": classifier.parameters(), "lr": READING_RATE, "weight_decay": DECAY}
+    voices.tell_apart(
+        [{"params": [learned], "lr": RATE, "weight_decay": 0.0}, read], UPDATES, scores_of
+    )
+    projection.weight.data[-count:] = of_unit_variance(learned.detach(), covariance)
+    projection.bias.data[-count:] = 0
+
+
+def _learn_to_hear(library: Library, features: Tensor, voices: Voices) -> None:
+    """Learn from nothing by what of pooled features ``[N, 2C]`` a library tells its entries."""
+    mean, std = features.mean(0), features.std(0).clamp(min=FLOOR)
+    standard = (features - mean) / std
+    for layer in library.encode_audio:
+        if isinstance(layer, nn.Linear):
+            layer.reset_parameters()
+
+    def scores_of(drawn: Sequence[int]) -> Tensor:  # as Library.match has them
+        sounds = functional.normalize(_with_dropout(library.encode_audio, standard[drawn]), dim=-1)
+        return sounds @ library.encoded_entries().T / library.temperature
+
+    weights = [w for name, w in library.named_parameters() if name != "entries"]
+    hearing = {"params": weights, "lr": HEARING_RATE, "weight_decay": HEARING_DECAY}
+    voices.tell_apart([hearing], HEARING_UPDATES, scores_of)
+    library.zero_grad(set_to_none=True)
+    first = library.encode_audio[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():  # so that it takes features as they are
+        first.weight.div_(std)
+        first.bias.sub_(first.weight @ mean)
+
+
+def _with_dropout(layers: nn.Sequential, inputs: Tensor) -> Tensor:
+    """Apply :func:`~dtalk.model.mlp`'s layers, leaving out some of the inputs and between."""
+    first, act, last = layers
+    hidden = act(first(functional.dropout(inputs, POOLED_DROPOUT)))
+    return last(functional.dropout(hidden, HIDDEN_DROPOUT))
+
+
+@torch.no_grad()
+def _pooled_features(projection: nn.Linear, heard: Sequence[Tensor]) -> Tensor:
+    """The pooled F_a ``[N, 2C]`` of whole clips."""
+    found = []
+    for large in heard:
+        features = functional.layer_norm(projection(large.float()), (projection.out_features,))
+        found.append(pooled(features[None], torch.tensor([len(large)]))[0])
+    return torch.stack(found)
 
 
 def of_unit_variance(channels: Tensor, covariance: Tensor) -> Tensor:
@@ -126,17 +185,6 @@ def _covariance(heard: Sequence[Tensor]) -> Tensor:
     """The covariance ``[C, C]`` of features of mean 0, of some frames."""
     frames = torch.cat([features[::THINNED].float() for features in heard])
     return frames.T @ frames / len(frames)
-
-
-def _classifier(channels: int, classes: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.LayerNorm(2 * channels, elementwise_affine=False),
-        nn.Dropout(POOLED_DROPOUT),
-        nn.Linear(2 * channels, WIDTH),
-        nn.GELU(),
-        nn.Dropout(HIDDEN_DROPOUT),
-        nn.Linear(WIDTH, classes),
-    )
 
 
 def _piece(features: Tensor, generator: np.random.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,34 +45,47 @@ def moody_clips(count: int = 40) -> list[LoadedClip]:
     return clips
 
 
-def moody_model(**changes: object) -> DiffusionTalker:
+def moody_model(emotions: tuple[str, ...] = EMOTIONS) -> DiffusionTalker:
     """A teacher whose projection does not hear the channel that tells emotions apart."""
-    model = large_model(large=Moody(), emotions=EMOTIONS, **changes)
+    model = large_model(large=Moody(), emotions=emotions)
     with torch.no_grad():
         model.encoder.output.weight[:, -1] = 0
     return model
 
 
-def learn(model: DiffusionTalker, clips: list[LoadedClip], channels: int = CHANNELS) -> Recorder:
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(emotion_channels, "UPDATES", 60)
+    monkeypatch.setattr(emotion_channels, "RATE", 0.03)
+    monkeypatch.setattr(emotion_channels, "HEARING_UPDATES", 60)
+    monkeypatch.setattr(emotion_channels, "HEARING_RATE", 0.01)
+
+
+def learn(
+    model: DiffusionTalker, clips: list[LoadedClip], channels: int = CHANNELS, **settings: Any
+) -> Recorder:
     observer = Recorder()
     there = Path("there")
-    config = TrainingConfig(there, there, init=there, emotion_channels=channels)
+    config = TrainingConfig(there, there, init=there, emotion_channels=channels, **settings)
     learn_emotion_channels(model, clips, config, observer)
     return observer
 
 
+def heard_by(model: DiffusionTalker, clips: list[LoadedClip]) -> Tensor:
+    """Pooled features of whole clips."""
+    lengths = torch.tensor([frame_count(len(clip.waveform)) for clip in clips])
+    return pooled(model.features([clip.waveform for clip in clips], lengths), lengths)
+
+
 def between(model: DiffusionTalker, clips: list[LoadedClip]) -> Tensor:
     """How far apart the two emotions are in each channel's mean, in spreads of one's clips."""
-    lengths = torch.tensor([frame_count(len(clip.waveform)) for clip in clips])
     with torch.no_grad():
-        heard = pooled(model.features([clip.waveform for clip in clips], lengths), lengths)
+        heard = heard_by(model, clips)
     happy, sad = heard[::2, : model.config.feature_width], heard[1::2, : model.config.feature_width]
     return (happy.mean(0) - sad.mean(0)).abs() / happy.std(0)
 
 
-def test_the_last_channels_learn_what_tells_emotions_apart(monkeypatch):
-    monkeypatch.setattr(emotion_channels, "UPDATES", 60)
-    monkeypatch.setattr(emotion_channels, "RATE", 0.03)
+def test_the_last_channels_learn_what_tells_emotions_apart():
     model, clips = moody_model(), moody_clips()
     before, random = model.encoder.output.weight.clone(), torch.random.get_rng_state()
     deaf = between(model, clips)
@@ -93,8 +107,32 @@ def test_channels_of_unit_variance():
     torch.testing.assert_close(found, torch.tensor([[7**-0.5] * 2, [0.0, 1.0]]))
 
 
-def test_the_same_seed_learns_the_same(monkeypatch):
-    monkeypatch.setattr(emotion_channels, "UPDATES", 3)
+def test_the_library_hears_by_them():
+    """Its entries stay; sounds that it has not learned from are told apart too."""
+    model, clips = moody_model(), moody_clips()
+    library = model.personalizer.emotion
+    entries = library.entries.clone()
+    learn(model, clips[:24])
+    assert torch.equal(library.entries, entries)
+    with torch.no_grad():
+        match = library.match(heard_by(model, clips[24:]))
+    assert match.argmax(-1).tolist() == [0, 1] * 8
+    assert match.max(-1).values.mean() > 0.8
+
+
+def test_sets_without_labels_are_neutral():
+    """Half of the clips, of a set that is said to be neutral, is learned as such."""
+    model, clips = moody_model(("happy", "neutral")), moody_clips()
+    calm = [loaded_clip(f"n{n}", 60, n, emotion="", set="talks") for n in range(20)]
+    for clip in calm:
+        clip.waveform[1] = -0.1
+    learn(model, [*clips[::2], *calm], neutral_sets=("talks",))
+    with torch.no_grad():
+        match = model.personalizer.emotion.match(heard_by(model, clips))
+    assert match.argmax(-1).tolist() == [0, 1] * 20
+
+
+def test_the_same_seed_learns_the_same():
     found = []
     for _ in range(2):
         model = moody_model()

@@ -775,6 +775,7 @@ def test_emotion_channels_are_learned_before_the_prior_is_fitted(
     data, tmp_path, large, monkeypatch
 ):
     monkeypatch.setattr(emotion_channels, "UPDATES", 2)
+    monkeypatch.setattr(emotion_channels, "HEARING_UPDATES", 2)
     train(linear_settings(data, tmp_path, "first"))
     before = load_model(tmp_path / "first" / MODEL_FILE).state_dict()
     config = linear_settings(
