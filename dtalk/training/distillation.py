@@ -26,6 +26,7 @@ from dtalk.speech.encoders import CompressedEncoder
 from dtalk.training.bottoms import copy_bottom, keep_features, load_encoder
 from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import rank
+from dtalk.training.hearing_emotions import learn_to_hear
 from dtalk.training.linear_start import fit_linear, quieten, refit_prior
 from dtalk.training.observer import Observer
 from dtalk.training.pseudo_labels import with_unlabelled
@@ -143,6 +144,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
         keep_features(student.encoder, config)
     if config.linear_start or config.refit:
         refit_prior(student, course.data.train, course.observer)
+        learn_to_hear(student, course.data.train, config, course.observer)
     for steps in students:
         started = student.new_like(steps=steps)
         started.load_state_dict(student.state_dict())

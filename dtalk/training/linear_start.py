@@ -254,11 +254,12 @@ def refit_prior(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: O
     """Fit a model's linear prior, and how it chooses experts, to its own features.
 
     A student's are not its teacher's: what pooled features say to the one misleads the other.
+    Motion that a teacher drew counts as tracked motion does, so that a student is also like it in
+    speech that no face was seen with.
     """
     observer.note("fitting the linear prior to the model's features")
     model.eval()
-    tracked = [c for c in clips if c.clip.motion is not None and c.coefficients is not None]
-    _fit_prior(model, tracked)
+    _fit_prior(model, [clip for clip in clips if clip.coefficients is not None])
     _fit_choice(model, clips)
 
 
@@ -274,15 +275,21 @@ def _fit_choice(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> None:
     known = [
         clip for name in number for clip in [c for c in clips if _set_of(c) == name][:CHOICE_CLIPS]
     ]
-    heard = []
-    for clip in known:
-        sound = clip.waveform[: LONGEST * SAMPLE_RATE]
-        length = torch.tensor([frame_count(len(sound))])
-        heard.append(pooled(model.features([sound], length), length)[0])
-    inputs, labels = torch.stack(heard), torch.tensor([number[c.clip.set] for c in known])
-    weight, bias = logistic_regression(inputs, labels, len(experts))
+    labels = torch.tensor([number[clip.clip.set] for clip in known])
+    weight, bias = logistic_regression(pooled_features(model, known), labels, len(experts))
     choose.weight.copy_(weight)
     choose.bias.copy_(bias)
+
+
+@torch.no_grad()
+def pooled_features(model: DiffusionTalker, clips: Sequence[LoadedClip]) -> Tensor:
+    """Compute pooled features ``[N, 2C]`` of clips, of at most :data:`LONGEST` seconds of each."""
+    found = []
+    for clip in clips:
+        sound = clip.waveform[: LONGEST * SAMPLE_RATE]
+        length = torch.tensor([frame_count(len(sound))])
+        found.append(pooled(model.features([sound], length), length)[0])
+    return torch.stack(found)
 
 
 @torch.enable_grad()

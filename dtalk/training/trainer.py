@@ -31,7 +31,7 @@ from dtalk.model import DiffusionTalker
 from dtalk.training.batches import Batch, BatchMaker
 from dtalk.training.config import TrainingConfig
 from dtalk.training.distributed import mean_over_ranks, parallel, rank
-from dtalk.training.emotion_channels import learn_emotion_channels
+from dtalk.training.hearing_emotions import learn_emotion_channels, learn_to_hear
 from dtalk.training.interrupts import held_interrupts
 from dtalk.training.linear_start import expert_by_set, keep_fitted, refit_prior, start_linear
 from dtalk.training.objective import Grams, losses_of
@@ -158,6 +158,7 @@ class Trainer:
                 learn_emotion_channels(model, train, config, self.observer)
             if config.refit or config.emotion_channels:
                 refit_prior(model, train, self.observer)
+                learn_to_hear(model, train, config, self.observer)
         return model
 
     def batch_maker(self) -> BatchMaker:

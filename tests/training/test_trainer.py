@@ -40,7 +40,7 @@ from dtalk.motion.curves import Motion
 from dtalk.motion.files import write_motion
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.speech.feature_cache import FeatureCache
-from dtalk.training import emotion_channels
+from dtalk.training import hearing_emotions
 from dtalk.training.batches import BatchMaker
 from dtalk.training.config import TrainingConfig
 from dtalk.training.starting import statistics
@@ -774,8 +774,8 @@ def test_refit_fits_the_prior_of_the_model_it_starts_from(data, tmp_path, large)
 def test_emotion_channels_are_learned_before_the_prior_is_fitted(
     data, tmp_path, large, monkeypatch
 ):
-    monkeypatch.setattr(emotion_channels, "UPDATES", 2)
-    monkeypatch.setattr(emotion_channels, "HEARING_UPDATES", 2)
+    monkeypatch.setattr(hearing_emotions, "UPDATES", 2)
+    monkeypatch.setattr(hearing_emotions, "HEARING_UPDATES", 2)
     train(linear_settings(data, tmp_path, "first"))
     before = load_model(tmp_path / "first" / MODEL_FILE).state_dict()
     config = linear_settings(

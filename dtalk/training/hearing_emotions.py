@@ -1,11 +1,11 @@
-"""Channels of a teacher's features that tell emotions apart, learned before all else.
+"""How a model hears emotions: channels of its features, and what of them its library listens to.
 
 Reduced-rank regression keeps what the face is linear in, and how a voice feels is hardly part of
 that: a classifier of Whisper's own features, pooled over a clip, names more emotions than one of
-their projection. So some of the projection's channels are learned as a classifier's, through the
-same normalisation and pooling as the personalizer has; then the library of emotions learns to hear
-by them. There are few voices, which are soon known by heart, so much is left out while learning.
-(Not in the paper.)
+their projection. So some of the projection's channels can be learned as a classifier's, through the
+same normalisation and pooling as the personalizer has. And a library hears more by its own model's
+features, learned with much left out, than by what other losses make of it: there are few voices,
+and they are soon known by heart. (Not in the paper.)
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dtalk.model import DiffusionTalker, Library, mlp, pooled
 from dtalk.speech.encoders import AdaptedEncoder
 from dtalk.training.batches import AUDIO_ONLY_FRAMES, emotion_of, shares
 from dtalk.training.config import TrainingConfig
+from dtalk.training.linear_start import pooled_features
 from dtalk.training.observer import Observer
 
 UPDATES, RATE, FRAMES = 700, 3e-3, 120  # of the channels, from pieces of so many frames
@@ -44,8 +45,7 @@ def learn_emotion_channels(
 ) -> None:
     """Learn the last ``config.emotion_channels`` channels of a teacher's projection anew.
 
-    The others stay as they are, and so do the library's entries: what it hears them by is learned
-    too. What else reads the features is to be fitted or trained afterwards.
+    The others stay as they are; what reads the features is to be fitted or trained afterwards.
 
     Raises:
         DataError: the model has no large encoder or fewer channels, or the clips no two emotions.
@@ -55,18 +55,33 @@ def learn_emotion_channels(
         raise DataError("--emotion-channels is for a model with a large encoder")
     if count >= encoder.output.out_features:
         raise DataError(f"--emotion-channels {count}: the features have no more than that")
-    library = model.personalizer.emotion
-    told = [clip for clip in clips if emotion_of(clip.clip, config) in library.labels]
-    labels = torch.tensor([library.labels.index(emotion_of(c.clip, config)) for c in told])
-    if len(labels.unique()) < 2:
+    told, voices = _voices(model, clips, config)
+    emotions = len(voices.labels.unique())
+    if emotions < 2:
         raise DataError("--emotion-channels is for clips of several emotions")
-    observer.note(f"learning {count} channels that tell {len(labels.unique())} emotions apart")
+    observer.note(f"learning {count} channels that tell {emotions} emotions apart")
     heard = [_standardised(encoder, clip) for clip in told]
-    voices = Voices(labels, shares(told, config.balance), np.random.default_rng([config.seed, 3]))
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         _learn_channels(encoder.output, count, heard, voices)
-        _learn_to_hear(library, _pooled_features(encoder.output, heard), voices)
+
+
+def learn_to_hear(
+    model: DiffusionTalker, clips: Sequence[LoadedClip], config: TrainingConfig, observer: Observer
+) -> None:
+    """Learn from nothing what of its pooled features a model tells the known emotions by.
+
+    The library's entries, which decide how an emotion looks, stay. Where the clips have no two
+    emotions that it knows, nothing is done.
+    """
+    told, voices = _voices(model, clips, config)
+    if len(voices.labels.unique()) < 2:
+        return
+    observer.note("learning what emotions sound like in the model's features")
+    features = pooled_features(model, told)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        _learn_to_hear(model.personalizer.emotion, features, voices)
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,22 @@ class Voices:
             loss.backward()
             optimizer.step()
             falling.step()
+
+
+def _voices(
+    model: DiffusionTalker, clips: Sequence[LoadedClip], config: TrainingConfig
+) -> tuple[list[LoadedClip], Voices]:
+    """List the clips whose emotion the model knows, each once: with drawn motion it comes again."""
+    known = {name: index for index, name in enumerate(model.config.emotions)}
+    told = [
+        clip
+        for clip in clips
+        if emotion_of(clip.clip, config) in known
+        and (clip.coefficients is None or clip.clip.motion is not None)
+    ]
+    labels = torch.tensor([known[emotion_of(c.clip, config)] for c in told], dtype=torch.long)
+    shared = shares(told, config.balance)
+    return told, Voices(labels, shared, np.random.default_rng([config.seed, 3]))
 
 
 @torch.no_grad()
@@ -133,7 +164,7 @@ def _learn_channels(
 
 
 def _learn_to_hear(library: Library, features: Tensor, voices: Voices) -> None:
-    """Learn from nothing by what of pooled features ``[N, 2C]`` a library tells its entries."""
+    """Train all of a library but its entries on pooled features ``[N, 2C]``."""
     mean, std = features.mean(0), features.std(0).clamp(min=FLOOR)
     standard = (features - mean) / std
     for layer in library.encode_audio:
@@ -160,16 +191,6 @@ def _with_dropout(layers: nn.Sequential, inputs: Tensor) -> Tensor:
     first, act, last = layers
     hidden = act(first(functional.dropout(inputs, POOLED_DROPOUT)))
     return last(functional.dropout(hidden, HIDDEN_DROPOUT))
-
-
-@torch.no_grad()
-def _pooled_features(projection: nn.Linear, heard: Sequence[Tensor]) -> Tensor:
-    """The pooled F_a ``[N, 2C]`` of whole clips."""
-    found = []
-    for large in heard:
-        features = functional.layer_norm(projection(large.float()), (projection.out_features,))
-        found.append(pooled(features[None], torch.tensor([len(large)]))[0])
-    return torch.stack(found)
 
 
 def of_unit_variance(channels: Tensor, covariance: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from dtalk.data.clips import LoadedClip
 from dtalk.errors import DataError
 from dtalk.model import DiffusionTalker, pooled
 from dtalk.speech.audio import frame_count
-from dtalk.training import emotion_channels
+from dtalk.training import hearing_emotions
 from dtalk.training.config import TrainingConfig
-from dtalk.training.emotion_channels import learn_emotion_channels, of_unit_variance
+from dtalk.training.hearing_emotions import learn_emotion_channels, learn_to_hear, of_unit_variance
 
 CHANNELS, EMOTIONS = 3, ("happy", "sad")
 
@@ -37,7 +37,7 @@ class Moody(FakeLarge):
 def moody_clips(count: int = 40) -> list[LoadedClip]:
     """Happy and sad ones in turn."""
     clips = [
-        loaded_clip(f"c{number}", 60, number, emotion=EMOTIONS[number % 2])
+        loaded_clip(f"c{number}", 60, number, emotion=EMOTIONS[number % 2], moving=False)
         for number in range(count)
     ]
     for number, clip in enumerate(clips):
@@ -45,20 +45,21 @@ def moody_clips(count: int = 40) -> list[LoadedClip]:
     return clips
 
 
-def moody_model(emotions: tuple[str, ...] = EMOTIONS) -> DiffusionTalker:
-    """A teacher whose projection does not hear the channel that tells emotions apart."""
+def moody_model(emotions: tuple[str, ...] = EMOTIONS, deaf: bool = True) -> DiffusionTalker:
+    """A teacher whose projection may be deaf to the channel that tells emotions apart."""
     model = large_model(large=Moody(), emotions=emotions)
+    weight = model.encoder.output.weight
     with torch.no_grad():
-        model.encoder.output.weight[:, -1] = 0
+        weight[:, -1] = 0 if deaf else torch.linspace(-1, 1, len(weight))
     return model
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(emotion_channels, "UPDATES", 60)
-    monkeypatch.setattr(emotion_channels, "RATE", 0.03)
-    monkeypatch.setattr(emotion_channels, "HEARING_UPDATES", 60)
-    monkeypatch.setattr(emotion_channels, "HEARING_RATE", 0.01)
+    monkeypatch.setattr(hearing_emotions, "UPDATES", 60)
+    monkeypatch.setattr(hearing_emotions, "RATE", 0.03)
+    monkeypatch.setattr(hearing_emotions, "HEARING_UPDATES", 60)
+    monkeypatch.setattr(hearing_emotions, "HEARING_RATE", 0.01)
 
 
 def learn(
@@ -69,6 +70,17 @@ def learn(
     config = TrainingConfig(there, there, init=there, emotion_channels=channels, **settings)
     learn_emotion_channels(model, clips, config, observer)
     return observer
+
+
+def hear(model: DiffusionTalker, clips: list[LoadedClip], **settings: Any) -> Recorder:
+    observer = Recorder()
+    learn_to_hear(model, clips, TrainingConfig(Path("there"), Path("there"), **settings), observer)
+    return observer
+
+
+def match_of(model: DiffusionTalker, clips: list[LoadedClip]) -> Tensor:
+    with torch.no_grad():
+        return model.personalizer.emotion.match(heard_by(model, clips))
 
 
 def heard_by(model: DiffusionTalker, clips: list[LoadedClip]) -> Tensor:
@@ -107,29 +119,47 @@ def test_channels_of_unit_variance():
     torch.testing.assert_close(found, torch.tensor([[7**-0.5] * 2, [0.0, 1.0]]))
 
 
-def test_the_library_hears_by_them():
-    """Its entries stay; sounds that it has not learned from are told apart too."""
-    model, clips = moody_model(), moody_clips()
+def test_a_library_learns_to_hear_by_its_model():
+    """Its entries stay; voices that it has not learned from are told apart too."""
+    model, clips = moody_model(deaf=False), moody_clips()
     library = model.personalizer.emotion
     entries = library.entries.clone()
-    learn(model, clips[:24])
+    observer = hear(model, clips[:24])
     assert torch.equal(library.entries, entries)
-    with torch.no_grad():
-        match = library.match(heard_by(model, clips[24:]))
+    match = match_of(model, clips[24:])
     assert match.argmax(-1).tolist() == [0, 1] * 8
     assert match.max(-1).values.mean() > 0.8
+    assert observer.notes == ["learning what emotions sound like in the model's features"]
+    assert all(weight.grad is None for weight in model.parameters())
 
 
 def test_sets_without_labels_are_neutral():
-    """Half of the clips, of a set that is said to be neutral, is learned as such."""
-    model, clips = moody_model(("happy", "neutral")), moody_clips()
-    calm = [loaded_clip(f"n{n}", 60, n, emotion="", set="talks") for n in range(20)]
+    """Half of the clips, of a set that is said to be neutral, are learned as such."""
+    model, clips = moody_model(("happy", "neutral"), deaf=False), moody_clips()
+    calm = [loaded_clip(f"n{n}", 60, n, emotion="", set="talks", moving=False) for n in range(20)]
     for clip in calm:
         clip.waveform[1] = -0.1
-    learn(model, [*clips[::2], *calm], neutral_sets=("talks",))
-    with torch.no_grad():
-        match = model.personalizer.emotion.match(heard_by(model, clips))
-    assert match.argmax(-1).tolist() == [0, 1] * 20
+    hear(model, [*clips[::2], *calm], neutral_sets=("talks",))
+    assert match_of(model, clips).argmax(-1).tolist() == [0, 1] * 20
+
+
+def test_a_clip_with_drawn_motion_counts_once():
+    """As a clip of sound alone; the drawn ones, here of a wrong label, are passed over."""
+    clips = moody_clips(12)
+    drawn = [loaded_clip(f"c{n}", 60, n, emotion=EMOTIONS[0]) for n in range(12)]
+    found = []
+    for given in (clips, [*clips, *drawn]):
+        model = moody_model(deaf=False)
+        hear(model, given)
+        found.append(model.personalizer.emotion.encode_audio[0].weight)
+    assert torch.equal(*found)
+
+
+def test_nothing_is_learned_where_there_is_nothing_to_tell_apart():
+    model = moody_model(deaf=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert hear(model, moody_clips(8)[::2]).notes == []
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_the_same_seed_learns_the_same():
