@@ -122,13 +122,14 @@ class TrainingConfig(Settings):
     )
     refit: bool = setting(
         False,
-        "the linear prior of --init, and its choice of experts, are fitted anew first",
+        "the linear prior of --init, its choice of experts and what it hears emotions by are "
+        "fitted anew first",
         group=OPTIMISATION,
     )
     emotion_channels: int = setting(
         0,
         "so many channels of a large encoder's features, the last ones, first learn to tell "
-        "emotions apart; with --init, and its linear prior is fitted anew",
+        "emotions apart; with --init, which is then refitted as by --refit",
         least=0,
         most=MOST_WIDTH,
         group=OPTIMISATION,
