@@ -122,14 +122,18 @@ class TrainingConfig(Settings):
     )
     refit: bool = setting(
         False,
-        "the linear prior of --init, its choice of experts and what it hears emotions by are "
-        "fitted anew first",
+        "the linear prior of --init, and its choice of experts, are fitted anew first",
+        group=OPTIMISATION,
+    )
+    hear_emotions: bool = setting(
+        False,
+        "what the library of emotions of --init hears by is learned anew first",
         group=OPTIMISATION,
     )
     emotion_channels: int = setting(
         0,
         "so many channels of a large encoder's features, the last ones, first learn to tell "
-        "emotions apart; with --init, which is then refitted as by --refit",
+        "emotions apart; with --init, and with --refit and --hear-emotions",
         least=0,
         most=MOST_WIDTH,
         group=OPTIMISATION,
@@ -139,7 +143,7 @@ class TrainingConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("refit", "emotion_channels"):
+        for name in ("refit", "hear_emotions", "emotion_channels"):
             if getattr(self, name) and self.init is None:
                 flag = name.replace("_", "-")
                 raise DtalkError(f"--{flag} is for a model to start from: name it with --init")

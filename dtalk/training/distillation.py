@@ -144,6 +144,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
         keep_features(student.encoder, config)
     if config.linear_start or config.refit:
         refit_prior(student, course.data.train, course.observer)
+    if config.hear_emotions:
         learn_to_hear(student, course.data.train, config, course.observer)
     for steps in students:
         started = student.new_like(steps=steps)

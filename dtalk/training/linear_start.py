@@ -254,12 +254,11 @@ def refit_prior(model: DiffusionTalker, clips: Sequence[LoadedClip], observer: O
     """Fit a model's linear prior, and how it chooses experts, to its own features.
 
     A student's are not its teacher's: what pooled features say to the one misleads the other.
-    Motion that a teacher drew counts as tracked motion does, so that a student is also like it in
-    speech that no face was seen with.
     """
     observer.note("fitting the linear prior to the model's features")
     model.eval()
-    _fit_prior(model, [clip for clip in clips if clip.coefficients is not None])
+    tracked = [c for c in clips if c.clip.motion is not None and c.coefficients is not None]
+    _fit_prior(model, tracked)
     _fit_choice(model, clips)
 
 

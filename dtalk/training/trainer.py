@@ -158,6 +158,7 @@ class Trainer:
                 learn_emotion_channels(model, train, config, self.observer)
             if config.refit or config.emotion_channels:
                 refit_prior(model, train, self.observer)
+            if config.hear_emotions or config.emotion_channels:
                 learn_to_hear(model, train, config, self.observer)
         return model
 

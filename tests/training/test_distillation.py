@@ -39,7 +39,7 @@ from dtalk.nn.frames import frame_mask
 from dtalk.speech import pretrained
 from dtalk.speech.bottom import WhisperBottom
 from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
-from dtalk.training import losses, pseudo_labels, stages, starting
+from dtalk.training import hearing_emotions, losses, pseudo_labels, stages, starting
 from dtalk.training.config import DistillationConfig
 from dtalk.training.distillation import TABLE_FILE, distil, halvings, student_config
 from dtalk.training.objective import EncodedSpeech, encode_speech
@@ -613,6 +613,20 @@ def test_a_narrow_student_keeps_all_but_its_gru(data, teacher, tmp_path):
     torch.testing.assert_close(mine, theirs)
     last = student.decoder.output.get_parameter("2.weight")
     assert last.abs().max() < 0.05  # nearly linear at first
+
+
+def test_a_student_learns_what_emotions_sound_like_to_it(data, teacher, tmp_path, monkeypatch):
+    """What its library hears by is learned; how an emotion looks stays its teacher's."""
+    monkeypatch.setattr(hearing_emotions, "HEARING_UPDATES", 2)
+    still = {"init": teacher, "encoder_updates": 0, "learning_rate": 1e-9}
+    libraries = []
+    for number, asked in enumerate((False, True)):
+        student, _ = once(data, teacher, tmp_path / str(number), hear_emotions=asked, **still)
+        libraries.append(student.personalizer.emotion)
+    plain, learned = libraries
+    torch.testing.assert_close(learned.entries, plain.entries)
+    ears = [library.get_parameter("encode_audio.0.weight") for library in libraries]
+    assert (ears[1] - ears[0]).abs().max() > 0.01
 
 
 # Parts that are left out -------------------------------------------------------------------------

@@ -236,12 +236,13 @@ def test_a_refitted_prior_knows_what_its_own_features_say(monkeypatch):
         )
         for c in clips
     ]
+    drawn = LoadedClip(clips[0].clip, clips[0].waveform, 0 * motion_of(clips[0]))
     model = large_model(large=RandomLarge(), feature_width=WIDTH, experts=("talks", "news"))
     model.mean.fill_(0.5)
     untrained = copy.deepcopy(model)
     before = model.decoder.guide.constant.weight.clone()
     observer = Recorder()
-    refit_prior(model, talks[:20], observer)
+    refit_prior(model, [*talks[:20], drawn], observer)
     assert observer.notes == ["fitting the linear prior to the model's features"]
     assert torch.equal(model.decoder.guide.constant.weight, before)
     assert prior_error(model, talks[20:]) < 0.25 < prior_error(untrained, talks[20:])

@@ -789,7 +789,24 @@ def test_emotion_channels_are_learned_before_the_prior_is_fitted(
     assert not torch.equal(after[name], before[name])
 
 
-@pytest.mark.parametrize("setting", [{"refit": True}, {"emotion_channels": 8}])
+def test_hearing_emotions_is_all_that_is_learned_anew(data, tmp_path, large, monkeypatch):
+    monkeypatch.setattr(hearing_emotions, "HEARING_UPDATES", 2)
+    train(linear_settings(data, tmp_path, "first"))
+    before = load_model(tmp_path / "first" / MODEL_FILE).state_dict()
+    config = linear_settings(
+        data, tmp_path, "second", init=tmp_path / "first" / MODEL_FILE, hear_emotions=True
+    )
+    after = Trainer(config, Recorder()).model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    emotion = "personalizer.emotion."
+    assert f"{emotion}encode_audio.0.weight" in changed
+    assert all(name.startswith(emotion) for name in changed)
+    assert f"{emotion}entries" not in changed
+
+
+@pytest.mark.parametrize(
+    "setting", [{"refit": True}, {"hear_emotions": True}, {"emotion_channels": 8}]
+)
 def test_refit_and_emotion_channels_want_a_model_to_start_from(data, tmp_path, setting):
     flag = next(iter(setting)).replace("_", "-")
     with pytest.raises(DtalkError, match=f"--{flag} is for a model to start from"):
