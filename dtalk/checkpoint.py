@@ -171,7 +171,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> DiffusionTalke
         raise CheckpointError(f"cannot load {path}: {one_line(error)}") from error
     _check_tensors(model, tensors, path)
     model.load_state_dict(tensors)
-    model.name = path.stem
+    model.name = Path(path).stem
     return model.to(device).eval()
 
 

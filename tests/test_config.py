@@ -110,10 +110,12 @@ CLASSES = (
     TrainingConfig,
     DistillationConfig,
 )
-# What a command asks for in another way, or the data or the large encoder say.
+# What a command asks for in another way, or the data or the large encoder say; the last is no
+# setting of a distillation, where it stays 0.
 UNDOCUMENTED = {
     *("identities", "emotions", "data", "out", "teacher", "init", "model"),
     *("large_width", "large_fingerprint"),
+    "emotion_channels",
 }
 
 
