@@ -175,6 +175,8 @@ class Canvas:
         except RenderError:
             raise
         except Exception as error:  # PyOpenGL raises many kinds
+            if isinstance(error, ctypes.ArgumentError) and "KeyboardInterrupt" in str(error):
+                raise KeyboardInterrupt from error  # met while ctypes converted an argument
             raise RenderError(f"OpenGL cannot {task}: {one_line(error)}") from error
 
     def _make_buffers(self, triangles: IntArray) -> None:
