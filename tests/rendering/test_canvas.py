@@ -30,7 +30,7 @@ class Refused:
 @pytest.mark.parametrize(
     ("kind", "expected", "said"),
     [
-        (Interrupted, KeyboardInterrupt, ""),
+        (Interrupted, KeyboardInterrupt, None),
         (Refused, RenderError, "OpenGL cannot draw: argument 1: TypeError: no such thing"),
     ],
 )
