@@ -134,7 +134,6 @@ class TrainingConfig(Settings):
         0,
         "so many channels of a large encoder's features, the last ones, first learn to tell "
         "emotions apart; with --init, and with --refit and --hear-emotions",
-        least=0,
         most=MOST_WIDTH,
         group=OPTIMISATION,
     )
