@@ -48,7 +48,8 @@ def load_compatible(
     """Load another model's weights into a model, library entries and experts by their names.
 
     A speech encoder of another kind is left as it is, and so are residual blocks that the source
-    lacks, which add nothing until they are trained.
+    lacks, which add nothing until they are trained. Layers of a large encoder that only the model
+    takes add nothing either.
 
     Args:
         other_gru: whether a GRU of another size is left as it is too, with what follows it.
@@ -83,6 +84,27 @@ def load_compatible(
                 to.entries[index] = other.entries[other.labels.index(label)]
     if by_name:
         _copy_experts(model, source)
+    if isinstance(model.encoder, AdaptedEncoder) and isinstance(source.encoder, AdaptedEncoder):
+        _copy_layers(model.encoder, source.encoder, model.config, source.config)
+
+
+def _copy_layers(
+    to: AdaptedEncoder, of: AdaptedEncoder, mine: ModelConfig, theirs: ModelConfig
+) -> None:
+    """Copy the projection of the layers that both take of one large encoder, if others differ."""
+    both = set(mine.layer) & set(theirs.layer)
+    if mine.large_fingerprint != theirs.large_fingerprint or mine.layer == theirs.layer or not both:
+        return
+    width = len(of.mean) // len(theirs.layer)
+    to.output.weight.zero_()
+    to.output.bias.copy_(of.output.bias)
+    for layer in both:
+        here, there = (
+            slice(width * place, width * (place + 1))
+            for place in (mine.layer.index(layer), theirs.layer.index(layer))
+        )
+        to.mean[here], to.std[here] = of.mean[there], of.std[there]
+        to.output.weight[:, here] = of.output.weight[:, there]
 
 
 def _other_parts(mine: ModelConfig, theirs: ModelConfig, other_gru: bool) -> tuple[str, ...]:

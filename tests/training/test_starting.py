@@ -137,6 +137,25 @@ def test_a_gru_of_another_size_may_be_left_as_it_is(change):
             assert torch.equal(value, (before if own else source.state_dict())[name]), name
 
 
+def test_a_layer_that_the_source_does_not_take_adds_nothing_yet():
+    """Layers 3 and 5 of three channels each; then 5, 4 and 3, of which only 4 is new."""
+    source = large_model(1, FakeLarge(layers=(3, 5), width=6))
+    source.encoder.mean.copy_(torch.arange(6.0))
+    source.encoder.std.copy_(torch.arange(1.0, 7.0))
+    model = large_model(2, FakeLarge(layers=(5, 4, 3), width=9))
+    model.encoder.mean.fill_(7)
+    load_compatible(model, source)
+    assert model.encoder.mean.tolist() == [3, 4, 5, 7, 7, 7, 0, 1, 2]
+    assert model.encoder.std.tolist() == [4, 5, 6, 1, 1, 1, 1, 2, 3]
+    third, fifth = torch.randn(2, 5, 3)
+    noise = torch.full((5, 3), 1e3)
+    lengths = torch.tensor([5])
+    torch.testing.assert_close(
+        model.encoder.features(torch.cat([fifth, noise, third], 1)[None], lengths, lengths),
+        source.encoder.features(torch.cat([third, fifth], 1)[None], lengths, lengths),
+    )
+
+
 @pytest.mark.parametrize("change", [{"encoder": "cnn"}, {"encoder": "cnn", "encoder_width": 14}])
 def test_adopt_leaves_an_encoder_of_another_kind_as_it_is(change):
     source, model = pair_of_models(**change)
@@ -155,7 +174,8 @@ def test_adopt_leaves_an_encoder_of_another_kind_as_it_is(change):
     [
         ({"name": "hub/ear"}, {"name": "ear"}, True),
         ({"fingerprint": "beef"}, {}, False),
-        ({"layers": (3, 4)}, {}, False),
+        ({"layers": (1, 2)}, {}, False),
+        ({"layers": (3, 4), "fingerprint": "beef"}, {}, False),
         ({"fingerprint": "beef", "width": 9}, {}, False),
     ],
 )
