@@ -88,6 +88,9 @@ class FakeLarge:
     parameters: int = 1000
     heard: list[int] = field(default_factory=list)
 
+    def fingerprint_at(self, layer: int) -> str:
+        return self.fingerprint
+
     def __call__(self, waveform: Array) -> torch.Tensor:
         self.heard.append(len(waveform))
         frames = frame_count(len(waveform))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _FILES = ("config.json", "preprocessor_config.json", *_WEIGHTS)
+_BLOCK = re.compile(r"(?:^|\.)layers\.(\d+)\.")  # in a weight's name: its block, from 0
 
 
 class LargeEncoder(ABC):
@@ -58,7 +60,14 @@ class LargeEncoder(ABC):
         self.network = self.build(folder)
         self.network.load_state_dict(_chosen(self.network, self.prefixes, folder))
         self.network.eval().requires_grad_(False)
-        self.fingerprint = _fingerprint(self.network, self.treatment)
+        self.fingerprint = _fingerprint(self.network.state_dict(), self.treatment)
+
+    def fingerprint_at(self, layer: int) -> str:
+        """What :attr:`fingerprint` is where ``layer`` is the last of the layers that are used."""
+        weights = self.network.state_dict()
+        blocks = {name: _BLOCK.search(name) for name in weights}
+        below = [name for name, block in blocks.items() if not block or int(block[1]) < layer]
+        return _fingerprint({name: weights[name] for name in below}, self.treatment)
 
     @property
     def treatment(self) -> str:
@@ -355,9 +364,9 @@ def _modern(key: str) -> str:
     return key
 
 
-def _fingerprint(network: nn.Module, treatment: str) -> str:
+def _fingerprint(weights: Mapping[str, Tensor], treatment: str) -> str:
     digest = hashlib.sha256(treatment.encode())
-    for key, value in sorted(network.state_dict().items()):
+    for key, value in sorted(weights.items()):
         digest.update(key.encode())
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -84,16 +84,18 @@ def load_compatible(
                 to.entries[index] = other.entries[other.labels.index(label)]
     if by_name:
         _copy_experts(model, source)
-    if isinstance(model.encoder, AdaptedEncoder) and isinstance(source.encoder, AdaptedEncoder):
-        _copy_layers(model.encoder, source.encoder, model.config, source.config)
+    if model.large_encoder is not None and isinstance(source.encoder, AdaptedEncoder):
+        _copy_layers(model, source.encoder, source.config)
 
 
-def _copy_layers(
-    to: AdaptedEncoder, of: AdaptedEncoder, mine: ModelConfig, theirs: ModelConfig
-) -> None:
+def _copy_layers(model: DiffusionTalker, of: AdaptedEncoder, theirs: ModelConfig) -> None:
     """Copy the projection of the layers that both take of one large encoder, if others differ."""
-    both = set(mine.layer) & set(theirs.layer)
-    if mine.large_fingerprint != theirs.large_fingerprint or mine.layer == theirs.layer or not both:
+    to, layers, large = model.encoder, model.config.layer, model.large_encoder
+    both = set(layers) & set(theirs.layer)
+    assert isinstance(to, AdaptedEncoder) and large is not None
+    if layers == theirs.layer or not both:
+        return
+    if large.fingerprint_at(max(theirs.layer)) != theirs.large_fingerprint:
         return
     width = len(of.mean) // len(theirs.layer)
     to.output.weight.zero_()
@@ -101,7 +103,7 @@ def _copy_layers(
     for layer in both:
         here, there = (
             slice(width * place, width * (place + 1))
-            for place in (mine.layer.index(layer), theirs.layer.index(layer))
+            for place in (layers.index(layer), theirs.layer.index(layer))
         )
         to.mean[here], to.std[here] = of.mean[there], of.std[there]
         to.output.weight[:, here] = of.output.weight[:, there]

@@ -430,6 +430,11 @@ def test_the_fingerprint_tells_cuts_apart(folder):
     assert load(folder, 1, 2).fingerprint == load(folder, 2).fingerprint
 
 
+def test_a_deeper_cut_knows_the_fingerprint_of_one_above_it(folder):
+    assert load(folder, 2).fingerprint_at(1) == load(folder, 1).fingerprint
+    assert load(folder, 2).fingerprint_at(2) == load(folder, 2).fingerprint
+
+
 def test_the_fingerprint_tells_whether_the_input_is_normalised(hubert_folder, tmp_path):
     shutil.copytree(hubert_folder, tmp_path, dirs_exist_ok=True)
     prints = [load(describe_input(tmp_path, choice)).fingerprint for choice in (True, False)]
