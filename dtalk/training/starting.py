@@ -84,26 +84,27 @@ def load_compatible(
                 to.entries[index] = other.entries[other.labels.index(label)]
     if by_name:
         _copy_experts(model, source)
-    if model.large_encoder is not None and isinstance(source.encoder, AdaptedEncoder):
-        _copy_layers(model, source.encoder, source.config)
+    _copy_layers(model, source)
 
 
-def _copy_layers(model: DiffusionTalker, of: AdaptedEncoder, theirs: ModelConfig) -> None:
+def _copy_layers(model: DiffusionTalker, source: DiffusionTalker) -> None:
     """Copy the projection of the layers that both take of one large encoder, if others differ."""
-    to, layers, large = model.encoder, model.config.layer, model.large_encoder
-    both = set(layers) & set(theirs.layer)
-    assert isinstance(to, AdaptedEncoder) and large is not None
-    if layers == theirs.layer or not both:
+    to, of, large = model.encoder, source.encoder, model.large_encoder
+    layers, theirs = model.config.layer, source.config.layer
+    both = set(layers) & set(theirs)
+    if not (isinstance(to, AdaptedEncoder) and isinstance(of, AdaptedEncoder) and large):
         return
-    if large.fingerprint_at(max(theirs.layer)) != theirs.large_fingerprint:
+    if layers == theirs or not both:
         return
-    width = len(of.mean) // len(theirs.layer)
+    if large.fingerprint_at(max(theirs)) != source.config.large_fingerprint:
+        return
+    width = len(of.mean) // len(theirs)
     to.output.weight.zero_()
     to.output.bias.copy_(of.output.bias)
     for layer in both:
         here, there = (
             slice(width * place, width * (place + 1))
-            for place in (layers.index(layer), theirs.layer.index(layer))
+            for place in (layers.index(layer), theirs.index(layer))
         )
         to.mean[here], to.std[here] = of.mean[there], of.std[there]
         to.output.weight[:, here] = of.output.weight[:, there]
