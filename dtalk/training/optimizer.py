@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
 from dtalk.training.config import DistillationConfig, TrainingConfig
+from dtalk.utils.devices import precision_of
 
 HIDDEN = ("encoder.", "decoder.recurrent.")  # parts whose matrices Muon updates
 COPIED = "encoder.bottom.blocks."  # parts that begin as a large encoder has them
@@ -23,8 +24,8 @@ LIKE_ADAMW = 0.2  # root mean square of AdamW's usual updates, in learning rates
 def orthogonalised(matrix: Tensor) -> Tensor:
     """Bring all singular values of a matrix ``[N, M]`` near 1 (between about 0.7 and 1.2).
 
-    Newton-Schulz iterations in the matrix' own precision. (``torch.optim.Muon`` has them in
-    bfloat16, which takes longer than a whole update on processors that have none.)
+    Newton-Schulz iterations in the precision of products. (``torch.optim.Muon`` always has them
+    in bfloat16, which takes longer than a whole update on processors that have none.)
     """
     a, b, c = COEFFICIENTS
     wide = matrix.T if len(matrix) > matrix.shape[1] else matrix
@@ -42,8 +43,11 @@ class Muon(torch.optim.Optimizer):
     (2024); the scale is that of Liu et al., "Muon is scalable for LLM training" (2025).
     """
 
-    def __init__(self, matrices: ParamsT, lr: float, weight_decay: float) -> None:
+    def __init__(
+        self, matrices: ParamsT, lr: float, weight_decay: float, precision: str = "float32"
+    ) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
+        self._precision = precision
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -59,7 +63,8 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(matrix)
         momentum: Tensor = state["momentum"]
         momentum.lerp_(gradient, 1 - MOMENTUM)
-        direction = orthogonalised(gradient.lerp(momentum, MOMENTUM))  # after Nesterov
+        with precision_of(matrix.device, self._precision):
+            direction = orthogonalised(gradient.lerp(momentum, MOMENTUM))  # after Nesterov
         matrix.mul_(1 - rate * decay)
         matrix.add_(direction, alpha=-rate * LIKE_ADAMW * max(matrix.shape) ** 0.5)
 
@@ -111,7 +116,8 @@ def make_optimizer(
     adamw = torch.optim.AdamW(_groups(others, slow, share), settings[0], weight_decay=settings[1])
     if not hidden:
         return adamw
-    return Optimizers(muon=Muon(_groups(hidden, slow, share), *settings), adamw=adamw)
+    muon = Muon(_groups(hidden, slow, share), *settings, config.precision)
+    return Optimizers(muon=muon, adamw=adamw)
 
 
 def _groups(

@@ -9,6 +9,7 @@ from torch import nn
 
 from dtalk.config import ModelConfig
 from dtalk.model import DiffusionTalker
+from dtalk.training import optimizer as optimizer_module
 from dtalk.training.optimizer import Muon, Optimizers, make_optimizer, orthogonalised
 
 SIZE = ModelConfig(("anna", "ben"), ("happy",), encoder_width=16, feature_width=8, hidden_width=6)
@@ -30,15 +31,32 @@ def test_singular_values_come_near_one_and_directions_stay(shape):
     assert inner.diagonal().max() < 1.25
 
 
+def test_muon_counts_in_the_precision_of_products(monkeypatch):
+    found = []
+    counted = optimizer_module.orthogonalised
+    monkeypatch.setattr(
+        optimizer_module,
+        "orthogonalised",
+        lambda matrix: found.append(counted(matrix)) or found[-1],
+    )
+    for precision in ("float32", "bfloat16"):
+        weight = nn.Parameter(random(4, 3))
+        weight.grad = random(4, 3)
+        Muon([weight], 0.1, 0.0, precision).step()
+        assert weight.dtype == torch.float32
+    assert [direction.dtype for direction in found] == [torch.float32, torch.bfloat16]
+
+
 def test_nothing_stays_nothing():
     assert not orthogonalised(torch.zeros(3, 5)).any()
 
 
-def test_five_updates_are_those_of_torchs_muon():
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_five_updates_are_those_of_torchs_muon(precision):
     """Which counts in bfloat16: to a few hundredths of an update."""
     start, gradients = random(12, 5), [random(12, 5) + k for k in range(5)]
     mine, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
-    ours = Muon([mine], lr=0.1, weight_decay=0.3)
+    ours = Muon([mine], 0.1, 0.3, precision)
     judge = torch.optim.Muon([theirs], 0.1, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
     for gradient in gradients:
         before = theirs.detach().clone()
