@@ -165,6 +165,7 @@ def _learn_channels(
 
 def _learn_to_hear(library: Library, features: Tensor, voices: Voices) -> None:
     """Train all of a library but its entries on pooled features ``[N, 2C]``."""
+    library.requires_grad_()  # which a stage of the encoder alone leaves frozen
     mean, std = features.mean(0), features.std(0).clamp(min=FLOOR)
     standard = (features - mean) / std
     for layer in library.encode_audio:

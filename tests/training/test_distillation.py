@@ -615,10 +615,13 @@ def test_a_narrow_student_keeps_all_but_its_gru(data, teacher, tmp_path):
     assert last.abs().max() < 0.05  # nearly linear at first
 
 
-def test_a_student_learns_what_emotions_sound_like_to_it(data, teacher, tmp_path, monkeypatch):
+@pytest.mark.parametrize("encoder_updates", [0, 1])  # whose stage leaves its student frozen
+def test_a_student_learns_what_emotions_sound_like_to_it(
+    data, teacher, tmp_path, monkeypatch, encoder_updates
+):
     """What its library hears by is learned; how an emotion looks stays its teacher's."""
     monkeypatch.setattr(hearing_emotions, "HEARING_UPDATES", 2)
-    still = {"init": teacher, "encoder_updates": 0, "learning_rate": 1e-9}
+    still = {"init": teacher, "encoder_updates": encoder_updates, "learning_rate": 1e-9}
     libraries = []
     for number, asked in enumerate((False, True)):
         student, _ = once(data, teacher, tmp_path / str(number), hear_emotions=asked, **still)
