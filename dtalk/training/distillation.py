@@ -27,7 +27,7 @@ from dtalk.training.bottoms import copy_bottom, keep_features, load_encoder
 from dtalk.training.config import DistillationConfig
 from dtalk.training.distributed import rank
 from dtalk.training.hearing_emotions import learn_to_hear
-from dtalk.training.linear_start import fit_linear, quieten, refit_prior
+from dtalk.training.linear_start import fit_linear, quieten, refit_prior, standardise_bottom
 from dtalk.training.observer import Observer
 from dtalk.training.pseudo_labels import with_unlabelled
 from dtalk.training.stages import (
@@ -132,6 +132,7 @@ def _rounds(course: DistillationRun, students: Sequence[int]) -> Iterator[Stage]
     quieten(student.decoder.output[-1])  # a GRU that is not its teacher's
     load_compatible(student, teacher, other_gru=True)
     if config.encoder_init is None and isinstance(student.encoder, CompressedEncoder):
+        copy_bottom(student.encoder, teacher, config, course.data.train)
         fit_linear(student.encoder, teacher, course.data.train)
     if config.init is not None:
         load_compatible(student, load_model(config.init, teacher.device), other_gru=True)
@@ -159,6 +160,10 @@ def _without_distillation(course: DistillationRun, students: Sequence[int]) -> I
     config, teacher = course.config, course.teacher
     student = _new_student(course).new_like(steps=config.steps)
     measured = dict(teacher.named_buffers())  # statistics of the data, not what was learned
+    if isinstance(student.encoder, CompressedEncoder):
+        copy_bottom(student.encoder, teacher, config, course.data.train)
+        standardise_bottom(student.encoder, course.data.train)
+        measured |= {f"encoder.{name}": value for name, value in student.encoder.named_buffers()}
     for name, buffer in student.named_buffers():
         buffer.copy_(measured[name])
     updates = sum(round_updates(config, steps) for steps in students)
@@ -232,6 +237,4 @@ def _new_student(course: DistillationRun) -> DiffusionTalker:
     student = DiffusionTalker(student_config(teacher.config, config)).to(teacher.device)
     if student.config.uses_large_encoder and teacher.large_source is not None:
         student.attach(teacher.large_source)
-    if isinstance(student.encoder, CompressedEncoder):
-        copy_bottom(student.encoder, teacher, config, course.data.train)
     return student

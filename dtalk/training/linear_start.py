@@ -327,15 +327,28 @@ def quieten(last: nn.Module) -> None:
 
 
 @torch.no_grad()
+def standardise_bottom(encoder: CompressedEncoder, clips: Sequence[LoadedClip]) -> list[LoadedClip]:
+    """Measure mean and spread of what a student encoder's bottom gives, on some of the clips.
+
+    Returns:
+        clips in an order drawn at random, as many as a filter is fitted on; of these a sixth were.
+    """
+    order = np.random.default_rng(0).permutation(len(clips))[:FILTER_CLIPS]
+    chosen = [clips[index] for index in order]
+    sample = torch.cat(
+        [encoder.prepare(_sound(clip))[::4] for clip in chosen[: -(-len(chosen) // 6)]]
+    )
+    encoder.mean.copy_(sample.mean(0))
+    encoder.std.copy_(sample.std(0).clamp(min=1e-3))
+    return chosen
+
+
+@torch.no_grad()
 def fit_linear(
     encoder: CompressedEncoder, teacher: DiffusionTalker, clips: Sequence[LoadedClip]
 ) -> None:
     """Set a student encoder's filter to what comes nearest to the teacher's features."""
-    order = np.random.default_rng(0).permutation(len(clips))[:FILTER_CLIPS]
-    chosen = [clips[index] for index in order]
-    sample = torch.cat([encoder.prepare(_sound(clip))[::4] for clip in chosen[: len(chosen) // 6]])
-    encoder.mean.copy_(sample.mean(0))
-    encoder.std.copy_(sample.std(0).clamp(min=1e-3))
+    chosen = standardise_bottom(encoder, clips)
     reach = encoder.reach // 2
     around = [step * encoder.dilation for step in range(-reach, reach + 1)]
     width = len(encoder.mean)

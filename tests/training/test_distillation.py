@@ -38,7 +38,7 @@ from dtalk.model import DiffusionTalker, Enhancer
 from dtalk.nn.frames import frame_mask
 from dtalk.speech import pretrained
 from dtalk.speech.bottom import WhisperBottom
-from dtalk.speech.encoders import AdaptedEncoder, SmallEncoder
+from dtalk.speech.encoders import AdaptedEncoder, CompressedEncoder, SmallEncoder
 from dtalk.training import hearing_emotions, losses, pseudo_labels, stages, starting
 from dtalk.training.config import DistillationConfig
 from dtalk.training.distillation import TABLE_FILE, distil, halvings, student_config
@@ -1112,3 +1112,24 @@ def test_the_blocks_of_a_bottom_are_trained_in_every_stage(
             distil(parts, Stopping(after=stopped))
         again = distil(dataclasses.replace(parts, resume=True), Recorder())
         assert same(copied(again), copied(whole))
+
+
+def test_without_distillation_a_bottom_is_copied_and_its_features_standardised(
+    data, teacher, tmp_path, monkeypatch
+):
+    for module in (pretrained, starting):
+        monkeypatch.setattr(module, "load_large_encoder", lambda *_: LargeWithBottom())
+    config = settings(
+        data, teacher, tmp_path / "run", without=("distillation",), front_end="whisper",
+        encoder_depth=1, updates=1, cache=tmp_path / "cache",
+    )  # fmt: skip
+    student = distil(config, Recorder())
+    encoder = student.encoder
+    assert isinstance(encoder, CompressedEncoder)
+    assert same(dict(encoder.bottom.state_dict()), dict(LargeWithBottom().bottom(1).state_dict()))
+    sounds = [torch.from_numpy(c.waveform) for c in load_data(config, Recorder()).train]
+    heard = torch.cat([encoder.prepare(sound) for sound in sounds])
+    standard = (heard - encoder.mean) / encoder.std
+    assert standard.mean(0).abs().mean() < 0.5
+    assert standard.std(0).mean() == pytest.approx(1, abs=0.5)
+    assert student.mean.tolist() == load_model(teacher).mean.tolist()
