@@ -12,7 +12,7 @@ import json
 import pickle
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +60,17 @@ class LargeEncoder(ABC):
         self.network = self.build(folder)
         self.network.load_state_dict(_chosen(self.network, self.prefixes, folder))
         self.network.eval().requires_grad_(False)
-        self.fingerprint = _fingerprint(self.network.state_dict(), self.treatment)
+        self.fingerprint = self.fingerprint_at(max(self.layers))
 
     def fingerprint_at(self, layer: int) -> str:
-        """What :attr:`fingerprint` is where ``layer`` is the last of the layers that are used."""
-        weights = self.network.state_dict()
-        blocks = {name: _BLOCK.search(name) for name in weights}
-        below = [name for name, block in blocks.items() if not block or int(block[1]) < layer]
-        return _fingerprint({name: weights[name] for name in below}, self.treatment)
+        """Compute what :attr:`fingerprint` is where ``layer`` is the last one that is used."""
+        digest = hashlib.sha256(self.treatment.encode())
+        for key, value in sorted(self.network.state_dict().items()):
+            block = _BLOCK.search(key)
+            if block is None or int(block[1]) < layer:
+                digest.update(key.encode())
+                digest.update(value.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def treatment(self) -> str:
@@ -362,11 +365,3 @@ def _modern(key: str) -> str:
         if key.endswith(f".conv.{old}"):
             return key.removesuffix(old) + f"parametrizations.weight.{new}"
     return key
-
-
-def _fingerprint(weights: Mapping[str, Tensor], treatment: str) -> str:
-    digest = hashlib.sha256(treatment.encode())
-    for key, value in sorted(weights.items()):
-        digest.update(key.encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()[:16]

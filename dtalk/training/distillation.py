@@ -159,13 +159,14 @@ def _without_distillation(course: DistillationRun, students: Sequence[int]) -> I
     """Yield one stage of direct training, with as many updates as the stages that it replaces."""
     config, teacher = course.config, course.teacher
     student = _new_student(course).new_like(steps=config.steps)
-    measured = dict(teacher.named_buffers())  # statistics of the data, not what was learned
-    if isinstance(student.encoder, CompressedEncoder):
+    measured = dict(student.named_buffers())  # statistics of the data, not what is learned
+    if isinstance(student.encoder, CompressedEncoder):  # whose features are its own
         copy_bottom(student.encoder, teacher, config, course.data.train)
         standardise_bottom(student.encoder, course.data.train)
-        measured |= {f"encoder.{name}": value for name, value in student.encoder.named_buffers()}
-    for name, buffer in student.named_buffers():
-        buffer.copy_(measured[name])
+        measured = {"mean": student.mean, "std": student.std}
+    by_teacher = dict(teacher.named_buffers())
+    for name, buffer in measured.items():
+        buffer.copy_(by_teacher[name])
     updates = sum(round_updates(config, steps) for steps in students)
     if _learns_encoder(student, teacher, config):
         updates += config.encoder_updates

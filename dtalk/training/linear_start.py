@@ -9,6 +9,7 @@ alone has the figures that gradient descent from random weights has not reached 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
@@ -327,20 +328,13 @@ def quieten(last: nn.Module) -> None:
 
 
 @torch.no_grad()
-def standardise_bottom(encoder: CompressedEncoder, clips: Sequence[LoadedClip]) -> list[LoadedClip]:
-    """Measure mean and spread of what a student encoder's bottom gives, on some of the clips.
-
-    Returns:
-        clips in an order drawn at random, as many as a filter is fitted on; of these a sixth were.
-    """
-    order = np.random.default_rng(0).permutation(len(clips))[:FILTER_CLIPS]
-    chosen = [clips[index] for index in order]
-    sample = torch.cat(
-        [encoder.prepare(_sound(clip))[::4] for clip in chosen[: -(-len(chosen) // 6)]]
-    )
+def standardise_bottom(encoder: CompressedEncoder, clips: Sequence[LoadedClip]) -> None:
+    """Measure mean and spread of what a student encoder's bottom gives, on some of the clips."""
+    chosen = _filter_clips(clips)
+    some = chosen[: math.ceil(len(chosen) / 6)]
+    sample = torch.cat([encoder.prepare(_sound(clip))[::4] for clip in some])
     encoder.mean.copy_(sample.mean(0))
     encoder.std.copy_(sample.std(0).clamp(min=1e-3))
-    return chosen
 
 
 @torch.no_grad()
@@ -348,12 +342,12 @@ def fit_linear(
     encoder: CompressedEncoder, teacher: DiffusionTalker, clips: Sequence[LoadedClip]
 ) -> None:
     """Set a student encoder's filter to what comes nearest to the teacher's features."""
-    chosen = standardise_bottom(encoder, clips)
+    standardise_bottom(encoder, clips)
     reach = encoder.reach // 2
     around = [step * encoder.dilation for step in range(-reach, reach + 1)]
     width = len(encoder.mean)
     equations = NormalEquations(len(around) * width + 1, encoder.output.out_features)
-    for number, clip in enumerate(chosen):
+    for number, clip in enumerate(_filter_clips(clips)):
         sound = _sound(clip)
         length = torch.tensor([max(1, round(len(sound) / SAMPLE_RATE * FPS))])
         wanted = teacher.features([sound.numpy()], length)[0]
@@ -366,6 +360,12 @@ def fit_linear(
     assert encoder.linear.bias is not None
     encoder.linear.bias.copy_(solution[-1])
     quieten(encoder.output)
+
+
+def _filter_clips(clips: Sequence[LoadedClip]) -> list[LoadedClip]:
+    """Draw the clips that a student's filter is fitted on."""
+    order = np.random.default_rng(0).permutation(len(clips))[:FILTER_CLIPS]
+    return [clips[index] for index in order]
 
 
 def _sound(clip: LoadedClip) -> Tensor:
