@@ -131,20 +131,17 @@ def test_the_bar_of_a_second_stage_begins_anew():
 
 def test_quiet_prints_errors_alone(capsys, wide):
     flags.report_as(Reporting(quiet=True))
-    try:
-        with open_report("animate", 2, Reporting(quiet=True)) as found:
-            assert isinstance(found, QuietReport)
-            found.started(job("a"))
-            found.frame_done("a", 1, 2)
-            found.warned("odd")
-            made = Made(3, notes=("note",))
-            found.finished(Outcome(job("a"), None, made, 0.5, ("odd",)))
-            assert found.summarise(Path("/base")) == 0
-            console.warn("odd")
-            found.finished(failed("b"))
-            assert found.summarise(Path("/base")) == 1
-    finally:
-        flags.report_as(Reporting())
+    with open_report("animate", 2, Reporting(quiet=True)) as found:
+        assert isinstance(found, QuietReport)
+        found.started(job("a"))
+        found.frame_done("a", 1, 2)
+        found.warned("odd")
+        made = Made(3, notes=("note",))
+        found.finished(Outcome(job("a"), None, made, 0.5, ("odd",)))
+        assert found.summarise(Path("/base")) == 0
+        console.warn("odd")
+        found.finished(failed("b"))
+        assert found.summarise(Path("/base")) == 1
     assert capsys.readouterr().err.splitlines() == ["error: broken"]
     assert wide.getvalue() == ""
 
@@ -153,8 +150,6 @@ class TestPrograms:
     @pytest.fixture(autouse=True)
     def _json(self):
         flags.report_as(Reporting(json=True))
-        yield
-        flags.report_as(Reporting())
 
     def events(self, text: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in text.splitlines()]
